@@ -52,6 +52,7 @@ class Case(Struct, frozen=True):
     many: int = 400
     kind: Kind = "whole"
     connections: int = 1
+    streams: int = 0  # concurrent gRPC calls per connection
     units: int = 1  # of a request
     unit: str = "request"
 
@@ -63,6 +64,7 @@ CASES: Final = (
     Case("keys", structs.replace(KEYED, sample="0%")),
     Case("sse", _PLAIN, few=16, many=48, kind="paced", connections=16, units=PACED_EVENTS, unit="event"),
     Case("tls", Edge(sample="0%", tls_in=True, tls_out=True)),
+    Case("grpc", _PLAIN, kind="call", streams=8, unit="call"),
 )
 
 
@@ -88,7 +90,7 @@ async def _measure(case: Case, under: Counted, asking: Load, behind: Upstream) -
     ca = behind.files.ca if case.edge.tls_in else ""
     found: list[Counter[str]] = []
     for count in (case.few, case.few, case.many):  # the first is the warm-up
-        await asking.run(Order(port, count, case.connections, case.kind, ca=ca))
+        await asking.run(Order(port, count, case.connections, case.kind, case.streams, ca=ca))
         found.append(await under.take())
     units = (case.many - case.few) * case.units
     each = {place: (found[2][place] - found[1][place]) / units for place in found[1] | found[2]}

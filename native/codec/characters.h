@@ -33,4 +33,26 @@ static const unsigned char edge_class[256] = {
     [0x80 ... 0xff] = EDGE_IN_VALUE | EDGE_IN_QUOTES,
 };
 
+/* Characters of a path that say nothing about its segments, and those of a host's name (RFC 3986 3.2.2, and "_"). */
+#define EDGE_IN_PATH 1
+#define EDGE_IN_HOST 2
+
+static const unsigned char edge_place[256] = {
+    ['!' ... '"'] = EDGE_IN_PATH,
+    ['$'] = EDGE_IN_PATH,
+    ['&' ... ','] = EDGE_IN_PATH,
+    ['-' ... '.'] = EDGE_IN_PATH | EDGE_IN_HOST,
+    ['0' ... '9'] = EDGE_IN_PATH | EDGE_IN_HOST,
+    [':' ... '@'] = EDGE_IN_PATH,
+    ['A' ... 'Z'] = EDGE_IN_PATH | EDGE_IN_HOST,
+    ['['] = EDGE_IN_PATH,
+    [']' ... '^'] = EDGE_IN_PATH,
+    ['_'] = EDGE_IN_PATH | EDGE_IN_HOST,
+    ['`'] = EDGE_IN_PATH,
+    ['a' ... 'z'] = EDGE_IN_PATH | EDGE_IN_HOST,
+    ['{' ... '}'] = EDGE_IN_PATH,
+    ['~'] = EDGE_IN_PATH | EDGE_IN_HOST,
+    [0x80 ... 0xff] = EDGE_IN_PATH,
+};
+
 #endif

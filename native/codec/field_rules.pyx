@@ -1,12 +1,19 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
+from libc.string cimport memcmp
+from native.codec.characters cimport IN_HOST, IN_PATH, IN_TARGET, char_class, place_class
+from native.codec.field_list cimport FieldView, field_at
 
 
 cdef bytes field_value(list fields, bytes name):
-    cdef tuple pair
-    for item in fields:
-        pair = <tuple>item
-        if pair[0] == name:
-            return <bytes>pair[1]
+    cdef FieldView field
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+    cdef Py_ssize_t at
+    for at in range(PyList_GET_SIZE(fields)):
+        if field_at(fields, at, &field) and field.name_size == size and (
+            memcmp(field.name, PyBytes_AS_STRING(name), size) == 0
+        ):
+            return <bytes>(<tuple>fields[at])[1]
     return None
 
 
@@ -15,7 +22,7 @@ cdef bint sound_target(bytes value) noexcept:
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
     cdef Py_ssize_t i
     for i in range(PyBytes_GET_SIZE(value)):
-        if p[i] <= 32 or p[i] >= 127 or p[i] == c"#":
+        if not char_class[p[i]] & IN_TARGET:
             return False
     return True
 
@@ -24,14 +31,16 @@ cdef bint sound_host(bytes value) noexcept:
     """Return whether a host is a reg-name, an IPv4 or a bracketed IPv6 address, with an optional port."""
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i = 0
     cdef Py_ssize_t colon = -1
     cdef unsigned char c
     cdef bint bracketed = size > 0 and p[0] == c"["
     cdef bint closed = False
     if size == 0:
         return False
-    for i in range(size):
+    while i < size and place_class[p[i]] & IN_HOST:
+        i += 1
+    for i in range(i, size):
         c = p[i]
         if c == c"[":
             if i != 0:
@@ -49,12 +58,7 @@ cdef bint sound_host(bytes value) noexcept:
         elif colon >= 0:
             if c < c"0" or c > c"9":
                 return False
-        elif bracketed and closed:
-            return False
-        elif not (
-            (c >= c"a" and c <= c"z") or (c >= c"A" and c <= c"Z") or (c >= c"0" and c <= c"9")
-            or c == c"-" or c == c"." or c == c"_" or c == c"~"
-        ):
+        elif bracketed and closed or not place_class[c] & IN_HOST:
             return False
     return not bracketed or closed
 
@@ -84,6 +88,8 @@ cdef bint plain_path(bytes path) noexcept:
     cdef unsigned char a
     cdef unsigned char b
     for i in range(size):
+        if place_class[p[i]] & IN_PATH:
+            continue
         if p[i] <= 32 or p[i] == 127 or p[i] == c"\\" or p[i] == c"#":
             return False
         if p[i] == c"%":

@@ -21,17 +21,20 @@ cdef class HeadReader:
     cdef int last_kind
     cdef readonly str fault         # why the head was refused; None = sound so far
     cdef readonly int fault_status
-    cdef void begin(self)           # forget all fields; making an HTTP/1.1 head does so itself, HTTP/2 begins each block
-    cdef int refuse(self, int status, str reason)           # -1; the first reason stays
-    cdef int add(self, bytes name, bytes value)             # 0 sound, -1 refused
-    cdef int add_known(self, tuple pair, int kind)          # a field that add() found sound before
+    # Forget all fields, and have room for so many; 0 = they come as slices. Making an HTTP/1.1 head does so itself, HTTP/2
+    # begins each block.
+    cdef int begin(self, int room) except -1
+    cdef int refuse(self, int status, str reason) except? -1    # -1; the first reason stays
+    cdef int add(self, bytes name, bytes value) except? -1      # 0 sound, -1 refused
+    # A field that add() found sound before; ``size`` is that of name and value.
+    cdef int add_known(self, tuple pair, int kind, Py_ssize_t size) except? -1
     # All fields of a head that was scanned, and is within the bounds; where one is refused, ``fault`` says why.
     cdef int add_slices(self, const char* head, FieldSlice* fields, int count) except -1
-    cdef int add_special(self, bytes name, bytes value, int kind)
-    cdef int count_field(self, Py_ssize_t size)
+    cdef int add_special(self, bytes name, bytes value, int kind) except? -1
+    cdef int count_field(self, Py_ssize_t size) except? -1
     cdef int read_connection(self, bytes value, bint close_only) except -1
     cdef int take_option(self, const char* p, Py_ssize_t size, bint close_only) except -1
-    cdef bint has_http1_fields(self)                        # fields that only an HTTP/1.1 connection may have
-    cdef bint keeps_alive(self, int version)
-    cdef void drop_nominated(self)
+    cdef bint has_http1_fields(self) noexcept                   # fields that only an HTTP/1.1 connection may have
+    cdef bint keeps_alive(self, int version) noexcept
+    cdef int drop_nominated(self) except -1
     cdef list take_trailers(self)                           # None = there are none

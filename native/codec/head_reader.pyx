@@ -2,6 +2,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.list cimport PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
 from cpython.ref cimport Py_INCREF
 from native.codec.characters cimport token_char
+from native.codec.field_list cimport add_item, new_list
 from native.codec.field_names cimport (
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOP, HOST, PLAIN, PROXY_CONNECTION,
     TRANSFER_ENCODING, UPGRADE, KnownName, field_kind, find_name, lower_name,
@@ -25,6 +26,9 @@ cdef frozenset NO_TRAILER = frozenset((
     b"www-authenticate", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded", b"via", b"age",
     b"date", b"expires", b"retry-after", b"warning", b"pragma",
 ))
+
+# Fields that a head has room for from the beginning.
+cdef int ROOM = 16
 
 cdef bint sound_value(bytes value) noexcept:
     """Return whether a value holds no CR, LF, NUL or other control character but TAB (RFC 9110 5.5)."""
@@ -52,16 +56,18 @@ cdef class HeadReader:
     def __init__(self, Py_ssize_t size_limit, int count_limit):
         self.size_limit = size_limit
         self.count_limit = count_limit
-        self.begin()
+        self.begin(ROOM)
 
-    cdef void begin(self):
+    cdef int begin(self, int room) except -1:
         cdef Head head = self.head
         if head is None or not self.untouched:
             head = Head.__new__(Head)
             self.head = head
         self.untouched = True
-        if head.fields is None or PyList_GET_SIZE(head.fields):
-            head.fields = []
+        if room == 0:
+            head.fields = None
+        elif head.fields is None or PyList_GET_SIZE(head.fields):
+            head.fields = new_list(room)
         self.size = 0
         self.count = 0
         self.length_fields = 0
@@ -76,14 +82,15 @@ cdef class HeadReader:
         self.fault = None
         self.fault_status = 0
         head.length = NO_BODY
+        return 0
 
-    cdef int refuse(self, int status, str reason):
+    cdef int refuse(self, int status, str reason) except? -1:
         if self.fault is None:
             self.fault = reason
             self.fault_status = status
         return -1
 
-    cdef int count_field(self, Py_ssize_t size):
+    cdef int count_field(self, Py_ssize_t size) except? -1:
         """Count one field of this size; -1 = too many, or too large."""
         self.count += 1
         self.size += size + 4
@@ -93,7 +100,7 @@ cdef class HeadReader:
             return self.refuse(431, f"header fields larger than {self.size_limit} bytes")
         return 0
 
-    cdef int add(self, bytes name, bytes value):
+    cdef int add(self, bytes name, bytes value) except? -1:
         cdef Head head = self.head
         cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
         cdef const char* p = PyBytes_AS_STRING(value)
@@ -119,7 +126,7 @@ cdef class HeadReader:
             pair = (name, value)
             self.last_field = pair
             self.last_kind = kind
-            head.fields.append(pair)
+            add_item(head.fields, pair)
             if kind == CONTENT_TYPE:
                 head.content_type = value
                 self.untouched = False
@@ -127,7 +134,7 @@ cdef class HeadReader:
         self.untouched = False
         return self.add_special(name, value, kind)
 
-    cdef int add_special(self, bytes name, bytes value, int kind):
+    cdef int add_special(self, bytes name, bytes value, int kind) except? -1:
         """Add a field that frames the message, speaks to this hop, or stands in an attribute of the Head."""
         cdef Head head = self.head
         if kind == HOP:
@@ -135,7 +142,7 @@ cdef class HeadReader:
             self.last_kind = kind
         elif kind == CONTENT_ENCODING:
             head.content_encoding = value
-            head.fields.append((name, value))
+            add_item(head.fields, (name, value))
         elif kind == HOST:
             self.host_fields += 1
             head.authority = value
@@ -167,18 +174,15 @@ cdef class HeadReader:
             head.expects = True
         return 0
 
-    cdef int add_known(self, tuple pair, int kind):
-        if self.fault is not None:
-            return -1
-        if self.count_field(PyBytes_GET_SIZE(<bytes>pair[0]) + PyBytes_GET_SIZE(<bytes>pair[1])) < 0:
+    cdef int add_known(self, tuple pair, int kind, Py_ssize_t size) except? -1:
+        if self.fault is not None or self.count_field(size) < 0:
             return -1
         if kind == HOP:
             return 0
         if kind == CONTENT_TYPE:
             self.untouched = False
             self.head.content_type = <bytes>pair[1]
-        self.head.fields.append(pair)
-        return 0
+        return add_item(self.head.fields, pair)
 
     cdef int add_slices(self, const char* head, FieldSlice* fields, int count) except -1:
         cdef FieldSlice* field
@@ -259,16 +263,17 @@ cdef class HeadReader:
                 self.nominated.append(option)
         return 0
 
-    cdef bint has_http1_fields(self):
+    cdef bint has_http1_fields(self) noexcept:
         return self.coding_fields or self.option_close or self.option_keep_alive or self.head.upgrades
 
-    cdef bint keeps_alive(self, int version):
+    cdef bint keeps_alive(self, int version) noexcept:
         return not self.option_close and (version == 11 or self.option_keep_alive)
 
-    cdef void drop_nominated(self):
+    cdef int drop_nominated(self) except -1:
         cdef list nominated = self.nominated
         if nominated is not None:
             self.head.fields = [pair for pair in self.head.fields if (<tuple>pair)[0] not in nominated]
+        return 0
 
     cdef list take_trailers(self):
         cdef list fields = self.head.fields

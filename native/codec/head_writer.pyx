@@ -1,8 +1,10 @@
 from http import HTTPStatus
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
+from native.codec.field_list cimport FieldView, field_at
 from native.codec.numbers cimport write_digits
 
 cdef dict STATUS_LINES = {
@@ -21,10 +23,12 @@ cdef bytes VERSION_HOST = b" HTTP/1.1\r\nhost: "
 cdef Py_ssize_t size_of_fields(list fields) except -1:
     """Return the bytes that the field lines take. Raises TypeError for anything but pairs of bytes."""
     cdef Py_ssize_t size = 0
-    cdef tuple pair
-    for item in fields:
-        pair = <tuple?>item
-        size += PyBytes_GET_SIZE(<bytes?>pair[0]) + PyBytes_GET_SIZE(<bytes?>pair[1]) + 4
+    cdef FieldView field
+    cdef Py_ssize_t at
+    for at in range(PyList_GET_SIZE(fields)):
+        if not field_at(fields, at, &field):
+            raise TypeError("a field is a pair of bytes")
+        size += field.name_size + field.value_size + 4
     return size
 
 
@@ -40,14 +44,16 @@ cdef inline char* put_end(char* out) noexcept:
 
 
 cdef char* put_fields(char* out, list fields) noexcept:
-    cdef tuple pair
-    for item in fields:
-        pair = <tuple>item
-        out = put(out, <bytes>pair[0])
-        out[0] = c":"
-        out[1] = c" "
-        out = put(out + 2, <bytes>pair[1])
-        out = put_end(out)
+    cdef FieldView field
+    cdef Py_ssize_t at
+    for at in range(PyList_GET_SIZE(fields)):
+        if field_at(fields, at, &field):
+            memcpy(out, field.name, field.name_size)
+            out += field.name_size
+            out[0] = c":"
+            out[1] = c" "
+            memcpy(out + 2, field.value, field.value_size)
+            out = put_end(out + 2 + field.value_size)
     return out
 
 

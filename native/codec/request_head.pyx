@@ -91,7 +91,7 @@ cdef Head take_request(HeadReader reader, bytes method, bytes target, int versio
         head.upgrade = None
     head.keep_alive = reader.keeps_alive(version)
     reader.drop_nominated()
-    reader.begin()
+    reader.begin(0)
     return head
 
 

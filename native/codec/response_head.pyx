@@ -30,7 +30,7 @@ cdef Head take_response(HeadReader reader, int status, int version):
         head.keep_alive = False
         head.until_close = True
     reader.drop_nominated()
-    reader.begin()
+    reader.begin(0)
     return head
 
 

@@ -19,6 +19,13 @@ cdef enum Block:                # the kind of the header block that is being rec
     HEAD = 1
     TRAILERS = 2
 
+cdef struct CachedField:
+    nghttp2_rcbuf* name             # NULL = the slot is free
+    nghttp2_rcbuf* value
+    int kind
+    bint is_recent                  # the field was received after its slot was last considered for another field
+    Py_ssize_t size                 # of name and value
+
 cdef class BlockReader:
     cdef HeadReader reader          # receives the fields that are not pseudo-header fields
     cdef int block                  # enum Block
@@ -27,18 +34,15 @@ cdef class BlockReader:
     cdef int status                 # 0 = not received
     cdef list cookies
     # The cache: references to the decompressor's own buffers, so that the same address means the same text, and the
-    # object that was made from each (the value of a pseudo-header field, or an argument of HeadReader.add_known).
-    cdef nghttp2_rcbuf* names[CACHED]
-    cdef nghttp2_rcbuf* values[CACHED]
-    cdef int kinds[CACHED]
-    cdef bint recently_used[CACHED]          # the field was received after its slot was last considered for another field
+    # object in ``made`` of each (the value of a pseudo-header field, or an argument of HeadReader.add_known).
+    cdef CachedField cache[CACHED]
     cdef list made
-    cdef void begin(self)                   # start a block
-    cdef void begin_fields(self)            # start the fields of a block that is not UNWANTED
+    cdef int begin(self, int block) except -1       # start a Block
     # 0 = taken (or the block is unwanted), 1 = the block is too large; ``reader.fault`` describes a malformed field
     cdef int add(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t flags) except -1
-    cdef int end(self)                      # returns the Block
-    cdef void forget(self)                  # empty the cache
+    cdef int end(self) except -1            # returns the Block
+    cdef void forget(self) noexcept         # empty the cache
+    cdef int _add_new(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t flags) except -1
     cdef int _find(self, const nghttp2_rcbuf* name, const nghttp2_rcbuf* value) noexcept
-    cdef void _remember(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, object made, int kind)
-    cdef void _take_pseudo(self, int kind, bytes value)
+    cdef int _remember(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, object made, int kind) except -1
+    cdef int _take_pseudo(self, int kind, bytes value) except -1

@@ -1,4 +1,5 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 from native.codec.numbers cimport parse_length
@@ -10,6 +11,9 @@ from native.http.nghttp2 cimport (
 cdef int BOMB = 4
 # RFC 9113 6.5.2: the overhead that is added to the size of each field.
 cdef Py_ssize_t FIELD_OVERHEAD = 32
+
+# Fields that a head has room for from the beginning.
+cdef int FIELDS = 16
 
 cdef enum Pseudo:               # negative, so that they differ from the kinds of HeadReader
     PATH = -1
@@ -47,33 +51,45 @@ cdef class BlockReader:
     def __dealloc__(self):
         self.forget()
 
-    cdef void begin(self):
+    cdef int begin(self, int block) except -1:
+        self.block = block
         self.decoded = 0
         self.method = self.scheme = self.path = self.authority = None
         self.status = 0
         self.cookies = None
-
-    cdef void begin_fields(self):
-        self.reader.begin()
+        if block != <int>UNWANTED:
+            self.reader.begin(FIELDS)
+        return 0
 
     cdef int add(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t flags) except -1:
+        cdef int slot
+        cdef CachedField* field
+        if self.block == <int>UNWANTED:
+            self.decoded += <Py_ssize_t>(nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len)
+            self.decoded += FIELD_OVERHEAD
+            return self.decoded > self.decoded_limit
+        slot = self._find(name, value)
+        if slot < 0:
+            return self._add_new(name, value, flags)
+        field = &self.cache[slot]
+        self.decoded += field.size + FIELD_OVERHEAD
+        if self.decoded > self.decoded_limit:
+            return 1
+        if field.kind < 0:
+            self._take_pseudo(field.kind, <bytes>PyList_GET_ITEM(self.made, slot))
+        else:
+            self.reader.add_known(<tuple>PyList_GET_ITEM(self.made, slot), field.kind, field.size)
+        return 0
+
+    cdef int _add_new(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t flags) except -1:
+        """Add a field that is not in the cache."""
         cdef nghttp2_vec key = nghttp2_rcbuf_get_buf(name)
         cdef nghttp2_vec text = nghttp2_rcbuf_get_buf(value)
-        cdef int slot
         cdef int kind
+        cdef bytes content
         self.decoded += <Py_ssize_t>(key.len + text.len) + FIELD_OVERHEAD
         if self.decoded > self.decoded_limit:
             return 1
-        if self.block == <int>UNWANTED:
-            return 0
-        slot = self._find(name, value)
-        if slot >= 0:
-            kind = self.kinds[slot]
-            if kind < 0:
-                self._take_pseudo(kind, <bytes>self.made[slot])
-            else:
-                self.reader.add_known(<tuple>self.made[slot], kind)
-            return 0
         content = PyBytes_FromStringAndSize(<char*>text.base, <Py_ssize_t>text.len)
         if key.len and key.base[0] == c":":
             kind = pseudo_kind(&key)
@@ -92,7 +108,7 @@ cdef class BlockReader:
                 self._remember(name, value, self.reader.last_field, self.reader.last_kind)
         return 0
 
-    cdef int end(self):
+    cdef int end(self) except -1:
         cdef int block = self.block
         cdef list cookies = self.cookies
         self.block = UNWANTED
@@ -101,14 +117,14 @@ cdef class BlockReader:
         self.cookies = None
         return block
 
-    cdef void forget(self):
+    cdef void forget(self) noexcept:
         cdef int slot
         for slot in range(CACHED):
-            if self.names[slot] != NULL:
-                nghttp2_rcbuf_decref(self.names[slot])
-                nghttp2_rcbuf_decref(self.values[slot])
-                self.names[slot] = NULL
-                self.values[slot] = NULL
+            if self.cache[slot].name != NULL:
+                nghttp2_rcbuf_decref(self.cache[slot].name)
+                nghttp2_rcbuf_decref(self.cache[slot].value)
+                self.cache[slot].name = NULL
+                self.cache[slot].value = NULL
 
     cdef int _find(self, const nghttp2_rcbuf* name, const nghttp2_rcbuf* value) noexcept:
         """Return the slot of a field; -1 = the field is not in the cache."""
@@ -117,38 +133,43 @@ cdef class BlockReader:
         cdef int turn
         for turn in range(TRIES):
             slot = (first + turn) & (CACHED - 1)
-            if self.names[slot] == name and self.values[slot] == value:
-                self.recently_used[slot] = True
+            if self.cache[slot].name == name and self.cache[slot].value == value:
+                self.cache[slot].is_recent = True
                 return slot
         return -1
 
-    cdef void _remember(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, object made, int kind):
+    cdef int _remember(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, object made, int kind) except -1:
         """Add a field to the cache."""
         cdef int first = first_slot(name, value)
+        cdef Py_ssize_t size = <Py_ssize_t>(nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len)
+        cdef CachedField* field
         cdef int slot
         cdef int turn
-        if nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len > CACHED_BYTES:
-            return
+        if size > CACHED_BYTES:
+            return 0
         # Second chance (Corbato 1968): a field that was received since its slot was last considered keeps the slot.
         for turn in range(TRIES):
             slot = (first + turn) & (CACHED - 1)
-            if not self.recently_used[slot]:
+            if not self.cache[slot].is_recent:
                 break
-            self.recently_used[slot] = False
+            self.cache[slot].is_recent = False
         else:
             slot = first
-        if self.names[slot] != NULL:
-            nghttp2_rcbuf_decref(self.names[slot])
-            nghttp2_rcbuf_decref(self.values[slot])
+        field = &self.cache[slot]
+        if field.name != NULL:
+            nghttp2_rcbuf_decref(field.name)
+            nghttp2_rcbuf_decref(field.value)
         nghttp2_rcbuf_incref(name)
         nghttp2_rcbuf_incref(value)
-        self.names[slot] = name
-        self.values[slot] = value
+        field.name = name
+        field.value = value
+        field.kind = kind
+        field.is_recent = True
+        field.size = size
         self.made[slot] = made
-        self.kinds[slot] = kind
-        self.recently_used[slot] = True
+        return 0
 
-    cdef void _take_pseudo(self, int kind, bytes value):
+    cdef int _take_pseudo(self, int kind, bytes value) except -1:
         """Keep a pseudo-header field. The session accepts each once, before all other fields, and none in trailers."""
         if kind == PATH:
             self.path = value
@@ -162,3 +183,4 @@ cdef class BlockReader:
             self.status = <int>parse_length(value)
         else:
             self.reader.refuse(400, "a pseudo-header field that is none")
+        return 0

@@ -29,7 +29,6 @@ cdef class Http2Connection(SocketEvents):
     cdef FieldWriter fields
     cdef BlockReader reader
     cdef Guard guard
-    cdef object callback_error      # the first exception in a callback of the session
     cdef bint in_session            # a call of the session is running: frames submitted now are pumped after it
     cdef bint read_closed           # the connection is broken or refused: nothing more is read
     cdef bint winding_down          # the peer may open no more streams; those that are open finish

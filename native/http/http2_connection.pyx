@@ -1,4 +1,5 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -28,78 +29,61 @@ cdef nghttp2_data_provider provide(Outbox out):
     return provider
 
 
-# --- C callbacks of the session, with the GIL held. An exception is kept, and raised when the session returns.
+# --- C callbacks of the session, with the GIL held. One that raises returns NGHTTP2_ERR_CALLBACK_FAILURE (-902) with the
+# exception still set, the session returns the same at once, and so the exception comes out of the call of the session.
 # ---------
 
-cdef int keep(Http2Connection connection, object error) noexcept:
-    if connection.callback_error is None:
-        connection.callback_error = error
-    return NGHTTP2_ERR_CALLBACK_FAILURE
-
-
-cdef int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept:
+cdef int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* user) except -902:
     cdef Http2Connection connection = <Http2Connection>user
     if connection.guard.fault is not None:
         return NGHTTP2_ERR_CALLBACK_FAILURE
-    try:
-        connection.reader.begin()
-        connection.reader.block = connection.on_block(frame.hd.stream_id, <int>frame.headers.cat)
-        if connection.reader.block != <int>UNWANTED:
-            connection.reader.begin_fields()
-        return 0
-    except BaseException as error:
-        return keep(connection, error)
+    connection.reader.begin(connection.on_block(frame.hd.stream_id, <int>frame.headers.cat))
+    return 0
 
 
 cdef int on_header(
     nghttp2_session* session, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t flags,
     void* user,
-) noexcept:
+) except -902:
     cdef Http2Connection connection = <Http2Connection>user
-    try:
-        if connection.reader.add(name, value, flags) == 0:
-            return 0
-        connection.guard.fault = f"a field section larger than {connection.reader.decoded_limit} bytes"
-        return NGHTTP2_ERR_CALLBACK_FAILURE
-    except BaseException as error:
-        return keep(connection, error)
+    if connection.reader.add(name, value, flags) == 0:
+        return 0
+    connection.guard.fault = f"a field section larger than {connection.reader.decoded_limit} bytes"
+    return NGHTTP2_ERR_CALLBACK_FAILURE
 
 
 cdef int on_invalid_header(
     nghttp2_session* session, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t flags,
     void* user,
-) noexcept:
+) except -902:
     # By default the session ignores the field. RFC 9113 8.2.1 requires that the message is malformed.
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
 
 
-cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept:
+cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, void* user) except -902:
     cdef Http2Connection connection = <Http2Connection>user
     cdef int kind = frame.hd.type
     cdef bint ended = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
-    try:
-        if kind == NGHTTP2_HEADERS:
-            take_block(connection, frame.hd.stream_id, ended)
-        elif kind == NGHTTP2_DATA:
-            if ended:
-                connection.on_ended(frame.hd.stream_id)
-        elif kind == NGHTTP2_RST_STREAM:
-            connection.on_reset(frame.hd.stream_id)
-        elif kind == NGHTTP2_PING:
-            if frame.hd.flags & NGHTTP2_FLAG_ACK and connection.pinged_ns:
-                connection.pinged_ns = 0
-                connection.on_pong()
-        elif kind == NGHTTP2_GOAWAY:
-            connection.on_goaway(frame.goaway.error_code, frame.goaway.last_stream_id)
-        elif kind == NGHTTP2_SETTINGS:
-            if not frame.hd.flags & NGHTTP2_FLAG_ACK:
-                connection.on_settings()
-        return 0 if connection.guard.fault is None else NGHTTP2_ERR_CALLBACK_FAILURE
-    except BaseException as error:
-        return keep(connection, error)
+    if kind == NGHTTP2_HEADERS:
+        take_block(connection, frame.hd.stream_id, ended)
+    elif kind == NGHTTP2_DATA:
+        if ended:
+            connection.on_ended(frame.hd.stream_id)
+    elif kind == NGHTTP2_RST_STREAM:
+        connection.on_reset(frame.hd.stream_id)
+    elif kind == NGHTTP2_PING:
+        if frame.hd.flags & NGHTTP2_FLAG_ACK and connection.pinged_ns:
+            connection.pinged_ns = 0
+            connection.on_pong()
+    elif kind == NGHTTP2_GOAWAY:
+        connection.on_goaway(frame.goaway.error_code, frame.goaway.last_stream_id)
+    elif kind == NGHTTP2_SETTINGS:
+        if not frame.hd.flags & NGHTTP2_FLAG_ACK:
+            connection.on_settings()
+    return 0 if connection.guard.fault is None else NGHTTP2_ERR_CALLBACK_FAILURE
 
 
-cdef take_block(Http2Connection connection, int32_t stream, bint ended):
+cdef int take_block(Http2Connection connection, int32_t stream, bint ended) except -1:
     cdef int block = connection.reader.end()
     cdef list trailers
     if block == <int>HEAD:
@@ -110,97 +94,106 @@ cdef take_block(Http2Connection connection, int32_t stream, bint ended):
             connection.reset(stream, NGHTTP2_PROTOCOL_ERROR)
         else:
             connection.on_trailers(stream, trailers)
+    return 0
 
 
 cdef int on_data_chunk(
     nghttp2_session* session, uint8_t flags, int32_t stream, const uint8_t* data, size_t size, void* user
-) noexcept:
+) except -902:
     cdef Http2Connection connection = <Http2Connection>user
-    try:
-        nghttp2_session_consume_connection(session, size)
-        connection.on_chunk(stream, PyBytes_FromStringAndSize(<const char*>data, <Py_ssize_t>size))
-        return 0
-    except BaseException as error:
-        return keep(connection, error)
+    nghttp2_session_consume_connection(session, size)
+    connection.on_chunk(stream, PyBytes_FromStringAndSize(<const char*>data, <Py_ssize_t>size))
+    return 0
 
 
-cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept:
+cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* user) except -902:
     cdef Http2Connection connection = <Http2Connection>user
     cdef int kind = frame.hd.type
     cdef uint32_t code
-    try:
-        if kind == NGHTTP2_DATA or kind == NGHTTP2_HEADERS:
-            connection.guard.earn(4)
-            if kind == NGHTTP2_HEADERS or frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-                connection.on_sent(frame.hd.stream_id, frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
-        elif kind == NGHTTP2_RST_STREAM:
-            code = frame.rst_stream.error_code
-            # edge sends these three codes for reasons of its own; any other code answers an error of the peer
-            if (
-                code != NGHTTP2_NO_ERROR and code != NGHTTP2_CANCEL and code != NGHTTP2_INTERNAL_ERROR
-                and connection.guard.provoked(
-                    RESET_COST_CHEAP if code == NGHTTP2_REFUSED_STREAM else RESET_COST, connection.now_ns
-                )
-            ):
-                if connection.guard.fault is None:      # otherwise pump() refuses the peer
-                    connection.wind_down()
-        elif kind == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR and (
-            not connection.winding_down or connection.read_closed
+    if kind == NGHTTP2_DATA or kind == NGHTTP2_HEADERS:
+        connection.guard.earn(4)
+        if kind == NGHTTP2_HEADERS or frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+            connection.on_sent(frame.hd.stream_id, frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
+    elif kind == NGHTTP2_RST_STREAM:
+        code = frame.rst_stream.error_code
+        # edge sends these three codes for reasons of its own; any other code answers an error of the peer
+        if (
+            code != NGHTTP2_NO_ERROR and code != NGHTTP2_CANCEL and code != NGHTTP2_INTERNAL_ERROR
+            and connection.guard.provoked(
+                RESET_COST_CHEAP if code == NGHTTP2_REFUSED_STREAM else RESET_COST, connection.now_ns
+            )
         ):
-            connection.read_closed = True
-            if connection.close_reason is None:
-                name = nghttp2_http2_strerror(frame.goaway.error_code).decode()
-                connection.close_reason = f"HTTP/2 was violated: {name}"
-        return 0
-    except BaseException as error:
-        return keep(connection, error)
+            if connection.guard.fault is None:      # otherwise pump() refuses the peer
+                connection.wind_down()
+    elif kind == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR and (
+        not connection.winding_down or connection.read_closed
+    ):
+        connection.read_closed = True
+        if connection.close_reason is None:
+            name = nghttp2_http2_strerror(frame.goaway.error_code).decode()
+            connection.close_reason = f"HTTP/2 was violated: {name}"
+    return 0
 
 
-cdef int on_stream_close(nghttp2_session* session, int32_t stream, uint32_t code, void* user) noexcept:
+cdef int on_stream_close(nghttp2_session* session, int32_t stream, uint32_t code, void* user) except -902:
     cdef Http2Connection connection = <Http2Connection>user
-    try:
-        if connection.guard.order is not None:
-            connection.guard.order.close(<uint32_t>stream)
-        connection.on_closed(stream, code)
-        return 0
-    except BaseException as error:
-        return keep(connection, error)
+    if connection.guard.order is not None:
+        connection.guard.order.close(<uint32_t>stream)
+    connection.on_closed(stream, code)
+    return 0
 
 
 cdef Py_ssize_t read_outbox(
     nghttp2_session* session, int32_t stream, uint8_t* buf, size_t length, uint32_t* flags,
     nghttp2_data_source* source, void* user,
-) noexcept:
+) except -902:
     """Fill a DATA frame. After the last data it ends the stream, or submits the trailers or the reset."""
     cdef Http2Connection connection = <Http2Connection>user
     cdef Outbox out = <Outbox>source.ptr
-    cdef Py_ssize_t n
     cdef nghttp2_nv* pairs
-    try:
-        n = out.pull(buf, <Py_ssize_t>length)
-        if n:
-            out.progress_ns = connection.now_ns
-        if out.congested and out.queued < QUEUE_LOW:
-            out.congested = False
-            connection.drained_streams.append(stream)
-        if out.queued:
-            return n
-        if out.cutting:
-            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_INTERNAL_ERROR)
-        elif out.ended:
-            flags[0] |= NGHTTP2_DATA_FLAG_EOF
-            if out.trailers:
-                flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
-                pairs = scratch_pairs(len(out.trailers))
-                nghttp2_submit_trailer(session, stream, pairs, connection.fields.add_fields(pairs, 0, out.trailers))
-            return n
-        if n == 0:
-            out.deferred = True
-            return NGHTTP2_ERR_DEFERRED
+    cdef Py_ssize_t n = out.pull(buf, <Py_ssize_t>length)
+    if n:
+        out.progress_ns = connection.now_ns
+    if out.congested and out.queued < QUEUE_LOW:
+        out.congested = False
+        connection.drained_streams.append(stream)
+    if out.queued:
         return n
-    except BaseException as error:
-        return keep(connection, error)
+    if out.cutting:
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_INTERNAL_ERROR)
+    elif out.ended:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF
+        if out.trailers:
+            flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
+            pairs = scratch_pairs(len(out.trailers))
+            nghttp2_submit_trailer(session, stream, pairs, connection.fields.add_fields(pairs, 0, out.trailers))
+        return n
+    if n == 0:
+        out.deferred = True
+        return NGHTTP2_ERR_DEFERRED
+    return n
 
+
+# The sessions take their memory from Python's allocator, which is cheaper than malloc for the small blocks of a stream.
+# They are called with the GIL held, as it has to be.
+
+cdef void* take_memory(size_t size, void* user) noexcept:
+    return PyMem_Malloc(size)
+
+
+cdef void give_back_memory(void* memory, void* user) noexcept:
+    PyMem_Free(memory)
+
+
+cdef void* take_cleared_memory(size_t count, size_t size, void* user) noexcept:
+    return PyMem_Calloc(count, size)
+
+
+cdef void* resize_memory(void* memory, size_t size, void* user) noexcept:
+    return PyMem_Realloc(memory, size)
+
+
+cdef nghttp2_mem MEMORY = nghttp2_mem(NULL, take_memory, give_back_memory, take_cleared_memory, resize_memory)
 
 cdef nghttp2_session_callbacks* CALLBACKS = NULL
 cdef nghttp2_option* OPTIONS = NULL
@@ -252,9 +245,9 @@ cdef class Http2Connection:
         self.reader = BlockReader(header_bytes, header_count)
         self.guard = Guard(self.now_ns, header_bytes + 16384, server)
         if server:
-            code = nghttp2_session_server_new2(&self.session, CALLBACKS, <void*>self, OPTIONS)
+            code = nghttp2_session_server_new3(&self.session, CALLBACKS, <void*>self, OPTIONS, &MEMORY)
         else:
-            code = nghttp2_session_client_new2(&self.session, CALLBACKS, <void*>self, OPTIONS)
+            code = nghttp2_session_client_new3(&self.session, CALLBACKS, <void*>self, OPTIONS, &MEMORY)
         if code:
             raise MemoryError(nghttp2_strerror(code).decode())
         entries[0].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
@@ -295,16 +288,16 @@ cdef class Http2Connection:
         self.received_ns = self.now_ns
         good = self.guard.feed(<const uint8_t*>data, size, self.now_ns)
         self.in_session = True
-        done = nghttp2_session_mem_recv(self.session, <const uint8_t*>data, good)
-        self.in_session = False
-        if self.callback_error is not None:
-            error = self.callback_error
-            self.callback_error = None
+        try:
+            done = nghttp2_session_mem_recv(self.session, <const uint8_t*>data, good)
+        except BaseException as error:
+            self.in_session = False
             self.read_closed = True
             self.close_reason = f"an error of our own: {type(error).__name__}"
             nghttp2_session_terminate_session(self.session, NGHTTP2_INTERNAL_ERROR)
             self.pump()
-            raise error
+            raise
+        self.in_session = False
         if self.guard.fault is not None:
             self.reject(self.guard.fault, self.guard.fault_code)
         elif done == NGHTTP2_ERR_FLOODED:
@@ -397,17 +390,15 @@ cdef class Http2Connection:
                 self.socket.write(PyBytes_FromStringAndSize(<char*>space, size))
             if n == 0 and self.fields.borrowed and nghttp2_session_get_outbound_queue_size(self.session) == 0:
                 self.fields.release()       # no head or trailers wait to be written
+        except BaseException:
+            self.socket.abort()
+            raise
         finally:
             self.in_session = False
             if SCRATCH == NULL:
                 SCRATCH = space
             else:
                 free(space)
-        if self.callback_error is not None:
-            error = self.callback_error
-            self.callback_error = None
-            self.socket.abort()
-            raise error
 
     cdef void ping(self):
         if self.session != NULL and not self.pinged_ns:

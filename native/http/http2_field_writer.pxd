@@ -8,7 +8,7 @@ cdef class FieldWriter:
     cdef int sent_names             # name_bit() of the names that have been sent on this connection
     # Field names are lower case. The list is borrowed until release() and must not change. Returns the next index.
     cdef int add_fields(self, nghttp2_nv* pairs, int at, list fields) except -1
-    cdef void release(self)         # everything submitted has been written
+    cdef int release(self) except -1        # everything submitted has been written
 
 # The value is copied; the name must be a constant and is borrowed. Returns the next index.
 cdef int add_pair(nghttp2_nv* pairs, int at, bytes name, bytes value) except -1

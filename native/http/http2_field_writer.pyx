@@ -1,7 +1,9 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
+from native.codec.field_list cimport FieldView, field_at
 from native.http.nghttp2 cimport (
     NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, NGHTTP2_NV_FLAG_NO_INDEX, nghttp2_nv,
 )
@@ -63,21 +65,19 @@ cdef class FieldWriter:
         self.borrowed = []
 
     cdef int add_fields(self, nghttp2_nv* pairs, int at, list fields) except -1:
-        cdef tuple pair
-        cdef bytes name
-        cdef bytes value
+        cdef FieldView field
+        cdef Py_ssize_t place
         cdef int bit
-        for item in fields:
-            pair = <tuple>item
-            name = <bytes?>pair[0]
-            value = <bytes?>pair[1]
-            bit = name_bit(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        for place in range(PyList_GET_SIZE(fields)):
+            if not field_at(fields, place, &field):
+                raise TypeError("a field is a pair of bytes")
+            bit = name_bit(field.name, field.name_size)
             if bit == OMITTED:
                 continue
-            pairs[at].name = <uint8_t*>PyBytes_AS_STRING(name)
-            pairs[at].namelen = PyBytes_GET_SIZE(name)
-            pairs[at].value = <uint8_t*>PyBytes_AS_STRING(value)
-            pairs[at].valuelen = PyBytes_GET_SIZE(value)
+            pairs[at].name = <uint8_t*>field.name
+            pairs[at].namelen = field.name_size
+            pairs[at].value = <uint8_t*>field.value
+            pairs[at].valuelen = field.value_size
             pairs[at].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
             if bit:
                 # The first field is indexed, so that its name is in the table. Later values would only evict fields
@@ -89,5 +89,6 @@ cdef class FieldWriter:
         self.borrowed.append(fields)
         return at
 
-    cdef void release(self):
+    cdef int release(self) except -1:
         self.borrowed.clear()
+        return 0

@@ -2,7 +2,7 @@
 
 Source: nghttp2.h of 1.52 (https://nghttp2.org/documentation/). Pointers that a callback receives are borrowed for the
 length of the call. Arguments of submit functions are copied, except names and values with a NO_COPY flag: these are
-borrowed until their frame has been written."""
+borrowed until their frame has been written. -902 is NGHTTP2_ERR_CALLBACK_FAILURE: Cython wants it as a number."""
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
@@ -67,13 +67,19 @@ cdef extern from *:
         int fd
         void* ptr
     ctypedef Py_ssize_t (*nghttp2_data_source_read_callback)(
-        nghttp2_session*, int32_t, uint8_t*, size_t, uint32_t*, nghttp2_data_source*, void*) noexcept
+        nghttp2_session*, int32_t, uint8_t*, size_t, uint32_t*, nghttp2_data_source*, void*) except -902
     ctypedef struct nghttp2_data_provider:
         nghttp2_data_source source
         nghttp2_data_source_read_callback read_callback
     ctypedef struct nghttp2_extpri:
         uint32_t urgency
         int inc
+    ctypedef struct nghttp2_mem:
+        void* mem_user_data
+        void* (*malloc)(size_t, void*) noexcept
+        void (*free)(void*, void*) noexcept
+        void* (*calloc)(size_t, size_t, void*) noexcept
+        void* (*realloc)(void*, size_t, void*) noexcept
 
     const int NGHTTP2_DATA
     const int NGHTTP2_HEADERS
@@ -133,28 +139,31 @@ cdef extern from *:
 
     int nghttp2_session_callbacks_new(nghttp2_session_callbacks**)
     void nghttp2_session_callbacks_set_on_begin_headers_callback(
-        nghttp2_session_callbacks*, int (*)(nghttp2_session*, const nghttp2_frame*, void*) noexcept)
+        nghttp2_session_callbacks*, int (*)(nghttp2_session*, const nghttp2_frame*, void*) except -902)
     void nghttp2_session_callbacks_set_on_header_callback2(
         nghttp2_session_callbacks*,
-        int (*)(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*, uint8_t, void*) noexcept)
+        int (*)(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*, uint8_t, void*) except -902)
     void nghttp2_session_callbacks_set_on_invalid_header_callback2(
         nghttp2_session_callbacks*,
-        int (*)(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*, uint8_t, void*) noexcept)
+        int (*)(nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*, uint8_t, void*) except -902)
     void nghttp2_session_callbacks_set_on_frame_recv_callback(
-        nghttp2_session_callbacks*, int (*)(nghttp2_session*, const nghttp2_frame*, void*) noexcept)
+        nghttp2_session_callbacks*, int (*)(nghttp2_session*, const nghttp2_frame*, void*) except -902)
     void nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
         nghttp2_session_callbacks*,
-        int (*)(nghttp2_session*, uint8_t, int32_t, const uint8_t*, size_t, void*) noexcept)
+        int (*)(nghttp2_session*, uint8_t, int32_t, const uint8_t*, size_t, void*) except -902)
     void nghttp2_session_callbacks_set_on_frame_send_callback(
-        nghttp2_session_callbacks*, int (*)(nghttp2_session*, const nghttp2_frame*, void*) noexcept)
+        nghttp2_session_callbacks*, int (*)(nghttp2_session*, const nghttp2_frame*, void*) except -902)
     void nghttp2_session_callbacks_set_on_stream_close_callback(
-        nghttp2_session_callbacks*, int (*)(nghttp2_session*, int32_t, uint32_t, void*) noexcept)
+        nghttp2_session_callbacks*, int (*)(nghttp2_session*, int32_t, uint32_t, void*) except -902)
 
-    int nghttp2_session_server_new2(nghttp2_session**, const nghttp2_session_callbacks*, void*, const nghttp2_option*)
-    int nghttp2_session_client_new2(nghttp2_session**, const nghttp2_session_callbacks*, void*, const nghttp2_option*)
+    int nghttp2_session_server_new3(
+        nghttp2_session**, const nghttp2_session_callbacks*, void*, const nghttp2_option*, nghttp2_mem*)
+    int nghttp2_session_client_new3(
+        nghttp2_session**, const nghttp2_session_callbacks*, void*, const nghttp2_option*, nghttp2_mem*)
     void nghttp2_session_del(nghttp2_session*)
-    Py_ssize_t nghttp2_session_mem_recv(nghttp2_session*, const uint8_t*, size_t)
-    Py_ssize_t nghttp2_session_mem_send(nghttp2_session*, const uint8_t**)
+    # These two run the callbacks, and return at once when one fails: with its exception, if it has raised one.
+    Py_ssize_t nghttp2_session_mem_recv(nghttp2_session*, const uint8_t*, size_t) except? -902
+    Py_ssize_t nghttp2_session_mem_send(nghttp2_session*, const uint8_t**) except? -902
     int nghttp2_session_want_read(nghttp2_session*)
     int nghttp2_session_want_write(nghttp2_session*)
     int nghttp2_session_resume_data(nghttp2_session*, int32_t)

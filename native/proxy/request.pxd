@@ -68,6 +68,7 @@ cdef class Request:
     # The caller's own deadline has passed. told: the upstream, which knows that deadline, has just said so.
     cdef bint caller_is_over(self, uint64_t now, bint told) noexcept
     cdef begin_trace(self)
+    cdef list fields_for(self, ConnectionPool upstream)
     cdef bint is_model(self) noexcept
     # What each kind of request does with its bytes.
     cdef Refusal take_data(self, bytes data)

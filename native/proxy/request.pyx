@@ -1,8 +1,10 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE
 from native.codec.grpc cimport timeout_ns, unframe, write_timeout
 from native.codec.head cimport NO_BODY
+from native.codec.field_list cimport FieldView, add_item, add_items, field_at, new_list
 from native.codec.field_rules cimport field_value, plain_path
 from native.codec.numbers cimport parse_seconds, write_seconds
 from native.codec.json_text cimport escape_json, splice, unescape_json
@@ -28,6 +30,8 @@ cdef frozenset WITHHELD = frozenset((
 # An upstream that enforces the caller's deadline itself may do so earlier than edge by a fiftieth of it, within these.
 cdef uint64_t EARLIEST_NS = 5_000_000
 cdef uint64_t LATEST_NS = 100_000_000
+# Fields that edge adds to those of a client: who asks, how, for what host and by what way, and the traceparent.
+cdef int OWN_FIELDS = 5
 # The place of an attempt's traceparent.
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
 # Idempotent methods (RFC 9110 9.2.2): such a request to a service may be sent again.
@@ -109,12 +113,14 @@ cdef class Request:
         cdef uint64_t[3] chance
         cdef bytes caller = None
         cdef bint trace_continued
-        cdef tuple pair
-        for item in self.head.fields:
-            pair = <tuple>item
-            if PyBytes_GET_SIZE(<bytes>pair[0]) == 11 and <bytes>pair[0] == b"traceparent":
+        cdef FieldView field
+        cdef Py_ssize_t at
+        for at in range(len(self.head.fields)):
+            if field_at(self.head.fields, at, &field) and field.name_size == 11 and (
+                memcmp(field.name, b"traceparent", 11) == 0
+            ):
                 # a traceparent that comes twice is ignored
-                caller = <bytes>pair[1] if caller is None else b""
+                caller = <bytes>(<tuple>self.head.fields[at])[1] if caller is None else b""
         chance[0] = self.runtime.random()
         chance[1] = self.runtime.random()
         chance[2] = self.runtime.random()
@@ -124,7 +130,13 @@ cdef class Request:
                 # it belongs to a trace that is not continued
                 self.fields = [item for item in self.fields if (<tuple>item)[0] != b"tracestate"]
             self.trace_at = len(self.fields)
-            self.fields.append(NO_TRACEPARENT)
+            add_item(self.fields, NO_TRACEPARENT)
+
+    cdef list fields_for(self, ConnectionPool upstream):
+        """Return a copy of the fields, because each attempt adds its own traceparent, credentials and deadline."""
+        cdef list fields = new_list(len(self.fields) + len(upstream.fields) + 1)
+        add_items(fields, self.fields)
+        return fields
 
     cdef bint is_model(self) noexcept:
         return False
@@ -217,11 +229,11 @@ cdef class ModelRequest(Request):
         )
         self.latency_cell = CELL_STREAM if self.peek.stream == 1 else CELL_WHOLE
         if self.response_format == PLAIN:
-            self.fields = []
+            self.fields = new_list(len(self.head.fields) + 1)
             for item in self.head.fields:
                 pair = <tuple>item
                 if pair[0] not in WITHHELD:
-                    self.fields.append(pair)
+                    add_item(self.fields, pair)
                 elif PyBytes_GET_SIZE(<bytes>pair[0]) == 17 and pair[0] == b"x-request-timeout":
                     why = self.bind(parse_seconds(<bytes>pair[1]), "request_timeout", <bytes>pair[1])
                     if why is not None:
@@ -275,14 +287,13 @@ cdef class ModelRequest(Request):
         return self.content[self.peek.model_start:self.peek.model_end]
 
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
-        cdef list fields = self.fields[:]      # copied, because each attempt adds its own traceparent and credentials
+        cdef list fields = self.fields_for(upstream)
         cdef bytes body
         fields[self.trace_at] = (b"traceparent", write_traceparent(&self.trace, span))
         if upstream.is_region:
             self.send_to_region(stream, upstream, fields, now)
             return True
-        if upstream.fields:
-            fields.extend(upstream.fields)
+        add_items(fields, upstream.fields)
         body = self.body_for(upstream)
         stream.send_request(
             b"POST", upstream.base_path + self.suffix, upstream.authority, fields, PyBytes_GET_SIZE(body)
@@ -350,7 +361,7 @@ cdef class ServiceRequest(Request):
         self.request_complete_ns = self.started_ns
         self.received = head.length == NO_BODY
         address = address_field(self.stream.peer())
-        self.fields = []
+        self.fields = new_list(len(head.fields) + OWN_FIELDS)
         for item in head.fields:
             pair = <tuple>item
             name = <bytes>pair[0]
@@ -372,14 +383,14 @@ cdef class ServiceRequest(Request):
                 size == 17 and name == b"x-forwarded-proto" or size == 16 and name == b"x-forwarded-host"
                 or size == 11 and (name == b"traceparent" or name == b"x-edge-hops")    # a service is no region
             ):
-                self.fields.append(pair)
+                add_item(self.fields, pair)
         if forwarded is not None:
             address = (b"x-forwarded-for", forwarded + b", " + <bytes>address[1])
-        self.fields.append(address)
-        self.fields.append(PROTO_FIELDS[self.stream.scheme == "https"])
+        add_item(self.fields, address)
+        add_item(self.fields, PROTO_FIELDS[self.stream.scheme == "https"])
         if head.authority is not None:
-            self.fields.append(host_field(head.authority))
-        self.fields.append(VIA_FIELDS[0 if head.version == 10 else 2 if head.version == 20 else 1])
+            add_item(self.fields, host_field(head.authority))
+        add_item(self.fields, VIA_FIELDS[0 if head.version == 10 else 2 if head.version == 20 else 1])
         if head.expects:
             self.fields.append((b"expect", b"100-continue"))
         if self.received and head.upgrade is not None and head.upgrade.lower() == b"websocket" and (
@@ -418,15 +429,15 @@ cdef class ServiceRequest(Request):
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
         """Send what has come of the request so far; the rest follows as it comes."""
         cdef Head head = self.head
-        cdef list fields = self.fields[:]
+        cdef list fields = self.fields_for(upstream)
         cdef uint64_t left
         fields[self.trace_at] = (b"traceparent", write_traceparent(&self.trace, span))
-        if upstream.fields:
-            fields.extend(upstream.fields)
+        add_items(fields, upstream.fields)
         if self.bounded:
             left = self.deadline_ns - now if self.deadline_ns > now else 1
-            fields.append(
-                (b"grpc-timeout", write_timeout(left)) if self.grpc else (b"x-request-timeout", write_seconds(left))
+            add_item(
+                fields,
+                (b"grpc-timeout", write_timeout(left)) if self.grpc else (b"x-request-timeout", write_seconds(left)),
             )
         self.asked = True
         self.upstream = stream

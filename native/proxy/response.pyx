@@ -3,6 +3,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 from native.codec.grpc cimport frame, read_status
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
+from native.codec.field_list cimport add_item, add_items, new_list
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport decimal
 from native.io.clock cimport monotonic_ns
@@ -18,6 +19,9 @@ cdef frozenset ANSWER_WITHHELD = frozenset((
 ))
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 cdef tuple ONE_ATTEMPT = (b"x-edge-attempts", b"1")
+# Fields that are added to those of an answer: of edge's own, and of a caller's limits.
+cdef int ADDED = 5
+cdef int LIMIT_FIELDS = 6
 cdef tuple GRPC_CONTENT = (b"content-type", b"application/grpc")
 
 
@@ -30,15 +34,14 @@ cdef inline bint is_grant(const char* name, Py_ssize_t size) noexcept:
 
 cdef list model_fields(Caller caller, list fields):
     """Return the fields of a model's answer to relay. The provider's rate limits are edge's, not the caller's."""
-    cdef list kept
+    cdef list kept = new_list(len(fields) + (ADDED if caller is None else ADDED + LIMIT_FIELDS))
     cdef bytes name
-    if caller is None:
-        return [pair for pair in fields if pair[0] not in ANSWER_WITHHELD]
-    kept = []
     for pair in fields:
         name = <bytes>(<tuple>pair)[0]
-        if name not in ANSWER_WITHHELD and not is_grant(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
-            kept.append(pair)
+        if name not in ANSWER_WITHHELD and (
+            caller is None or not is_grant(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        ):
+            add_item(kept, pair)
     return kept
 
 
@@ -70,17 +73,18 @@ cdef dict answer_facts(Request request, Attempt attempt, int attempts):
 
 cdef list answer_fields(Request request, Attempt attempt, int attempts, str reason):
     """Return the x-edge-* fields, which tell where an answer comes from."""
-    cdef list fields = [(b"x-edge-request-id", request.identifier)]
+    cdef list fields = new_list(5)
     cdef Origin origin
+    add_item(fields, (b"x-edge-request-id", request.identifier))
     if attempt.upstream.is_region:
         origin = origin_of(request, attempt, attempts)
         fields.append((b"x-edge-target", origin.target))
         fields.append((b"x-edge-region", origin.region))
         fields.append((b"x-edge-attempts", decimal(origin.attempts)))
     else:
-        fields.append(attempt.upstream.told)
-        fields.append(request.runtime.region_field)
-        fields.append(ONE_ATTEMPT if attempts == 1 else (b"x-edge-attempts", decimal(attempts)))
+        add_item(fields, attempt.upstream.told)
+        add_item(fields, request.runtime.region_field)
+        add_item(fields, ONE_ATTEMPT if attempts == 1 else (b"x-edge-attempts", decimal(attempts)))
     if reason is not None:
         fields.append((b"x-edge-reason", reason.encode()))
     return fields
@@ -134,8 +138,9 @@ cdef class Response:
                 if caller is not None:
                     caller.add_rate_limits(sent, attempt.facts.last_ns)
             else:
-                sent = list(head.fields)
-            sent.extend(fields)
+                sent = new_list(len(head.fields) + len(fields) + 1)
+                add_items(sent, head.fields)
+            add_items(sent, fields)
             if length == TUNNEL:
                 self.tunnel = True
                 sent.append((b"upgrade", head.upgrade))
