@@ -48,6 +48,7 @@ ROOMS: Final = {
     "upstream": "names, TLS, connect",
     "cluster": "the shared store",
     "regions": "verdicts, shares",
+    "discovery": "DNS, Kubernetes, files",
     "incidents": "history, outages",
     "telemetry": "metrics, logs and traces",
     "config": "schema, checks and units of edge.yaml",

@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 
 from edge import clock
 from edge.config.check import check
+from edge.config.check_discovery import sources
 from edge.config.load import read
 from edge.config.problems import errors
 from edge.control.compose import compile_config
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge.config.schema import Config
+    from edge.terms.places import Endpoint
 
 
 class Bootstrap(Struct, frozen=True):
@@ -61,8 +63,21 @@ def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> 
         logs.say(logs.WARNING, problem.text(source))
     if not folder:
         logs.say(logs.INFO, "no state is kept on disk: the node cannot start again without its configuration file")
-    snapshot = compile_config(document.config, now=clock.wall())
-    return Bootstrap(Ledger(document.config, source=source, mark=mark), snapshot, folder)
+    known = _found(document.config, folder, source)
+    snapshot = compile_config(document.config, now=clock.wall(), found=known)
+    return Bootstrap(Ledger(document.config, source=source, mark=mark, found=known), snapshot, folder)
+
+
+def _found(config: Config, folder: str, source: str) -> dict[str, tuple[Endpoint, ...]]:
+    """Return the addresses that the node's sources named before it was stopped, so that it starts while they fail."""
+    if not folder or not sources(config):
+        return {}
+    try:
+        stored = StateFile(Path(folder), source).read()
+    except StateUnusableError as error:
+        logs.say(logs.WARNING, "the addresses found before are lost", error=str(error))
+        return {}
+    return {} if stored is None else stored.snapshot.found
 
 
 def _folder(config: Config | None, state_dir: str | None, environ: Mapping[str, str]) -> str:

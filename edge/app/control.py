@@ -20,6 +20,7 @@ from msgspec import structs
 
 from edge import clock
 from edge.admin.server import AdminServer
+from edge.app.discover import discover
 from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
 from edge.app.share import known_peers, share
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from edge.app.launch import Launch
     from edge.config.schema import Config
     from edge.control.chronicle import Chronicle
+    from edge.control.discovering import Discovering, Found
     from edge.terms.snapshot import Snapshot
 
 
@@ -88,6 +90,7 @@ class Control:
         self._tracing: Tracing | None = None
         self._measuring: Measuring | None = None
         self._chronicle: Chronicle | None = None
+        self._discovering: Discovering | None = None
         self._leave_requested = False
 
     def reload(self) -> None:
@@ -138,6 +141,7 @@ class Control:
             exported=lambda: tracing.exported,
             metrics_exported=lambda: measuring.exported,
         )
+        node.discovering = self._discovering = discovering = discover(self._found, snapshot.found)
         node.sharing = sharing = share(node, operations, ledger.config, spending)
         chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
         node.chronicle = self._chronicle = chronicle
@@ -160,6 +164,7 @@ class Control:
                 sharing_task = asyncio.create_task(sharing.run())
                 watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 export_task = asyncio.create_task(measuring.run(node))
+                await discovering.start(ledger.config)
                 self._serving()
                 try:
                     await self._stop.wait()
@@ -173,6 +178,7 @@ class Control:
                     await _all(
                         _ended(export_task),
                         _ended(sharing_task),
+                        discovering.stop(),
                         tracing.stop(),
                         prober.stop(),
                         health.stop(),
@@ -195,6 +201,7 @@ class Control:
                 config,
                 now=clock.wall(),
                 previous=previous,
+                found=self._known().found if previous is None else None,
                 capacity=(targets, routes),
                 allowance_capacity=self._shared_state.allowance_capacity,
                 peers=known_peers(previous) if previous is not None else (),
@@ -224,8 +231,18 @@ class Control:
             self._measuring.follow(config.telemetry)
         if self._chronicle is not None:
             self._chronicle.follow(config)
+        if self._discovering is not None:
+            self._discovering.follow(config)
         if self._recorder is not None:
             self._recorder.record(config, snapshot)
+
+    def _found(self, found: Found) -> None:
+        """Publish a Snapshot with the addresses that sources of discovery name, and write it to disk."""
+        if self._operations is None:
+            return
+        snapshot = self._operations.set_found(found)
+        if snapshot is not None and self._recorder is not None:
+            self._recorder.record(self._operations.ledger.config, snapshot)
 
     def _leave(self) -> None:
         """Make the supervisor drain the node, by SIGUSR1, so that a later SIGTERM still counts as the first."""

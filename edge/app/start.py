@@ -106,7 +106,7 @@ def _share(
     admin_host, admin_port = parse_address(config.admin.address)
     admin_port = held.enter_context(bindings.port(admin_host, admin_port))
     sock = held.enter_context(bindings.control_socket())
-    targets, routes = capacities(snapshot)
+    targets, routes = capacities(snapshot, config)
     shared_state = SharedState.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
     if begun.state_dir:  # before any worker serves, so that no budget is spent twice
         put_back(shared_state, snapshot, SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn())

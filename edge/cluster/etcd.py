@@ -45,12 +45,15 @@ _CLOSED: Final = "the store is closed"
 
 
 class EtcdStore:
-    """A client of etcd; implements ``edge.terms.ports.Store``. It connects at the first call."""
+    """A client of etcd; implements ``edge.terms.ports.Store``. It connects at the first call.
 
-    def __init__(self, settings: Etcd, clock: Clock = real) -> None:
+    ``root`` stands before every key; None: the prefix of the settings and a slash.
+    """
+
+    def __init__(self, settings: Etcd, clock: Clock = real, *, root: str | None = None) -> None:
         self._settings = settings
         self._clock = clock
-        self._root = f"{settings.prefix}/"
+        self._root = f"{settings.prefix}/" if root is None else root
         self._deadline_s = settings.timeout / NS_PER_S
         self._members = Members(settings, clock)
         self._token: str | None = None

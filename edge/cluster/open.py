@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from edge.terms.ports import Store
 
 
-def open_store(config: Config, clock: Clock = real) -> Store:
+def open_store(config: Config, clock: Clock = real, *, whole: bool = False) -> Store:
     """Return the store of this node.
 
     Nothing connects before the first call, so it returns at once whether or not etcd responds. While a certificate file
-    is missing, each call fails with the name of the file.
+    is missing, each call fails with the name of the file. ``whole``: its keys are etcd's own, without edge's prefix.
     """
     etcd = config.cluster.etcd
     if etcd is None:
@@ -26,4 +26,4 @@ def open_store(config: Config, clock: Clock = real) -> Store:
     logs.redact([etcd.password])
     from edge.cluster.etcd import EtcdStore  # noqa: PLC0415  # importing grpc takes 150 ms, and most nodes have no etcd
 
-    return EtcdStore(etcd, clock)
+    return EtcdStore(etcd, clock, root="" if whole else None)

@@ -15,6 +15,7 @@ from msgspec import structs
 from edge.config import (
     check_cluster,
     check_crowding,
+    check_discovery,
     check_incidents,
     check_keys,
     check_network,
@@ -68,6 +69,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
         *check_keys.keys(document, config, known),
         *check_peers.peers(config),
         *check_cluster.cluster(config),
+        *check_discovery.discovery(config),
         *_whole(document, config),
         *_rules(document, config),
         *check_telemetry.telemetry(config.telemetry),
@@ -209,7 +211,7 @@ def _service(document: Document, config: Config, name: str, service: Service) ->
     path: Path = ("services", name)
     if not check_network.NAME.fullmatch(name):
         yield Problem(path, "a service's name consists of up to 63 letters, digits, dots, hyphens and underscores")
-    yield from _members(document, path, service.targets)
+    yield from _members(document, path, service.targets, found=bool(service.discover))
     for index, member in enumerate(service.targets):
         yield from check_network.service_target(config, (*path, "targets", index), member.target)
     if service.tls is not None:
@@ -247,9 +249,11 @@ def _matches(config: Config) -> Iterator[Problem]:
         first.setdefault(asked, name)
 
 
-def _members(document: Document, path: Path, members: Sequence[ModelTarget | ServiceTarget]) -> Iterator[Problem]:
+def _members(
+    document: Document, path: Path, members: Sequence[ModelTarget | ServiceTarget], *, found: bool = False
+) -> Iterator[Problem]:
     path = (*path, "targets")
-    if not (members or document.written(*path, 0)):
+    if not (members or found or document.written(*path, 0)):
         yield Problem(path, "a pool needs at least one target")
     if len(members) > MOST_MEMBERS:
         yield Problem(path, f"{len(members)} targets are too many; a pool has at most {MOST_MEMBERS}")

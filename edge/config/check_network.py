@@ -72,7 +72,7 @@ def providers(
         if provider.kind and provider.kind not in kinds:
             likely = words.nearest(provider.kind, kinds) or f"; known are {', '.join(kinds)}"
             yield Problem((*path, "kind"), f"unknown kind {provider.kind!r}{likely}")
-        elif not provider.base_url:
+        elif not provider.base_url and not provider.discover:  # what is found is asked over http, below /v1
             yield Problem(path, _no_base_url(name, known, kinds))
         if provider.base_url:
             variable = known[name].url_variable if name in known and not document.lines else ""

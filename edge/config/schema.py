@@ -38,6 +38,13 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, about("This node's name in status and metrics. Default: the host name.")] = field(
         default_factory=platform.node
     )
+    zone: Annotated[
+        str,
+        about(
+            "The zone that this node runs in, as discovery names zones. Discovered addresses of this zone are "
+            "preferred while they have room. Empty: zones do not count."
+        ),
+    ] = ""
     workers: Annotated[
         int,
         about(
@@ -126,6 +133,13 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     base_url: Annotated[
         str,
         about("URL at which its API begins, such as https://api.openai.com/v1. Known names have one; others need it."),
+    ] = ""
+    discover: Annotated[
+        str,
+        about(
+            "Where its addresses come from: dns://NAME:PORT, dns+srv://NAME, k8s://NAMESPACE/SERVICE:PORT, "
+            "file:///PATH or etcd://PREFIX. They replace host and port of base_url, and change without a reload."
+        ),
     ] = ""
     api_key: Annotated[Secret, about("Sent as Authorization: Bearer. Empty: no such header field.")] = Secret()
     headers: Annotated[
@@ -286,8 +300,15 @@ class Service(Struct, frozen=True, forbid_unknown_fields=True):
     match: Annotated[Match, about("Which requests the service gets.")]
     targets: Annotated[
         tuple[Annotated[ServiceTarget, MAY_BE_SHORT], ...],
-        about("Addresses of the service, 1 to 64; a string is host:port."),
-    ]
+        about("Addresses of the service, 1 to 64; a string is host:port. Needed unless discover is written."),
+    ] = ()
+    discover: Annotated[
+        str,
+        about(
+            "Where further addresses come from: dns://NAME:PORT, dns+srv://NAME, k8s://NAMESPACE/SERVICE:PORT, "
+            "file:///PATH or etcd://PREFIX. They change without a reload. A node uses up to 64 of them."
+        ),
+    ] = ""
     protocol: Annotated[
         Literal["auto", "http1", "h2c"],
         about("What its targets speak. h2c is HTTP/2, over TLS if tls is set. auto: h2c for gRPC, http1 otherwise."),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge.config.schema import Config
-    from edge.terms.places import Peer
+    from edge.terms.places import Endpoint, Peer
     from edge.terms.snapshot import Listener, Snapshot, Target
 
 # If one of these changes, the id means another target, and what was learned about the old one does not apply.
@@ -66,6 +66,7 @@ def compile_config(
     capacity: tuple[int, int] | None = None,
     allowance_capacity: int | None = None,
     peers: Sequence[Peer] = (),
+    found: Mapping[str, Sequence[Endpoint]] | None = None,
 ) -> Snapshot:
     """Compile a checked configuration into the next Snapshot.
 
@@ -76,6 +77,7 @@ def compile_config(
         capacity: number of records for targets and routes in the shared state; None: there is no shared state yet.
         allowance_capacity: number of records for keys and credentials; None: there is no shared state yet.
         peers: edges of other regions in addition to those in the configuration.
+        found: the addresses that sources of discovery name; None: those of ``previous``.
 
     Raises:
         ConfigInvalidError: the node's shared state is too small for this configuration.
@@ -92,6 +94,7 @@ def compile_config(
         allowance_capacity=allowance_capacity,
         peers=peers,
         wordings=WORDINGS,
+        found=found if found is not None or previous is None else previous.found,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from edge.config.schema import Config  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.terms.places import Endpoint  # noqa: TC001  # as above
 
 Mark = tuple[int, int, int, int]
 """Identity of a file's content: mtime in nanoseconds, size, inode, device."""
@@ -43,5 +44,6 @@ class Ledger(Struct, frozen=True):
     mark: Mark | None = None  # of the file when it was last read, whether or not it was valid
     started_from: float | None = None  # Unix time of the stored state in force, if the file was not usable at the start
     reloads: Reloads = Reloads()
+    found: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)  # addresses that the stored state knew
     by_hand: dict[str, ByHand] = field(default_factory=dict)
     overruled: dict[str, float] = field(default_factory=dict)  # target -> ``since`` of the global override undone here

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
     from edge.balance.report import TargetReport
     from edge.control.chronicle import Chronicle
+    from edge.control.discovering import Discovering
     from edge.control.operations import Operations
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
     from edge.control.sharing import Sharing
     from edge.control.sharing_deps import SharingState
+    from edge.discovery.source import SourceState
     from edge.incidents.history import HistoryState
     from edge.native import SharedState
     from edge.telemetry.exposition import Exemplars
@@ -93,6 +95,7 @@ class NodeState(Struct, frozen=True):
     buffered: tuple[int, ...]  # bytes of requests that each worker buffers
     buffered_limit: int  # limits.max_buffered
     unbuffered: int  # requests refused because of that limit, by all workers since the node was started
+    discovery: tuple[SourceState, ...]  # one for each source that the configuration names
     sharing: SharingState | None  # with other regions; None: there is no cluster
     history: HistoryState | None  # None: nothing is remembered
     incidents: tuple[OpenIncident, ...]
@@ -142,6 +145,7 @@ class Node:
         self._exported = exported
         self._metrics_exported = metrics_exported
         self.sharing: Sharing | None = None
+        self.discovering: Discovering | None = None
         self.chronicle: Chronicle | None = None
 
     @property
@@ -174,6 +178,7 @@ class Node:
             alerts=self.chronicle.alerting.counts if self.chronicle is not None else {},
             exported=self._exported(),
             metrics_exported=self._metrics_exported(),
+            discovery={source.url: (source.endpoints, source.age_s, source.failures) for source in state.discovery},
             sharing=self.sharing.facts() if self.sharing is not None and self.sharing.shared else None,
             states={name: report.state for name, report in self.targets(clock.now_ns()).items()},
         )
@@ -210,6 +215,7 @@ class Node:
             buffered=tuple(count[WorkerCounter.W_BUFFERED] for count in counts),
             buffered_limit=self.snapshot.limits.max_buffered,
             unbuffered=sum(count[WorkerCounter.W_UNBUFFERED] for count in counts),
+            discovery=() if self.discovering is None else self.discovering.states(),
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
             history=self.chronicle.history.state if self.chronicle is not None else None,
             incidents=self._open_incidents(),

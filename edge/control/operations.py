@@ -15,9 +15,10 @@ from edge import clock
 from edge.config.addresses import is_private, parse_address
 from edge.config.check import check
 from edge.config.load import read
-from edge.config.problems import Problem, errors
+from edge.config.problems import errors
 from edge.control.compose import at_addresses, compile_config, moved_targets
 from edge.control.file_watch import FileWatch, mark_of
+from edge.control.fixed_fields import unchangeable
 from edge.control.ledger import ByHand
 from edge.errors import ConfigInvalidError, EdgeError
 from edge.providers import KNOWN
@@ -28,14 +29,13 @@ from edge.telemetry import logs
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edge.config.problems import Document, Path
     from edge.config.schema import Config
     from edge.control.ledger import Ledger, Mark
     from edge.control.memfd_cell import MemfdCell
     from edge.control.publish import Publisher
     from edge.control.spend import Spending
     from edge.native import SharedState
-    from edge.terms.places import Peer
+    from edge.terms.places import Endpoint, Peer
     from edge.terms.snapshot import Snapshot, Target
 
 Action = Literal["drain", "eject", "restore"]
@@ -46,24 +46,6 @@ CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
 _NAMES: Final = {code: action for action, code in CODES.items()}
 
 LONGEST_REASON: Final = 500
-_FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
-    ("listen", lambda config: config.listen),
-    ("admin.address", lambda config: config.admin.address),
-    ("cluster", lambda config: config.cluster),
-    ("history", lambda config: config.history),
-    ("node.workers", lambda config: config.node.workers),
-    ("node.drain_grace", lambda config: config.node.drain_grace),
-    ("node.state_dir", lambda config: config.node.state_dir),
-    ("limits.cache", lambda config: config.limits.cache),
-    ("log.format", lambda config: config.log.format),
-    ("log.level", lambda config: config.log.level),
-    ("log.lines_per_second", lambda config: config.log.lines_per_second),
-)
-# Other nodes know a sharing node, and its grants, by these.
-_SHARED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
-    ("node.region", lambda config: config.node.region),
-    ("node.name", lambda config: config.node.name),
-)
 
 
 class NoSourceError(EdgeError):
@@ -137,6 +119,7 @@ class Operations:
         self._peers = tuple(peers)
         self.acted: Callable[[str, str, str], object] = lambda _what, _subject, _reason: None
         """Called with each thing that an operator did: what, the target or "", and the reason."""
+        self._found: Mapping[str, Sequence[Endpoint]] = dict(publisher.snapshot.found)
         self._overrides: dict[str, ManualOverride] | None = None  # for all regions; None: the store was not heard yet
 
     def drain(self) -> None:
@@ -176,7 +159,7 @@ class Operations:
             document = read(source, self._environ)
             found = check(document, KNOWN)
             if not errors(found):
-                found += self._unchangeable(document)
+                found += unchangeable(document, self.ledger.config)
             if errors(found):
                 raise ConfigInvalidError([problem.text(source) for problem in errors(found)])  # noqa: TRY301  # as below
             snapshot = self._compile(document.config, previous)
@@ -297,6 +280,27 @@ class Operations:
             self._publish(snapshot, previous)
             logs.say(logs.INFO, "the edges of other regions changed", peers=len(peers), version=snapshot.version)
 
+    def set_found(self, found: Mapping[str, Sequence[Endpoint]]) -> Snapshot | None:
+        """Publish a Snapshot with the addresses that sources of discovery name, by URL; None: nothing has changed.
+
+        If the shared state has too few records for all of them, those before stay in use.
+        """
+        previous = self._publisher.snapshot
+        before, self._found = self._found, found
+        try:
+            snapshot = self._compile(self.ledger.config, previous)
+        except ConfigInvalidError as error:
+            self._found = before
+            logs.say(logs.ERROR, "new addresses cannot be used", problem="; ".join(error.problems))
+            return None
+        if snapshot is previous:
+            return None
+        self._publish(snapshot, previous)
+        if self._overrides is not None:
+            self.apply_overrides(self._overrides)
+        logs.say(logs.INFO, "discovered addresses changed", targets=len(snapshot.targets), version=snapshot.version)
+        return snapshot
+
     def _named(self, name: str) -> Target:
         """Return the target of this name.
 
@@ -310,31 +314,27 @@ class Operations:
             raise UnknownTargetError(f"there is no target {name}" + (f"; did you mean {close[0]}?" if close else ""))
         return target
 
-    def _unchangeable(self, document: Document) -> list[Problem]:
-        """Return a problem for each changed field that needs a restart; a file is never applied in part."""
-        found = []
-        for name, value in _FIXED if self.ledger.config.cluster.etcd is None else (*_FIXED, *_SHARED):
-            if value(document.config) != value(self.ledger.config):
-                path: Path = tuple(name.split("."))
-                sentence = "this cannot change while the node runs; put it back, or restart the node"
-                found.append(Problem(path, sentence, document.line(path)))
-        return found
-
     def _compile(self, config: Config, previous: Snapshot) -> Snapshot:
         targets, routes, _ = self._shared_state.capacities
-        capacity, now, allowances = (targets, routes), clock.wall(), self._shared_state.allowance_capacity
-        peers = self._peers
-        snapshot = compile_config(
-            config, now=now, previous=previous, capacity=capacity, allowance_capacity=allowances, peers=peers
-        )
+        now = clock.wall()
+
+        def compiled(before: Snapshot) -> Snapshot:
+            return compile_config(
+                config,
+                now=now,
+                previous=before,
+                capacity=(targets, routes),
+                allowance_capacity=self._shared_state.allowance_capacity,
+                peers=self._peers,
+                found=self._found,
+            )
+
+        snapshot = compiled(previous)
         moved = moved_targets(snapshot, previous)
         if moved:  # they get new records: exchanges in flight to the old targets still write to the old ones
             slots = {name: slot for name, slot in previous.slots.items() if name not in moved}
             slots |= {f"{name} before {snapshot.version}": previous.slots[name] for name in moved}
-            before = structs.replace(previous, slots=slots)
-            snapshot = compile_config(
-                config, now=now, previous=before, capacity=capacity, allowance_capacity=allowances, peers=peers
-            )
+            snapshot = compiled(structs.replace(previous, slots=slots))
         snapshot = at_addresses(snapshot, previous.listeners)
         same = structs.replace(snapshot, version=previous.version, created=previous.created) == previous
         return previous if same else snapshot

@@ -11,28 +11,29 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import structs
 
 from edge.config import addresses, crowding, effective, schema
+from edge.config.check_discovery import sources
 from edge.config.compiled import compiled
-from edge.config.files import content_of
 from edge.config.schema import MOST_MEMBERS
-from edge.config.schema_policy import FIRST_BYTE
-from edge.routing import allowances
+from edge.routing import allowances, reach, spread
 from edge.routing import slots as shared_state
 from edge.terms import snapshot as plan_of
-from edge.terms.places import Peer
-from edge.terms.snapshot import Listener, Member, Route, ServiceMatch, Snapshot, Target
+from edge.terms.snapshot import Member, Route, ServiceMatch, Snapshot, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edge.config.schema_peers import Peers, PeerTls
+    from edge.config.schema_peers import Peers
     from edge.config.schema_policy import Breaker, Timeouts
-    from edge.terms.places import Provider, Wording
+    from edge.terms.places import Endpoint, Peer, Provider, Wording
 
     Kind = Literal["model", "service"]
     Rules = schema.Model | schema.Service | schema.Defaults
     BreakerPolicy = Callable[[Breaker, Timeouts, Kind], plan_of.Breaker]
 
 WILDCARD_MODEL: Final = "*"
+FOUND_URL: Final = "http://localhost/v1"
+"""How a provider with ``discover`` and without ``base_url`` is asked; what is found replaces host and port."""
+
 REGION_TIER: Final = 1000
 """Comes after every tier that a configuration can name: other regions serve a request when no local target can."""
 
@@ -50,6 +51,7 @@ def plan(
     allowance_capacity: int | None = None,
     peers: Sequence[Peer] = (),
     wordings: Sequence[Wording] = (),
+    found: Mapping[str, Sequence[Endpoint]] | None = None,
 ) -> Snapshot:
     """Compile a checked configuration.
 
@@ -65,21 +67,36 @@ def plan(
         allowance_capacity: number of key and credential records in the shared state; None at the first start.
         peers: edges of other regions that are known besides the configured ones; those of this region are ignored.
         wordings: what the error texts of all providers mean (``edge.providers.wordings.WORDINGS``).
+        found: what sources of discovery have named, by URL; other sources than those of ``config`` are ignored.
 
     Raises:
         ConfigInvalidError: there are more targets, routes, or keys and credentials than records in the shared state.
     """
     targets, routes = capacity or (None, None)
     most = shared_state.Most(targets, routes, allowance_capacity)
-    snapshot = _Planner(config, known, outcomes, breaker, peers).snapshot(version, now, slots or {}, most)
+    planner = _Planner(config, known, outcomes, breaker, peers, found=found or {})
+    snapshot = planner.snapshot(version, now, slots or {}, most)
     return structs.replace(snapshot, wordings=tuple(structs.astuple(wording) for wording in wordings))
 
 
-def capacities(snapshot: Snapshot) -> tuple[int, int]:
-    """Return how many target records and route records to create for this Snapshot and for later, larger ones."""
+def capacities(snapshot: Snapshot, config: schema.Config | None = None) -> tuple[int, int]:
+    """Return how many target records and route records to create for this Snapshot and for later, larger ones.
+
+    ``config`` has the pools whose members are discovered: each may become full, and half of it change at once.
+    """
     targets = max((target.slot for target in snapshot.targets), default=0)
     routes = max((route.slot for route in snapshot.routes), default=0)
-    return shared_state.room(targets), shared_state.room(routes)
+    return shared_state.room(targets + _discovered(config) * MOST_MEMBERS), shared_state.room(routes)
+
+
+def _discovered(config: schema.Config | None) -> int:
+    """Return the number of pools whose members are discovered, each model of a provider with ``discover`` being one."""
+    if config is None:
+        return 0
+    asked = {at.target for model in config.models.values() for at in model.targets}
+    named = [*asked, *(f"{name}/{WILDCARD_MODEL}" for name in config.providers)]
+    models = sum(bool(config.providers[name.partition("/")[0]].discover) for name in named)
+    return models + sum(bool(service.discover) for service in config.services.values())
 
 
 def allowance_capacity(snapshot: Snapshot) -> int:
@@ -97,9 +114,13 @@ class _Planner:
         outcomes: Mapping[str, bytes],
         breaker: BreakerPolicy,
         peers: Sequence[Peer],
+        *,
+        found: Mapping[str, Sequence[Endpoint]],
     ) -> None:
         self._config = config
-        self._peers = _peers(config, peers)
+        self._found = {url: tuple(found.get(url, ())) for url in sources(config)}
+        self._asked: dict[str, None] = {}  # provider/model of every member, in order
+        self._peers = reach.peers(config, peers)
         self._providers = {
             name: effective.provider(name, provider, known) for name, provider in config.providers.items()
         }
@@ -131,13 +152,13 @@ class _Planner:
             created=now,
             region=config.node.region,
             node=config.node.name,
-            listeners=tuple(_listener(listen) for listen in config.listen),
+            listeners=tuple(reach.listener(listen) for listen in config.listen),
             targets=tuple(structs.replace(target, slot=slots[target.id]) for target in self._targets.values()),
             routes=tuple(structs.replace(route, slot=slots[shared_state.ROUTE + route.name]) for route in self._routes),
             models=models,
             providers=providers,
             services=services,
-            peers=None if config.peers is None else _believed(config.peers),
+            peers=None if config.peers is None else reach.believed(config.peers),
             limits=compiled(config.limits, plan_of.Limits),
             outcomes=self._outcomes,
             keys=tuple(allowances.key(key, slots[shared_state.KEY + key.name]) for key in config.keys),
@@ -146,16 +167,44 @@ class _Planner:
                 for name in self._credentials
             ),
             hints=self._hints,
+            found=self._found,
             slots=slots,
             tracing=compiled(config.telemetry, plan_of.Tracing),
         )
 
     def _alias(self, name: str, model: schema.Model) -> int:
-        members = tuple(
-            compiled(at, Member, target=self._model(at.target), window=at.context_window or self._window(at.target))
-            for at in model.targets
-        )
-        return self._route(name, "model", members, model)
+        return self._route(name, "model", self._members(model.targets), model)
+
+    def _members(self, written: Sequence[schema.ModelTarget]) -> tuple[Member, ...]:
+        """Return the members of a pool of models; a target of a provider with ``discover`` becomes many."""
+        discovering = sum(self._is_found(at.target) for at in written)
+        most = (MOST_MEMBERS - len(written) + discovering) // max(discovering, 1)
+        members = []  # ((tier as written, tier among what was found), member)
+        for at in written:
+            self._asked[at.target] = None
+            window = at.context_window or self._window(at.target)
+            if not self._is_found(at.target):
+                members.append(((at.tier, 1), compiled(at, Member, target=self._model(at.target), window=window)))
+                continue
+            places = self._places(self._config.providers[at.target.partition("/")[0]].discover, most)
+            total = sum(place.endpoint.weight for place in places)
+            for place in places:
+                target = self._model(at.target, place.endpoint)
+                weight = at.weight * place.endpoint.weight / total
+                members.append(
+                    ((at.tier, place.tier), compiled(at, Member, target=target, weight=weight, window=window))
+                )
+        if all(tier[1] == 1 for tier, _ in members):
+            return tuple(member for _, member in members)
+        ranks = {tier: rank for rank, tier in enumerate(sorted({tier for tier, _ in members}), start=1)}
+        return tuple(structs.replace(member, tier=ranks[tier]) for tier, member in members)
+
+    def _is_found(self, target_id: str) -> bool:
+        return bool(self._config.providers[target_id.partition("/")[0]].discover)
+
+    def _places(self, source: str, most: int) -> list[spread.Place]:
+        node = self._config.node
+        return spread.places(self._found[source], most=most, zone=node.zone, node=f"{node.region}/{node.name}")
 
     def _window(self, target_id: str) -> int:
         """Return the context window of ``provider/model`` in tokens, if edge knows it; else 0."""
@@ -164,20 +213,27 @@ class _Planner:
 
     def _direct(self, aliases: Mapping[str, int]) -> dict[str, int]:
         """Give every configured target its own route ``provider/model`` with the default policy."""
-        names = [name for name, at in self._targets.items() if at.model and at.kind == "model" and name not in aliases]
-        return {name: self._only(name) for name in names}
+        asked = [name for name in self._asked if name not in aliases and not name.endswith(f"/{WILDCARD_MODEL}")]
+        return {name: self._only(name) for name in asked}
 
     def _wildcard(self, provider: str) -> int:
         return self._only(f"{provider}/{WILDCARD_MODEL}")
 
     def _only(self, name: str) -> int:
         """Return the route of a target that is the only one of its route, with the default policy."""
-        member = compiled(schema.ModelTarget(name), Member, target=self._model(name))
-        return self._route(name, "model", (member,), self._config.defaults)
+        return self._route(name, "model", self._members([schema.ModelTarget(name)]), self._config.defaults)
 
     def _service(self, name: str, service: schema.Service) -> ServiceMatch:
         targets = [(at, self._address(name, service, at.target)) for at in service.targets]
         members = tuple(compiled(at, Member, target=target) for at, target in targets)
+        if service.discover:
+            written = {at.target for at in service.targets}
+            members += tuple(
+                Member(self._address(name, service, place.endpoint.address, place.endpoint.name), place.tier, weight)
+                for place in self._places(service.discover, MOST_MEMBERS - len(members))
+                if place.endpoint.address not in written
+                for weight in (place.endpoint.weight,)
+            )
         route = self._route(name, "service", members, service)
         return compiled(service.match, ServiceMatch, route=route, host=service.match.host.lower().rstrip("."))
 
@@ -194,11 +250,11 @@ class _Planner:
                 slot=-1,
                 kind=kind,
                 members=members,
-                timeouts=_timeouts(rules.timeouts),
+                timeouts=reach.timeouts(rules.timeouts),
                 breaker=self._breaker(rules.breaker, rules.timeouts, kind),
                 shares=structs.astuple(rules.shares),
                 rescue=rules.rescue if isinstance(rules, schema.Model) else "never",
-                cache=_cache(rules),
+                cache=reach.cache(rules),
             )
         )
         return len(self._routes) - 1
@@ -208,13 +264,16 @@ class _Planner:
         self._index[target.id] = len(self._index)
         return self._index[target.id]
 
-    def _model(self, target_id: str) -> int:
-        """Return the index of the target ``provider/model``; create it at its first mention."""
+    def _model(self, asked: str, at: Endpoint | None = None) -> int:
+        """Return the index of the target ``provider/model``, perhaps at a discovered address; create it once."""
+        target_id = asked if at is None else f"{asked}@{at.address}"
         if target_id in self._index:
             return self._index[target_id]
-        name, _, model = target_id.partition("/")
+        name, _, model = asked.partition("/")
         provider = self._providers[name]
-        url = addresses.parse_base_url(provider.base_url)
+        url = addresses.parse_base_url(provider.base_url or FOUND_URL)
+        host, port = (url.host, url.port) if at is None else (at.host, at.port)
+        verified = url.host if at is None or provider.base_url else at.name or at.host
         wildcard = model == WILDCARD_MODEL
         price = effective.price(provider, self._known.get(name), model)
         target = compiled(
@@ -225,12 +284,12 @@ class _Planner:
             kind="model",
             provider=name,
             model="" if wildcard else model,
-            host=url.host,
-            port=url.port,
+            host=host,
+            port=port,
             base_path=url.path,
-            tls=_tls(provider.tls, url.host) if url.tls else None,
-            protocol=_provider_protocol(provider, tls=url.tls),
-            fields=_fields(provider, self._known.get(name)),
+            tls=reach.tls(provider.tls, verified) if url.tls else None,
+            protocol=reach.provider_protocol(provider, tls=url.tls),
+            fields=reach.fields(provider, self._known.get(name)),
             outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
             jurisdiction=provider.jurisdiction or None,
             capabilities=provider.capabilities or (),
@@ -243,7 +302,7 @@ class _Planner:
         )
         return self._add(target)
 
-    def _address(self, name: str, service: schema.Service, address: str) -> int:
+    def _address(self, name: str, service: schema.Service, address: str, verified: str = "") -> int:
         host, port = addresses.parse_address(address)
         target_id = f"{name}/{address}"
         if target_id in self._index:
@@ -259,8 +318,8 @@ class _Planner:
             host=host,
             port=port,
             base_path="",
-            tls=_tls(service.tls, host) if service.tls is not None else None,
-            protocol=_protocol(service),
+            tls=reach.tls(service.tls, verified or host) if service.tls is not None else None,
+            protocol=reach.protocol(service),
             fields=(),
             outcomes="service",
             jurisdiction=None,
@@ -287,7 +346,7 @@ class _Planner:
             host=host,
             port=port,
             base_path="/v1",
-            tls=None if tls is None else _tls(tls, host, verify=True),
+            tls=None if tls is None else reach.tls(tls, host, verify=True),
             protocol="h2c" if tls is None else "h2",
             fields=(("x-edge-peer-token", str(peers.token)),) if peers.token else (),
             outcomes="region",
@@ -312,73 +371,3 @@ class _Planner:
             (hint.status, hint.needle, hint.wildcard if variant == "model-wildcard" else hint.action) for hint in hints
         )
         return name
-
-
-def _peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
-    """Return each address of another region once, the configured ones first."""
-    if config.peers is None:
-        return []
-    written = [Peer(node.region, address) for node in config.peers.nodes for address in node.addresses]
-    return [peer for peer in dict.fromkeys([*written, *more]) if peer.region != config.node.region]
-
-
-def _cache(rules: Rules) -> plan_of.CachePolicy | None:
-    if not isinstance(rules, schema.Model) or rules.cache is None:
-        return None
-    return compiled(rules.cache, plan_of.CachePolicy)
-
-
-def _believed(peers: Peers) -> plan_of.Peers:
-    names = tuple(name if "://" in name else name.lower() for name in peers.allowed_names)
-    return compiled(peers, plan_of.Peers, token=str(peers.token), allowed_names=names)
-
-
-def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:
-    """Return the header fields of every request to a provider, the credential first."""
-    fields = {name.lower(): str(value) for name, value in provider.headers.items()}
-    name, before = known.auth if known is not None else ("authorization", "Bearer ")
-    credential = {name: before + provider.api_key} if provider.api_key else {}
-    return tuple((credential | fields).items())
-
-
-def _provider_protocol(provider: schema.Provider, *, tls: bool) -> Literal["http1", "h2c", "h2", "alpn"]:
-    if provider.protocol == "auto":
-        return "alpn" if tls else "http1"
-    if provider.protocol == "http1":
-        return "http1"
-    return "h2" if tls else "h2c"
-
-
-def _protocol(service: schema.Service) -> Literal["http1", "h2c", "h2"]:
-    if service.protocol == "http1" or (service.protocol == "auto" and not service.match.grpc):
-        return "http1"
-    return "h2c" if service.tls is None else "h2"
-
-
-def _tls(tls: schema.UpstreamTls | PeerTls, host: str, **given: bool) -> plan_of.UpstreamTls:
-    content = content_of(tls.ca, tls.cert, tls.key)
-    return compiled(tls, plan_of.UpstreamTls, server_name=tls.server_name or host, content=content, **given)
-
-
-def _listener(listen: schema.Listen) -> Listener:
-    host, port = addresses.parse_address(listen.address)
-    tls = listen.tls
-    if tls is None:
-        return compiled(listen, Listener, host=host, port=port)
-    content = content_of(tls.cert, tls.key, tls.client_ca)
-    return compiled(listen, Listener, host=host, port=port, tls=compiled(tls, plan_of.ListenTls, content=content))
-
-
-def _timeouts(config: Timeouts) -> plan_of.Timeouts:
-    """Return the deadlines of one route.
-
-    An omitted ``first_byte`` bounds streams and services alone: a whole response of a model begins when it is complete,
-    and takes as long as it is.
-    """
-    written = config.first_byte
-    return compiled(
-        config,
-        plan_of.Timeouts,
-        first_byte_ns=FIRST_BYTE if written is None else written,
-        whole_first_byte_ns=written or 0,
-    )

@@ -32,16 +32,17 @@ def model_document(snapshot: Snapshot, model: str) -> bytes | None:
 
 
 def _entries(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
-    targets = {target.id: target for target in snapshot.targets}
-    aliases = [name for name in snapshot.models if name not in targets and "*" not in name]
-    direct = [name for name in snapshot.models if name in targets]
+    # An alias may not begin with the name of a provider and a slash, so what does is a target.
+    owners = {name: owner for name in snapshot.models if (owner := name.partition("/")[0]) in snapshot.providers}
+    owners = {name: owner for name, owner in owners.items() if name != owner}
+    names = [name for name in snapshot.models if name not in owners and "*" not in name] + list(owners)
     created = int(snapshot.created)
     return {
         name: {
             "id": name,
             "object": "model",
             "created": created,
-            "owned_by": targets[name].provider if name in targets else "edge",
+            "owned_by": owners.get(name, "edge"),
         }
-        for name in aliases + direct
+        for name in names
     }

@@ -171,6 +171,9 @@ SHARE_CONCURRENT = Metric(
     "Concurrent requests that this node may admit of a key with scope: global.",
 )
 SHARE_MOVES = Metric("edge_share_moves_total", "counter", (), "Times this node's part of a shared limit was changed.")
+SOURCE_ADDRESSES = Metric("edge_discovery_addresses", "gauge", ("source",), "Addresses that a source names, by URL.")
+SOURCE_AGE = Metric("edge_discovery_age_seconds", "gauge", ("source",), "Time since the source last confirmed them.")
+SOURCE_FAILURES = Metric("edge_discovery_failures_total", "counter", ("source",), "Failures and empty answers.")
 BUILD = Metric(
     "edge_build_info", "gauge", ("version", "region", "node"), "Always 1; the labels say which version runs here."
 )

@@ -103,6 +103,7 @@ class NodeFacts(Struct, frozen=True):
     alerts: dict[str, int] = {}  # result -> number of notices
     exported: dict[str, int] = {}  # result -> number of records
     metrics_exported: dict[str, int] = {}  # result -> number of readings
+    discovery: dict[str, tuple[int, float | None, int]] = {}  # by source: addresses, age in seconds, failures
     sharing: SharingFacts | None = None  # None: the node has no cluster
     states: dict[str, str] = {}  # id of a target that a route uses -> label of its state
 
@@ -152,6 +153,11 @@ def _add_node(page: Reading, facts: NodeFacts) -> None:
     page.add(catalog_node.STATE_FAILURES, (), facts.state_failures)
     page.add(catalog_node.HISTORY_WRITTEN, (), facts.history_written)
     page.add(catalog_node.HISTORY_LOST, (), facts.history_lost)
+    for source, (addresses, age_s, failures) in facts.discovery.items():
+        page.add(catalog_node.SOURCE_ADDRESSES, (source,), addresses)
+        if age_s is not None:
+            page.add(catalog_node.SOURCE_AGE, (source,), age_s)
+        page.add(catalog_node.SOURCE_FAILURES, (source,), failures)
     page.add(catalog_node.INCIDENTS, (), facts.incidents)
     for result, count in facts.alerts.items():
         page.add(catalog_node.ALERTS, (result,), count)

@@ -77,5 +77,21 @@ class Peer(Struct, frozen=True):
     address: str
 
 
+class Endpoint(Struct, frozen=True, order=True):
+    """An address that a source of discovery names, ``host`` numeric or a name. ``tier`` 1 is preferred."""
+
+    host: str
+    port: int
+    tier: int = 1
+    weight: float = 1.0
+    zone: str = ""  # "": unknown
+    name: str = ""  # to verify in its certificate; "": the host
+
+    @property
+    def address(self) -> str:
+        """The address as ``host:port`` or ``[v6]:port``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 CAPABILITIES = ("chat", "completions", "embeddings", "images", "json", "responses", "tools")
 """What a route may require of a target: the four operations, and image parts, JSON output and tool calls in a chat."""

@@ -14,6 +14,8 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
+from edge.terms.places import Endpoint  # noqa: TC001  # msgspec reads the annotation at run time
+
 PRIORITIES: Final = ("high", "normal", "low")
 """Priority classes, indexed by their number in the Snapshot and in the shared state."""
 
@@ -260,6 +262,9 @@ class Snapshot(Struct, frozen=True):
     credentials: tuple[Credential, ...] = ()
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     wordings: tuple[tuple[tuple[int, ...], tuple[bytes, ...], int, int], ...] = ()
+    found: dict[str, tuple[Endpoint, ...]] = field(
+        default_factory=dict
+    )  # the last good answer of each source of discovery, by its URL; a restart of control begins with it
     slots: dict[str, int] = field(
         default_factory=dict
     )  # shared state slots by target id and by "route:" + name; they survive reloads

@@ -1,0 +1,96 @@
+"""What one section of the configuration says of how a target, a listener or a route is reached and timed. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from edge.config import addresses, schema
+from edge.config.compiled import compiled
+from edge.config.files import content_of
+from edge.config.schema_policy import FIRST_BYTE
+from edge.terms import snapshot as plan_of
+from edge.terms.places import Peer
+from edge.terms.snapshot import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge.config.schema_peers import Peers, PeerTls
+    from edge.config.schema_policy import Timeouts
+    from edge.terms.places import Provider
+
+
+def peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
+    """Return each address of another region once, the configured ones first."""
+    if config.peers is None:
+        return []
+    written = [Peer(node.region, address) for node in config.peers.nodes for address in node.addresses]
+    return [peer for peer in dict.fromkeys([*written, *more]) if peer.region != config.node.region]
+
+
+def cache(rules: schema.Model | schema.Service | schema.Defaults) -> plan_of.CachePolicy | None:
+    """Return how answers of a route are kept; None: they are not."""
+    if not isinstance(rules, schema.Model) or rules.cache is None:
+        return None
+    return compiled(rules.cache, plan_of.CachePolicy)
+
+
+def believed(peers: Peers) -> plan_of.Peers:
+    """Return who is believed to be an edge of another region."""
+    names = tuple(name if "://" in name else name.lower() for name in peers.allowed_names)
+    return compiled(peers, plan_of.Peers, token=str(peers.token), allowed_names=names)
+
+
+def fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:
+    """Return the header fields of every request to a provider, the credential first."""
+    fields = {name.lower(): str(value) for name, value in provider.headers.items()}
+    name, before = known.auth if known is not None else ("authorization", "Bearer ")
+    credential = {name: before + provider.api_key} if provider.api_key else {}
+    return tuple((credential | fields).items())
+
+
+def provider_protocol(provider: schema.Provider, *, tls: bool) -> Literal["http1", "h2c", "h2", "alpn"]:
+    """Return what a provider is spoken to in; alpn: what its TLS handshake says."""
+    if provider.protocol == "auto":
+        return "alpn" if tls else "http1"
+    if provider.protocol == "http1":
+        return "http1"
+    return "h2" if tls else "h2c"
+
+
+def protocol(service: schema.Service) -> Literal["http1", "h2c", "h2"]:
+    """Return what the targets of a service are spoken to in."""
+    if service.protocol == "http1" or (service.protocol == "auto" and not service.match.grpc):
+        return "http1"
+    return "h2c" if service.tls is None else "h2"
+
+
+def tls(tls: schema.UpstreamTls | PeerTls, host: str, **given: bool) -> plan_of.UpstreamTls:
+    """Return how an upstream is verified, by ``host`` unless the settings name another."""
+    content = content_of(tls.ca, tls.cert, tls.key)
+    return compiled(tls, plan_of.UpstreamTls, server_name=tls.server_name or host, content=content, **given)
+
+
+def listener(listen: schema.Listen) -> Listener:
+    """Return an address to listen on, with the content of its certificates."""
+    host, port = addresses.parse_address(listen.address)
+    tls = listen.tls
+    if tls is None:
+        return compiled(listen, Listener, host=host, port=port)
+    content = content_of(tls.cert, tls.key, tls.client_ca)
+    return compiled(listen, Listener, host=host, port=port, tls=compiled(tls, plan_of.ListenTls, content=content))
+
+
+def timeouts(config: Timeouts) -> plan_of.Timeouts:
+    """Return the deadlines of one route.
+
+    An omitted ``first_byte`` bounds streams and services alone: a whole response of a model begins when it is complete,
+    and takes as long as it is.
+    """
+    written = config.first_byte
+    return compiled(
+        config,
+        plan_of.Timeouts,
+        first_byte_ns=FIRST_BYTE if written is None else written,
+        whole_first_byte_ns=written or 0,
+    )
