@@ -48,6 +48,7 @@ from edge.native import SharedState
 from edge.telemetry import logs
 from edge.telemetry.access import AccessLog
 from edge.telemetry.exemplars import ExemplarBook
+from edge.terms.public_status import PublicStatus
 from edge.terms.target_state import OPEN
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Control:
         chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
         node.chronicle = self._chronicle = chronicle
         operations.acted = chronicle.acted
+        chronicle.publish_to(MemfdCell(launch.status_fd, PublicStatus))
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._operations, self._admin, self._recorder, self._tracing = operations, admin, recorder, tracing
         self._measuring = measuring

@@ -35,6 +35,7 @@ class Launch(Struct, frozen=True):
     supervisor_state_fd: int
     ledger_fd: int  # the checked configuration and its history; inherited by control only
     pulse_fd: int  # heartbeat of control; inherited by control only
+    status_fd: int  # what clients may know of outages; control writes it
     grace_s: float  # seconds that exchanges in flight get to end when the node stops
     drain_grace_s: float = 0.0  # seconds for which the node reports not ready before it stops accepting
     state_dir: str = ""  # folder of the last good configuration; "" = none is stored

@@ -18,6 +18,7 @@ from edge.app.supervisor_state import SupervisorState
 from edge.app.worker import Worker
 from edge.control.memfd_cell import MemfdCell
 from edge.native import AnswerStore
+from edge.terms.public_status import PublicStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,6 +76,7 @@ async def _run(
         grace_s=launch.grace_s,
         serving=up,
         answers=AnswerStore(launch.answers_fd),
+        status=MemfdCell(launch.status_fd, PublicStatus),
     )
     supervisor_state = MemfdCell(launch.supervisor_state_fd, SupervisorState)
     supervisor_state.keep(SupervisorState({}))

@@ -30,6 +30,7 @@ from edge.control.spend import SpendFile, put_back
 from edge.native import AnswerStore, SharedState
 from edge.routing.planner import allowance_capacity, capacities
 from edge.telemetry import logs
+from edge.terms.public_status import PublicStatus
 from edge.terms.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def _share(
     last = MemfdCell.create("snapshot", Snapshot)
     supervisor_state = MemfdCell.create("supervisor_state", SupervisorState)
     pulse = MemfdCell.create("pulse", int)
-    for cell in (ledger, last, supervisor_state, pulse):
+    status = MemfdCell.create("status", PublicStatus)
+    for cell in (ledger, last, supervisor_state, pulse, status):
         held.callback(os.close, cell.fd)
     ledger.keep(begun.ledger)
     if begun.ledger.started_from is not None:  # version numbers continue from the stored Snapshot
@@ -136,6 +138,7 @@ def _share(
         supervisor_state_fd=supervisor_state.fd,
         ledger_fd=ledger.fd,
         pulse_fd=pulse.fd,
+        status_fd=status.fd,
         grace_s=options.grace_s,
         ticket_secret=os.urandom(32),
         drain_grace_s=config.node.drain_grace / NS_PER_S if options.drain_grace_s is None else options.drain_grace_s,
@@ -156,7 +159,7 @@ def _supervise(
 ) -> int:
     launched = MemfdCell.create("launch", Launch)
     launched.keep(launch)
-    shared = (launched.fd, launch.shared_state_fd, launch.snapshot_fd)
+    shared = (launched.fd, launch.shared_state_fd, launch.snapshot_fd, launch.status_fd)
 
     def arguments(child: Child) -> list[str]:
         given = ["--launch", str(launched.fd), "--ready", str(child.ready_write)]

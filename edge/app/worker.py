@@ -24,6 +24,7 @@ from edge.app.record_sink import RecordSink
 from edge.cache.answers import Answers
 from edge.control import frames
 from edge.control.follow import Follower
+from edge.control.memfd_cell import MemfdCell
 from edge.errors import EdgeError
 from edge.listen import reply
 from edge.listen.calls import Calls
@@ -34,12 +35,12 @@ from edge.native import AnswerStore, DataPlane, Hooks, Listener, Reactor, Router
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
+from edge.terms.public_status import PublicStatus
 from edge.upstream.opener import Opener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.control.memfd_cell import MemfdCell
     from edge.listen.calls import Language
     from edge.terms.snapshot import Snapshot
 
@@ -70,6 +71,7 @@ class Worker:
         serving: called once, when the listeners are open.
         answers: the node's answers; None = no answer is kept.
         ticket_secret: what the node's workers seal TLS session tickets with; None = a secret of this worker alone.
+        status: cell of what clients may know of outages; None = nothing is known.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Worker:
         serving: Callable[[], None],
         answers: AnswerStore | None = None,
         ticket_secret: bytes | None = None,
+        status: MemfdCell[PublicStatus] | None = None,
     ) -> None:
         self._shared_state = shared_state
         self._index = index
@@ -98,6 +101,7 @@ class Worker:
         self._known = asyncio.Event()
         self._stop = asyncio.Event()
         self._ticket_secret = ticket_secret or os.urandom(32)
+        self._status = status.recall if status is not None else lambda: None
         self._listeners: list[Listener] = []
         self._reactor = Reactor(asyncio.get_running_loop())
         self._opener = Opener(asyncio.get_running_loop(), self._reactor)
@@ -112,7 +116,7 @@ class Worker:
             logs.redact([snapshot.peers.token])
         router = Router(snapshot, self._shared_state, self._workers)
         if self._data_plane is None:
-            local = Local(models_document, model_document)
+            local = Local(models_document, model_document, self._status)
             self._data_plane = DataPlane(
                 self._shared_state,
                 self._index,
@@ -253,6 +257,7 @@ async def _run(launch: Launch, index: int, ready_fd: int) -> None:
         serving=lambda: say_ready(ready_fd),
         answers=AnswerStore(launch.answers_fd),
         ticket_secret=launch.ticket_secret,
+        status=MemfdCell(launch.status_fd, PublicStatus),
     )
     loop = asyncio.get_running_loop()
 

@@ -51,6 +51,7 @@ _OWN_PATHS: Final = (
     "/v1/models",
     "/healthz",
 )
+_STATUS_PATH: Final = "/edge/status"
 
 
 def check(document: Document, known: Mapping[str, places.Provider]) -> list[Problem]:
@@ -216,12 +217,13 @@ def _service(document: Document, config: Config, name: str, service: Service) ->
         yield from check_network.service_target(config, (*path, "targets", index), member.target)
     if service.tls is not None:
         yield from check_network.upstream_tls((*path, "tls"), service.tls)
-    yield from _match((*path, "match"), service.match, has_models=bool(config.models))
+    own = _OWN_PATHS if config.models else ()
+    yield from _match((*path, "match"), service.match, (*own, *([_STATUS_PATH] if config.public_status else [])))
     if service.match.grpc and service.protocol == "http1":
         yield Problem((*path, "protocol"), "gRPC requires HTTP/2: write protocol: h2c, or omit protocol")
 
 
-def _match(path: Path, match: Match, *, has_models: bool) -> Iterator[Problem]:
+def _match(path: Path, match: Match, own_paths: Sequence[str]) -> Iterator[Problem]:
     if match.grpc:
         if match.path:
             yield Problem((*path, "path"), "path and grpc exclude each other; grpc already determines the path")
@@ -235,9 +237,10 @@ def _match(path: Path, match: Match, *, has_models: bool) -> Iterator[Problem]:
     if match.path and (not _PATH.fullmatch(match.path) or "/." in match.path or "//" in match.path):
         sentence = f"{match.path!r} is not a path prefix; write one such as /api, without %, ?, #, // and /."
         yield Problem((*path, "path"), sentence)
-    hidden = [own for own in _OWN_PATHS if match.path.startswith(own)]
-    if has_models and hidden and not match.host:
-        yield Problem((*path, "path"), f"{hidden[0]} belongs to the models; add a host to distinguish the service")
+    hidden = [own for own in own_paths if match.path.startswith(own)]
+    if hidden and not match.host:
+        owner = "edge (public_status)" if hidden[0] == _STATUS_PATH else "the models"
+        yield Problem((*path, "path"), f"{hidden[0]} belongs to {owner}; add a host to distinguish the service")
 
 
 def _matches(config: Config) -> Iterator[Problem]:

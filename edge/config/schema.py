@@ -356,3 +356,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     history: Annotated[History, about("What this node remembers of traffic, incidents and operators.")] = History()
     alerts: Annotated[tuple[Alert, ...], about("Webhooks that are told of incidents.")] = ()
     status_pages: Annotated[StatusPages, about("Providers' status pages, as this node reads them.")] = StatusPages()
+    public_status: Annotated[
+        bool,
+        about(
+            "Answer GET /edge/status and /edge/status.html on client listeners, without a key: which aliases are "
+            "degraded or down, since when, until when. It shows the names of all aliases, and nothing else."
+        ),
+    ] = False

@@ -20,15 +20,18 @@ from edge.incidents.database import Action, Said
 from edge.incidents.history import Entry, History, HistoryUnavailableError
 from edge.incidents.minutes import MinuteBook
 from edge.incidents.page_watch import PageWatch
+from edge.incidents.public import Now, public_status
 from edge.providers import KNOWN
 from edge.regions.digest import name_of
 from edge.telemetry import logs
+from edge.terms.public_status import PublicStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge.balance.report import TargetReport
     from edge.config.schema import Config
+    from edge.control.memfd_cell import MemfdCell
     from edge.control.node import Node
     from edge.incidents.book import Change
     from edge.incidents.incident import Incident
@@ -40,6 +43,7 @@ _MINUTE_NS: Final = 60 * _S
 # A disk that hangs must not keep control from watching; incidents of an earlier process are then opened anew.
 _RESTORE_S: Final = 5.0
 _MOST_RESTORED: Final = 100
+_SIGN_OF_LIFE_S: Final = 10.0
 _TELLS_LATE_S: Final = 24 * 3600.0  # after this time nobody needs to hear that an incident is over
 
 
@@ -65,6 +69,12 @@ class Chronicle:
         self._urls: dict[str, str] = {}
         self._page_settings = StatusPages(enabled=False)
         self._again_ns = 0
+        self._status: MemfdCell[PublicStatus] | None = None
+        self._published = PublicStatus(0.0, ())
+
+    def publish_to(self, cell: MemfdCell[PublicStatus]) -> None:
+        """Write what clients may know of outages to this cell from now on."""
+        self._status = cell
 
     def follow(self, config: Config) -> None:
         """Read the status pages that this configuration names from now on."""
@@ -86,8 +96,9 @@ class Chronicle:
                 since = clock.wall() - _TELLS_LATE_S
                 ended = await self.history.read(lambda db: db.incidents(since, 2**40, _MOST_RESTORED))
             found = [incidents.decode(body) for body in bodies]
-            self.book.restore(found)
-            for incident in (*found, *filter(unfinished, map(incidents.decode, ended))):
+            closed = [incident for incident in map(incidents.decode, reversed(ended)) if incident.closed]
+            self.book.restore([*closed, *found])
+            for incident in (*found, *filter(unfinished, closed)):
                 self.alerting.take(incident)
         except (HistoryUnavailableError, TimeoutError, msgspec.MsgspecError) as error:
             logs.say(
@@ -109,6 +120,7 @@ class Chronicle:
         changes = self.book.tick(wall, looks, self._lookout.signs(looks), self._lookout.tally(now_ns))
         for change in changes:
             self._note(change)
+        self._publish(reports, wall)
         self.alerting.poll(wall)
         self.pages.tend(self._urls, self._page_settings.interval, self._page_settings.proxy, now_ns)
         if rows or now_ns >= self._again_ns:  # what could not be written is tried again every minute
@@ -118,6 +130,19 @@ class Chronicle:
             self.history.flush()
         elif changes:
             self.history.flush()
+
+    def _publish(self, reports: Mapping[str, TargetReport], wall: float) -> None:
+        """Write what clients may know, when it has changed, and now and then as a sign of life."""
+        if self._status is None or not self._node.snapshot.public_status:
+            return
+        usable = {name: report.usable for name, report in reports.items()}
+        until_s = {name: report.until_s for name, report in reports.items()}
+        now = Now(usable, until_s, list(self.book.open.values()), wall)
+        status = public_status(self._node.snapshot, now, self.book.closed)
+        before = self._published
+        if wall - before.updated >= _SIGN_OF_LIFE_S or (status.aliases, status.last) != (before.aliases, before.last):
+            self._status.keep(status)
+            self._published = status
 
     def acted(self, what: str, subject: str, reason: str) -> None:
         """Remember what an operator did; it stands in the timelines of the incidents that it may concern."""

@@ -62,9 +62,12 @@ class IncidentBook:
         self._counted: dict[str, Tally] = {}  # by subject of an open incident, up to where its impact is counted
 
     def restore(self, incidents: Iterable[Incident]) -> None:
-        """Take over incidents that an earlier control process had opened."""
+        """Take over incidents of an earlier control process, oldest first: those that it left open go on."""
         for incident in incidents:
-            self.open.setdefault(incident.subject, incident)
+            if incident.closed:
+                self._retire(incident)
+            else:
+                self.open.setdefault(incident.subject, incident)
 
     def page(self, provider: str, view: PageView, wall: float) -> Incident | None:
         """Take what a provider's page says now; return the open incident that it stands beside."""

@@ -170,6 +170,7 @@ class _Planner:
             found=self._found,
             slots=slots,
             tracing=compiled(config.telemetry, plan_of.Tracing),
+            public_status=config.public_status,
         )
 
     def _alias(self, name: str, model: schema.Model) -> int:

@@ -259,6 +259,7 @@ class Snapshot(Struct, frozen=True):
     keys: tuple[Key, ...]
     tracing: Tracing
     peers: Peers | None  # None: no client is accepted as another edge
+    public_status: bool = False  # whether clients may ask for /edge/status
     credentials: tuple[Credential, ...] = ()
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     wordings: tuple[tuple[tuple[int, ...], tuple[bytes, ...], int, int], ...] = ()

@@ -82,7 +82,7 @@ class Translator(Protocol):
 
 
 class LocalHandler(Protocol):
-    """Answers what edge answers itself over HTTP: the list of models, one model, /healthz."""
+    """Answers what edge answers itself over HTTP: the list of models, one model, /healthz, /edge/status."""
 
     def __call__(self, operation: int, method: bytes, path: bytes, snapshot: Any, caller: Caller | None, /) -> Reply:
         """Return the whole reply.

@@ -16,7 +16,7 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_EMBEDDINGS = 3     # /v1/embeddings
     OPERATION_RESPONSES = 4      # /v1/responses
     OPERATION_MODELS = 5         # /v1/models and /v1/models/{id}
-    OPERATION_HEALTH = 6         # /healthz
+    OPERATION_HEALTH = 6         # /healthz, and where the Snapshot shows it /edge/status: what needs no key
     OPERATION_SERVICE = 7
 
 cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edge.terms.places
@@ -54,6 +54,7 @@ cdef class Router:
     cdef readonly list routes       # Route, in Snapshot order
     cdef readonly Callers callers   # None = no keys are configured
     cdef readonly bint metered      # a key or a credential has a token limit
+    cdef bint public_status         # /edge/status is one of edge's own paths
     cdef dict models                # bytes -> Route
     cdef dict providers             # bytes -> Route (wildcards)
     cdef list patterns              # (bytes before the *, bytes after it, Route), the most exact first

@@ -23,6 +23,8 @@ cdef dict OWN_PATHS = {
     b"/v1/models": Operation.OPERATION_MODELS,
     b"/healthz": Operation.OPERATION_HEALTH,
 }
+# Edge's own only where the Snapshot says so; elsewhere a service may have them.
+cdef frozenset STATUS_PATHS = frozenset((b"/edge/status", b"/edge/status.html"))
 
 
 cdef int operation_of(bytes path) except -1:
@@ -81,6 +83,7 @@ cdef class Router:
 
     def __init__(self, snapshot, SharedState shared_state not None, int workers):
         self.snapshot = snapshot
+        self.public_status = snapshot.public_status
         self.targets = [
             Target(shared_state, plan.slot, plan.id, plan.max_inflight, plan) for plan in snapshot.targets
         ]
@@ -131,7 +134,10 @@ cdef class Router:
         )
 
     cdef int operation(self, bytes path) noexcept:
-        return operation_of(path)
+        cdef int found = operation_of(path)
+        if found == Operation.OPERATION_UNKNOWN and self.public_status and path in STATUS_PATHS:
+            return Operation.OPERATION_HEALTH
+        return found
 
     cdef Route model(self, bytes name):
         cdef Route route = self.models.get(name)
@@ -161,7 +167,7 @@ cdef class Router:
         if not self.hosts:
             return None
         route = self._match(self.hosts.get(host), path) if host else None
-        if route is None and operation_of(path) == Operation.OPERATION_UNKNOWN:
+        if route is None and self.operation(path) == Operation.OPERATION_UNKNOWN:
             route = self._match(self.hosts.get(b""), path)
         return route
 

@@ -144,6 +144,17 @@ def test_own_paths_are_exact(router: Router, path: bytes, operation: Operation) 
     assert router.find_operation(path) == operation
 
 
+def test_the_public_status_is_an_own_path_where_it_is_shown(shared_state: SharedState) -> None:
+    """With ``public_status`` its two paths are edge's own, exactly spelled; without it a service may have them."""
+    shown, hidden = (Router(snapshot(public_status=on), shared_state, 4) for on in (True, False))
+    for path in (b"/edge/status", b"/edge/status.html"):
+        assert shown.find_operation(path) == Operation.OPERATION_HEALTH
+        assert shown.find_service(b"edge", path) is None
+        assert hidden.find_operation(path) == Operation.OPERATION_UNKNOWN
+        assert hidden.find_service(b"edge", path).name == "pages"
+    assert shown.find_operation(b"/edge/status/") == Operation.OPERATION_UNKNOWN
+
+
 def test_a_catch_all_service_does_not_take_own_paths(router: Router) -> None:
     """A service for any host does not get edge's own paths; a service that names the host gets all paths."""
     found = {

@@ -48,6 +48,7 @@ def facts(*simulated: str) -> Ready:
         supervisor_state_fd=0,
         ledger_fd=0,
         pulse_fd=0,
+        status_fd=0,
         grace_s=1,
     )
     return ready_facts(launch, plan, list(simulated))
