@@ -12,6 +12,7 @@ from edge.terms.places import Provider
 PROVIDER: Final = Provider(
     name="openrouter",
     base_url="https://openrouter.ai/api/v1",
+    status_page="https://status.openrouter.ai/incidents.rss",
     jurisdiction="us",
     capabilities=("chat", "completions", "images", "json", "tools"),
     probe="/models",

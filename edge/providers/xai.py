@@ -12,6 +12,7 @@ from edge.terms.places import Provider
 PROVIDER: Final = Provider(
     name="xai",
     base_url="https://api.x.ai/v1",
+    status_page="https://status.x.ai/feed.xml",
     jurisdiction="us",
     capabilities=("chat", "images", "json", "responses", "tools"),
     probe="/models",
