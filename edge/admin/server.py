@@ -12,6 +12,7 @@
     /api/node        the node: versions, reloads, stored state, draining
     /api/history     traffic per minute, and /api/actions: what operators did (edge.admin.past)
     /api/pages       what providers' status pages say
+    /api/report      a month's availability of a provider (edge.admin.report)
     /api/incidents   outages with their timelines, and /api/alerts: who is told (edge.admin.incidents)
 
     POST /api/reload                                  reload the configuration; 422 with every problem
@@ -42,6 +43,7 @@ from edge.admin.callers import refusal
 from edge.admin.calls import AdminCalls
 from edge.admin.incidents import Incidents
 from edge.admin.past import Past
+from edge.admin.report import Reports
 from edge.admin.steps import Steps
 from edge.admin.traces import Traces
 from edge.admin.views import keys_view, metrics_view, regions_view, snapshot_view, targets_view
@@ -107,6 +109,7 @@ class AdminServer:
         if self._node.chronicle is not None:
             app.add_routes(Past(self._node.chronicle).routes())
             app.add_routes(Incidents(self._node.chronicle).routes())
+            app.add_routes(Reports(self._node, self._node.chronicle).routes())
         if self._node.operations is not None:
             app.add_routes(Steps(self._node, self._node.operations).routes())
         http_log = logging.getLogger("edge.admin.http")
@@ -147,7 +150,7 @@ class AdminServer:
                 404,
                 f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
                 "/api/keys /api/traces /api/regions /api/node /api/history /api/actions /api/incidents /api/pages "
-                "/api/alerts, "
+                "/api/alerts /api/report, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:

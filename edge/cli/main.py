@@ -29,6 +29,7 @@ COMMANDS: Final = (
     "trace",
     "incidents",
     "alerts",
+    "report",
     "history",
     "check",
     "config",

@@ -73,6 +73,14 @@ async def test_operators_find_their_actions(tmp_path: Path, provider: SimProvide
         assert (await node.get("/api/history?color=red"))[0] == 400
         printed = edge("history", "export", "--from", "1h", "--format", "json", "--admin", node.admin)
         assert json.loads(printed.stdout) == []
+        report = ("report", "--provider", "p0", "--admin", node.admin)
+        found = json.loads(edge(*report, "--json").stdout)
+        assert (found["alone"]["availability"], found["routes"]) == (None, ["chat"])
+        assert len(edge(*report, "--csv").stdout.splitlines()) == 3
+        assert "the provider alone" in edge(*report).stdout
+        assert edge(*report, "--html").stdout.startswith("<!doctype html>")
+        assert edge(*report, "--slo", "lots").returncode == 1
+        assert (await node.get("/api/report?provider=p0&month=2026-13"))[0] == 400
 
 
 async def test_a_node_whose_history_cannot_be_written_serves(tmp_path: Path, provider: SimProvider) -> None:

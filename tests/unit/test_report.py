@@ -1,127 +1,125 @@
-"""A target's report has the right state, for the right reason, until the right time."""
+"""The availability report adds up the history: alone, with edge, budget, credits and evidence."""
 
 from __future__ import annotations
 
-import typing
+import time
+from typing import TYPE_CHECKING
 
 import pytest
-from msgspec import structs
 
-from edge.balance.report import RouteReport, Use, report
-from edge.native import Outcome, SharedState, TripReason
-from tests.breakers import USUAL
+from edge.incidents import incident as incidents
+from edge.incidents.availability import Asked, month_bounds, percent, report, terms
+from edge.incidents.database import Database
+from edge.incidents.incident import Incident
+from edge.incidents.minutes import Minute, Series
+from edge.incidents.report_page import html
 
-if typing.TYPE_CHECKING:
-    from edge.native import TargetView
-    from edge.terms.target_state import Label
+if TYPE_CHECKING:
+    from pathlib import Path
 
-S = 1_000_000_000
-NOW = 1000 * S
-POLICY = structs.replace(USUAL, slow_threshold_ns=3 * S)
-USES = (Use("chat", 1, 1.0, POLICY),)
-
-
-def view(**changes: object) -> TargetView:
-    """Return an unused record, with changes."""
-    return typing.cast("TargetView", {**SharedState.create(1, 1, 1).read_target(0, NOW), **changes})
+MAY = (2026, 5)
+START, END = month_bounds(MAY)
+FIRST = START // 60
 
 
-def test_untouched_is_closed() -> None:
-    """An unused target is closed, usable, and has no reason."""
-    now = report(view(), now_ns=NOW, uses=USES)
-    assert (now.state, now.usable, now.why, now.until_s, now.attempts) == ("usable", True, "", None, {})
-    assert now.latency_ms == now.penalty_ms == {"stream": None, "whole": None}
+def minute(at: int, requests: int, failed: int = 0, *, own: int = 0, open_s: float = 0.0, first: int = 10) -> Minute:
+    """Return a minute of May with failures of the target and of its callers."""
+    failures = {name: count for name, count in (("fail_status", failed), ("client_fault", own)) if count}
+    return Minute(FIRST + at, requests, failures, {first: requests - failed}, {}, 1, 1, 1_000_000_000, open_s)
 
 
-CASES: list[tuple[dict[str, object], Label, bool, float | None]] = [
-    ({"state": "open", "until_ns": NOW + 3 * S}, "open", False, 3.0),
-    ({"state": "open", "until_ns": NOW - S}, "open", True, 0.0),
-    ({"state": "half_open", "until_ns": NOW + 2 * S}, "half_open", False, 2.0),
-    ({"state": "half_open", "until_ns": NOW - 1}, "half_open", True, 0.0),
-    ({"until_ns": NOW - 4 * S}, "slow_start", True, 6.0),
-    ({"until_ns": NOW - 10 * S}, "usable", True, None),
-    ({"rate_limited_until_ns": NOW + 5 * S}, "rate_limited", False, 5.0),
-    ({"rate_limited_until_ns": NOW}, "usable", True, None),
-    ({"quarantine_reason": 11, "quarantined_until_ns": NOW + 60 * S}, "quarantined", False, 60.0),
-    ({"quarantine_reason": 11, "quarantined_until_ns": NOW}, "usable", True, None),
-    ({"manual": 1}, "manual", False, None),
-    ({"manual": 2}, "manual", False, None),
-]
+def asked(**given: object) -> Asked:
+    """Ask for deepseek in May."""
+    facts = {"provider": "deepseek", "model": "", "region": "", "month": MAY, "slo": 0.999, **given}
+    return Asked(**facts)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("changes", "state", "usable", "until_s"), CASES)
-def test_states(changes: dict[str, object], state: str, usable: bool, until_s: float | None) -> None:
-    """Each condition of a record gives one state, which ends exactly with the condition."""
-    now = report(view(**changes), now_ns=NOW, uses=USES)
-    assert (now.state, now.usable, now.until_s) == (state, usable, until_s)
-    assert bool(now.why) == (state != "usable")
-
-
-def test_what_would_remain_is_named() -> None:
-    """Manual precedes quarantined, quarantined precedes open; an open, rate-limited target has the later end."""
-    opened = {"state": "open", "until_ns": NOW + S, "rate_limited_until_ns": NOW + 9 * S}
-    out = {"quarantine_reason": 12, "quarantined_until_ns": NOW + 60 * S}
-    assert report(view(**opened), now_ns=NOW, uses=USES).until_s == 9.0
-    assert report(view(**opened, **out), now_ns=NOW, uses=USES).state == "quarantined"
-    assert report(view(**opened, **out, manual=1), now_ns=NOW, uses=USES).state == "manual"
-
-
-def test_reasons_are_told_apart() -> None:
-    """Every reason of a trip has its own sentence, and the two that need an operator say what to do."""
-    sentences = {
-        report(view(state="open", until_ns=NOW + S, trip_reason=reason), now_ns=NOW, uses=USES).why
-        for reason in TripReason
-    }
-    assert len(sentences) == len(TripReason)
-    for reason, word in (
-        (Outcome.REFUSED_CREDENTIAL, "check the provider's key"),
-        (Outcome.MISCONFIGURED, "check the target"),
-    ):
-        now = report(view(quarantine_reason=reason, quarantined_until_ns=NOW + S), now_ns=NOW, uses=USES)
-        assert word in now.why
-
-
-def test_numbers() -> None:
-    """Ratios are those of the window; outcomes with a count of 0 are left out."""
-    counts = [0] * 32
-    counts[Outcome.OK], counts[Outcome.FAIL_RESET], counts[17] = 7, 3, 2
-    now = report(
-        view(window=(10, 3, 1), counts=tuple(counts), measured_ms=(120.04, 0.0), inflight=4), now_ns=NOW, uses=USES
+@pytest.fixture
+def db(tmp_path: Path) -> Database:
+    """A month with one bad hour of the provider, which the route's callers did not notice much."""
+    found = Database(tmp_path / "h.db")
+    target, route = Series("target", "deepseek", "chat", "eu"), Series("route", "", "chat", "eu")
+    other = Series("target", "deepseek", "coder", "us")
+    rows = [(target, minute(at, 100, own=10)) for at in range(50)]
+    rows += [(target, minute(at, 10, 10, open_s=60.0)) for at in range(100, 160)]
+    rows += [(route, minute(at, 100, 1 if at == 100 else 0, first=12)) for at in range(200)]
+    rows += [(other, minute(1, 50)), (Series("route", "", "else", "eu"), minute(1, 50, 50))]
+    rows += [
+        (target, Minute(FIRST - 1, 9, {}, {}, {}, 0, 0, 0, 0.0)),
+        (target, Minute(END // 60, 9, {}, {}, {}, 0, 0, 0, 0.0)),
+    ]
+    one = Incident(
+        "i-1",
+        "provider:deepseek",
+        START + 6000.0,
+        START + 5900.0,
+        ["target_down"],
+        recovered=START + 9600.0,
+        closed=START + 9700.0,
     )
-    assert (now.error_ratio, now.slow_ratio, now.volume, now.trips, now.inflight) == (0.3, 0.1, 10, 2, 4)
-    assert now.attempts == {"ok": 7, "fail_reset": 3}
-    assert now.latency_ms == {"stream": 120.0, "whole": None}
+    two = Incident("i-2", "provider:openai", START + 6000.0, START + 5900.0, closed=START + 9700.0)
+    found.write(rows, (), [(each.id, each.opened, each.closed, incidents.encode(each)) for each in (one, two)])
+    return found
 
 
-def test_each_route_has_its_own_tier_and_slow_start() -> None:
-    """A target of two routes is listed for each, with its tier, weight and state there."""
-    quick = structs.replace(POLICY, slow_start_ns=2 * S)
-    uses = (Use("chat", 3, 1.0, quick), Use("spare", 1, 0.5, POLICY))
-    now = report(view(until_ns=NOW - 4 * S), now_ns=NOW, uses=uses)
-    assert now.routes == (RouteReport("chat", 3, 1.0, "usable"), RouteReport("spare", 1, 0.5, "slow_start"))
-    assert (now.state, now.until_s) == ("slow_start", 6.0)
-    out = report(view(quarantine_reason=11, quarantined_until_ns=NOW + S), now_ns=NOW, uses=uses)
-    assert [route.state for route in out.routes] == ["quarantined", "quarantined"]
+@pytest.mark.parametrize("packed", [False, True])
+def test_both_sides_add_up(db: Database, *, packed: bool) -> None:
+    """Requests, failures, availability, minutes of outage and the budget are exact, packed or not."""
+    if packed:
+        db.tidy(FIRST + 10_000, 10**9)
+    found = report(db, asked(model="chat", terms=terms("99.9=10,99=25")), {"chat"}, END + 1.0)
+    assert (found.alone.requests, found.alone.failed, found.alone.outage_minutes) == (50 * 90 + 600, 600, 60)
+    assert found.alone.availability == pytest.approx(1 - 600 / 5100)
+    assert found.alone.failures == {"client_fault": 500, "fail_status": 600}
+    assert (found.with_edge.requests, found.with_edge.failed, found.with_edge.outage_minutes) == (20_000, 1, 0)
+    assert found.with_edge.budget_burnt == pytest.approx(0.05)
+    assert (found.minutes_out, found.complete) == (60.0, True)
+    assert (found.credit_share, found.credit_usd) == (0.25, pytest.approx(110 * 0.25))
+    assert [each["id"] for each in found.incidents] == ["i-1"]
+    assert (found.alone.first_s[0], found.with_edge.first_s[0]) == (0.2, 0.5)
 
 
-def test_a_threshold_is_named_where_the_routes_agree_on_it() -> None:
-    """An open circuit's threshold is the configured one, and is left out if two routes differ."""
-    record = view(state="open", until_ns=NOW + S, trip_reason=TripReason.TRIP_CONSECUTIVE)
-    agreed = report(record, now_ns=NOW, uses=(*USES, Use("spare", 2, 1.0, POLICY)))
-    assert agreed.why == "too many consecutive failures (consecutive_failures: 5)"
-    other = structs.replace(POLICY, consecutive_failures=2)
-    assert report(record, now_ns=NOW, uses=(*USES, Use("spare", 2, 1.0, other))).why == "too many consecutive failures"
+def test_filters_and_an_empty_month(db: Database) -> None:
+    """Model and region choose series; a month without data has no availability, and is not called perfect."""
+    assert report(db, asked(region="us"), (), START).alone.requests == 50
+    empty = report(db, asked(month=(2026, 4), provider="openai"), (), START)
+    assert (empty.alone.availability, empty.alone.budget_burnt, empty.credit_usd) == (None, None, 0.0)
+    assert report(db, asked(), (), START).complete is False
 
 
-def test_a_latency_is_a_measurement_and_a_penalty_stands_beside_it() -> None:
-    """The penalty of failures is no latency; a penalty below a millisecond is not shown."""
-    record = view(ewma_ms=(5000.0, 41.0), measured_ms=(80.0, 40.0), penalty_ms=(4321.09, 0.9))
-    now = report(record, now_ns=NOW, uses=USES)
-    assert now.latency_ms == {"stream": 80.0, "whole": 40.0}
-    assert now.penalty_ms == {"stream": 4321.1, "whole": None}
+def test_terms_are_percentages() -> None:
+    """Terms read as availability=credit; anything else is refused."""
+    assert terms("99.9%=10%, 99=25") == ((0.999, 0.1), (0.99, 0.25))
+    assert terms("") == ()
+    for text in ("x", "99", "101=5", "99=1=2"):
+        with pytest.raises(ValueError):  # the text is Python's
+            terms(text)
+    assert percent("99.95%") == 0.9995
 
 
-def test_the_shortest_latency_is_shown_as_one() -> None:
-    """A first byte within 20 microseconds is shown as 0.1 ms, and not as missing."""
-    now = report(view(measured_ms=(0.02, 0.0)), now_ns=NOW, uses=USES)
-    assert now.latency_ms == {"stream": 0.1, "whole": None}
+def test_the_document_stands_alone(db: Database) -> None:
+    """The HTML has both sides and the evidence, escapes names, and asks nothing of anybody."""
+    found = report(db, asked(model="chat"), {"chat", "<b>"}, END + 1.0)
+    text = html(found)
+    assert "88.2353%" in text
+    assert "i-1" in text
+    assert "&lt;b&gt;" in text
+    for word in ("<b>", "<script", "http://", "https://", "src="):
+        assert word not in text
+
+
+def test_a_month_of_many_models_is_read_in_seconds(tmp_path: Path) -> None:
+    """A report of one model among many takes time for its own rows only: more series cost little."""
+    db = Database(tmp_path / "h.db")
+    for number in range(20):
+        series = Series("target", "p", str(number), "eu")
+        db.write([(series, minute(at, 5)) for at in range(1440)])
+    db.tidy(FIRST + 10_000, 10**9)
+
+    def took(model: str) -> float:
+        began = time.process_time()
+        report(db, asked(provider="p", model=model), (), END + 1.0)
+        return time.process_time() - began
+
+    one, everything = min(took("3") for _ in range(3)), took("")
+    assert everything > 3 * one

@@ -1,0 +1,214 @@
+"""A month's availability of a provider's model: what callers would have had of it alone, and what they had with edge.
+
+``alone`` counts attempts at the target: a caller without edge would have had each of their failures. ``with_edge``
+counts requests of the routes that use the target. Neither counts what callers did themselves.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, structs
+
+from edge.incidents import incident as incidents
+from edge.incidents.database import Wanted
+from edge.incidents.minutes import MINUTE_S, NOT_FAULTS, added, quantile_s
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from edge.incidents.database import Database
+    from edge.incidents.minutes import Sparse
+
+MOST_INCIDENTS: Final = 200
+BAD_SHARE: Final = 0.5
+"""Share of failed requests from which a minute counts as an outage, as in most providers' terms."""
+
+
+class Asked(Struct, frozen=True):
+    """What to report. ``terms`` pairs availabilities with credits, both as shares: below 0.99, 0.25 of the bill."""
+
+    provider: str
+    model: str  # "": every model of the provider
+    region: str  # "": every region in the history
+    month: tuple[int, int]
+    slo: float
+    terms: tuple[tuple[float, float], ...] = ()
+
+
+class Part(Struct, frozen=True):
+    """One side of the comparison. ``availability`` None: there was no request."""
+
+    requests: int
+    failed: int
+    failures: dict[str, int]
+    availability: float | None
+    first_s: tuple[float | None, ...]  # p50, p95, p99
+    outage_minutes: int  # minutes in which at least half of the requests failed
+    cost_usd: float
+    budget_burnt: float | None  # share of the error budget: 1 means used up
+
+
+class Report(Struct, frozen=True):
+    """The report. ``minutes_out``: how long the target was out of rotation because it failed."""
+
+    provider: str
+    model: str
+    region: str
+    month: str
+    slo: float
+    complete: bool  # the month is over
+    alone: Part
+    with_edge: Part
+    routes: tuple[str, ...]
+    minutes_out: float
+    credit_share: float
+    credit_usd: float
+    incidents: tuple[dict[str, Any], ...]
+
+
+def month_bounds(month: tuple[int, int]) -> tuple[int, int]:
+    """Return the first and the last but one second of a calendar month in UTC, as Unix time."""
+    year, number = month
+    after = (year + 1, 1) if number == 12 else (year, number + 1)  # noqa: PLR2004  # December
+    start, end = (int(datetime(*at, 1, tzinfo=UTC).timestamp()) for at in (month, after))
+    return start, end
+
+
+def report(db: Database, asked: Asked, routes: Collection[str], now: float) -> Report:
+    """Return the report of one month from the history.
+
+    Args:
+        db: the history.
+        asked: what to report.
+        routes: aliases that use the provider's model.
+        now: Unix time.
+    """
+    start, end = month_bounds(asked.month)
+    span = Wanted(start // MINUTE_S, end // MINUTE_S, "target", asked.provider, asked.model, asked.region)
+    alone, minutes_out = _part(db, span, None, asked.slo)
+    through = structs.replace(span, kind="route", provider="", model="")
+    with_edge, _ = _part(db, through, set(routes), asked.slo)
+    share = 0.0
+    if alone.availability is not None:
+        share = max((credit for below, credit in asked.terms if alone.availability < below), default=0.0)
+    found = [incidents.decode(body) for body in db.incidents(start, end, MOST_INCIDENTS)]
+    evidence = [each for each in found if each.subject == f"provider:{asked.provider}" and each.opened < end]
+    return Report(
+        asked.provider,
+        asked.model,
+        asked.region,
+        f"{asked.month[0]:04}-{asked.month[1]:02}",
+        asked.slo,
+        now >= end,
+        alone,
+        with_edge,
+        tuple(sorted(routes)),
+        round(minutes_out, 1),
+        share,
+        round(alone.cost_usd * share, 4),
+        tuple(_evidence(each) for each in reversed(evidence)),
+    )
+
+
+def _evidence(incident: incidents.Incident) -> dict[str, Any]:
+    end = incident.recovered or incident.closed
+    return {
+        "id": incident.id,
+        "title": incident.title,
+        "first_symptom": incident.first_symptom,
+        "recovered": end,
+        "failed": incident.impact.failed,
+        "requests": incident.impact.requests,
+        "page_said": incident.page_said,
+    }
+
+
+def _part(db: Database, wanted: Wanted, models: set[str] | None, slo: float) -> tuple[Part, float]:
+    """Return the sums of all series that are asked for, and the minutes out of rotation, over all of them."""
+    requests = output = 0
+    failures: dict[str, int] = {}
+    firsts: list[Sparse] = []
+    minutes: dict[int, list[int]] = {}
+    out: dict[int, float] = {}
+    for number, series in db.series(wanted):
+        if models is not None and series.model not in models:
+            continue
+        for points, first, _ in db.read(number, wanted):
+            firsts.append(first)
+            for point in points:
+                failed = sum(count for reason, count in point.failures.items() if reason not in NOT_FAULTS)
+                requests += point.requests
+                output += point.cost_nano
+                for reason, count in point.failures.items():
+                    failures[reason] = failures.get(reason, 0) + count
+                both = minutes.setdefault(point.at, [0, 0])
+                both[0] += point.requests
+                both[1] += failed
+                out[point.at] = max(out.get(point.at, 0.0), point.open_s)
+    own = sum(count for reason, count in failures.items() if reason in NOT_FAULTS)
+    failed = sum(failures.values()) - own
+    counted = requests - own
+    whole = added(firsts)
+    burnt = None if not counted or slo >= 1 else round(failed / counted / (1 - slo), 4)
+    part = Part(
+        counted,
+        failed,
+        dict(sorted(failures.items())),
+        1 - failed / counted if counted else None,
+        tuple(quantile_s(whole, each) for each in (0.5, 0.95, 0.99)),
+        sum(bad >= BAD_SHARE * total for total, bad in minutes.values() if total and bad),
+        output / 1e9,
+        burnt,
+    )
+    return part, sum(out.values()) / MINUTE_S
+
+
+def terms(text: str) -> tuple[tuple[float, float], ...]:
+    """Return credits by availability from text such as ``99.9=10,99=25`` (percent).
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    found: list[tuple[float, float]] = []
+    for part in text.replace("%", "").split(",") if text else ():
+        below, _, credit = part.partition("=")
+        found.append((percent(below), percent(credit)))
+    return tuple(found)
+
+
+def percent(text: str) -> float:
+    """Return a percentage, with or without its sign, as a share.
+
+    Raises:
+        ValueError: it is no number from 0 to 100.
+    """
+    value = float(text.strip().removesuffix("%"))
+    if not 0 <= value <= 100:  # noqa: PLR2004  # percent
+        raise ValueError(f"{text!r} is not a percentage")
+    return round(value / 100, 10)
+
+
+def rows(found: Report) -> Sequence[tuple[str, str, str]]:
+    """Return the comparison as (what, alone, with edge) in words, for tables."""
+    pairs = (found.alone, found.with_edge)
+
+    def each(write: Any) -> tuple[str, str]:
+        return write(pairs[0]), write(pairs[1])
+
+    return [
+        ("requests", *each(lambda part: str(part.requests))),
+        ("failed", *each(lambda part: str(part.failed))),
+        ("availability", *each(lambda part: "-" if part.availability is None else f"{part.availability:.4%}")),
+        ("minutes with half of the requests failed", *each(lambda part: str(part.outage_minutes))),
+        ("error budget used", *each(lambda part: "-" if part.budget_burnt is None else f"{part.budget_burnt:.1%}")),
+        ("first token p50", *each(lambda part: _seconds(part.first_s[0]))),
+        ("first token p95", *each(lambda part: _seconds(part.first_s[1]))),
+        ("first token p99", *each(lambda part: _seconds(part.first_s[2]))),
+        ("cost", *each(lambda part: f"{part.cost_usd:.2f} USD")),
+    ]
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:g} s"
