@@ -33,6 +33,7 @@ COMMANDS: Final = (
     "history",
     "check",
     "config",
+    "doctor",
     "reload",
     "drain",
     "target",
