@@ -19,7 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from edge import clock
 from edge.admin.reflect import reflection_calls
 from edge.admin.views import targets_view
-from edge.control.operations import NoReasonError, NoSourceError, UnknownTargetError
+from edge.control.operations import NoSourceError, UnknownTargetError
+from edge.control.reasons import NoReasonError
 from edge.errors import ConfigInvalidError
 from edge.telemetry import logs
 from edge.version import VERSION
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from edge.control.node import Node
-    from edge.control.operations import Action, Operations
+    from edge.control.operations import Operations
+    from edge.control.reasons import Action
 
     Context = grpc.aio.ServicerContext[Any, Any]
 

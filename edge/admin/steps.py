@@ -10,13 +10,15 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import json_answer, problem
 from edge.admin.views import targets_view
-from edge.control.operations import NoReasonError, NoSourceError, UnknownTargetError
+from edge.control.operations import NoSourceError, UnknownTargetError
+from edge.control.reasons import NoReasonError
 from edge.control.sharing_deps import NothingSharedError
 from edge.errors import ConfigInvalidError, StoreRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from edge.control.node import Node
-    from edge.control.operations import Action, Operations
+    from edge.control.operations import Operations
+    from edge.control.reasons import Action
 
 # Workers apply a Snapshot within milliseconds; a worker that hangs must not hold up the response.
 TAKEN_S: Final = 2.0

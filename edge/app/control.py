@@ -25,6 +25,7 @@ from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_lo
 from edge.app.parent_death import die_with_parent
 from edge.app.share import known_peers, share
 from edge.app.supervisor_state import SupervisorState
+from edge.control.certificate_watch import CertificateWatch
 from edge.control.chronicle import chronicle_for
 from edge.control.compose import at_addresses, compile_config
 from edge.control.health import HealthChecks
@@ -259,6 +260,7 @@ class Control:
         self, node: Node, operations: Operations, prober: Prober, health: HealthChecks, spending: Spending | None
     ) -> None:
         """Once a second: write the heartbeat, log state changes, run probes and health checks, watch the file."""
+        certificates = CertificateWatch()
         watch, output_histogram = StateWatch(), OutputHistogram(self._shared_state, clock.now_ns())
         pulse = MemfdCell(self._launch.pulse_fd, int)
         while True:
@@ -275,6 +277,8 @@ class Control:
             except Exception as error:  # noqa: BLE001  # one failed turn must not end the loop
                 logs.say_failure("watching the targets failed", error)
             try:
+                if certificates.poll(operations.ledger.config) and operations.refresh() is not None:
+                    logs.say(logs.INFO, "certificate files have changed; new connections use them")
                 operations.poll()
             except Exception as error:  # noqa: BLE001  # as above; the current configuration stays in force
                 logs.say_failure("checking the configuration file failed", error)

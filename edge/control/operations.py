@@ -7,7 +7,7 @@ nothing; each problem is reported with its position. Exchanges in flight keep th
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
@@ -20,6 +20,7 @@ from edge.control.compose import at_addresses, compile_config, moved_targets
 from edge.control.file_watch import FileWatch, mark_of
 from edge.control.fixed_fields import unchangeable
 from edge.control.ledger import ByHand
+from edge.control.reasons import Action, checked_reason
 from edge.errors import ConfigInvalidError, EdgeError
 from edge.providers import KNOWN
 from edge.regions.digest import ManualOverride, name_of
@@ -38,14 +39,10 @@ if TYPE_CHECKING:
     from edge.terms.places import Endpoint, Peer
     from edge.terms.snapshot import Snapshot, Target
 
-Action = Literal["drain", "eject", "restore"]
-
 CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
 """The code of each action in the shared state."""
 
 _NAMES: Final = {code: action for action, code in CODES.items()}
-
-LONGEST_REASON: Final = 500
 
 
 class NoSourceError(EdgeError):
@@ -58,13 +55,6 @@ class UnknownTargetError(EdgeError):
     """No route has a target of that name."""
 
     kind = "unknown_target"
-    source = "client"
-
-
-class NoReasonError(EdgeError):
-    """A manual override has no valid reason."""
-
-    kind = "no_reason"
     source = "client"
 
 
@@ -205,7 +195,7 @@ class Operations:
             NoReasonError: the reason is missing or not one line of text.
         """
         target = self._named(name)
-        reason = _reason(action, reason)
+        reason = checked_reason(action, reason)
         by_hand = {known: done for known, done in self.ledger.by_hand.items() if known != name}
         overruled, before = self.ledger.overruled, self.ledger.by_hand.get(name)
         if before is not None and before.by:  # the global override stays in force elsewhere, but no longer here
@@ -226,11 +216,11 @@ class Operations:
             NoReasonError: the reason is missing or not one line of text.
         """
         self._named(name)
-        checked_reason = _reason(action, reason)
+        said = checked_reason(action, reason)
         if action == "restore":
             return None
         snapshot = self._publisher.snapshot
-        return ManualOverride(CODES[action], checked_reason, clock.wall(), name_of(snapshot.region, snapshot.node))
+        return ManualOverride(CODES[action], said, clock.wall(), name_of(snapshot.region, snapshot.node))
 
     def apply_overrides(self, overrides: Mapping[str, ManualOverride]) -> None:
         """Apply the overrides of all regions here, and undo those that were deleted. Local overrides stay."""
@@ -275,9 +265,8 @@ class Operations:
         if public and written.tls is None:
             sentence = "edges from the store get the token and prompts unencrypted across the internet; set peers.tls"
             logs.say(logs.WARNING, sentence, addresses=public)
-        snapshot = self._compile(self.ledger.config, previous)
-        if snapshot is not previous:
-            self._publish(snapshot, previous)
+        snapshot = self.refresh()
+        if snapshot is not None:
             logs.say(logs.INFO, "the edges of other regions changed", peers=len(peers), version=snapshot.version)
 
     def set_found(self, found: Mapping[str, Sequence[Endpoint]]) -> Snapshot | None:
@@ -285,20 +274,30 @@ class Operations:
 
         If the shared state has too few records for all of them, those before stay in use.
         """
-        previous = self._publisher.snapshot
         before, self._found = self._found, found
         try:
-            snapshot = self._compile(self.ledger.config, previous)
+            snapshot = self.refresh()
         except ConfigInvalidError as error:
             self._found = before
             logs.say(logs.ERROR, "new addresses cannot be used", problem="; ".join(error.problems))
             return None
+        if snapshot is not None:
+            logs.say(logs.INFO, "discovered addresses changed", targets=len(snapshot.targets), version=snapshot.version)
+        return snapshot
+
+    def refresh(self) -> Snapshot | None:
+        """Publish the configuration in force with what files, sources and the store hold now; None: as it was.
+
+        Raises:
+            ConfigInvalidError: the shared state has too few records; nothing has changed.
+        """
+        previous = self._publisher.snapshot
+        snapshot = self._compile(self.ledger.config, previous)
         if snapshot is previous:
             return None
         self._publish(snapshot, previous)
-        if self._overrides is not None:
+        if self._overrides is not None:  # a target that is new here may have a global override already
             self.apply_overrides(self._overrides)
-        logs.say(logs.INFO, "discovered addresses changed", targets=len(snapshot.targets), version=snapshot.version)
         return snapshot
 
     def _named(self, name: str) -> Target:
@@ -383,15 +382,3 @@ class Operations:
     def _note(self, ledger: Ledger) -> None:
         self._cell.keep(ledger)
         self.ledger = ledger
-
-
-def _reason(action: Action, reason: str) -> str:
-    """Return the reason without surrounding whitespace.
-
-    Raises:
-        NoReasonError: the reason is missing or not one line of text.
-    """
-    reason = reason.strip()
-    if (action != "restore" and not reason) or len(reason) > LONGEST_REASON or not (reason or " ").isprintable():
-        raise NoReasonError(f"give a reason: one line of 1 to {LONGEST_REASON} characters, which status shows")
-    return reason
