@@ -30,7 +30,7 @@ def refusal(request: web.Request, token: bytes) -> web.Response | None:
         token: admin.token; empty = there is none, and the listener is on a loopback address.
     """
     if request.path not in _OPEN:
-        if token and not _carries_token(request, token):
+        if token and not _is_shell(request.path) and not _carries_token(request, token):
             sentence = "this needs the header Authorization: Bearer TOKEN, with the token from admin.token"
             return problem(401, sentence, challenge=True)
         if not token and _is_by_another_name(request):
@@ -42,6 +42,11 @@ def refusal(request: web.Request, token: bytes) -> web.Response | None:
     if request.method not in ("GET", "HEAD") and _is_from_a_page(request):
         return problem(403, "refused: the request comes from a web page of another origin, which may not change a node")
     return None
+
+
+def _is_shell(path: str) -> bool:
+    """Return whether a path is a file of the page, which holds nothing of the node (``edge.admin.page``)."""
+    return path in ("/", "/favicon.ico") or path.startswith("/page/")
 
 
 def _carries_token(request: web.Request, token: bytes) -> bool:

@@ -1,5 +1,6 @@
 """The admin listener of a node: an HTTP API with its own address and, if configured, a bearer token.
 
+    /                the page for a browser (edge.admin.page), and /api/stream: what it shows, as it changes
     /live            200: the control process responds
     /ready           200: a load balancer may send requests here; else 503 with the reason
     /metrics         Prometheus text; OpenMetrics where Accept asks for it
@@ -42,6 +43,7 @@ from edge.admin.answers import json_answer, problem
 from edge.admin.callers import refusal
 from edge.admin.calls import AdminCalls
 from edge.admin.incidents import Incidents
+from edge.admin.page import Page
 from edge.admin.past import Past
 from edge.admin.report import Reports
 from edge.admin.steps import Steps
@@ -106,6 +108,7 @@ class AdminServer:
             ]
         )
         app.add_routes(Traces(self._node).routes())
+        app.add_routes(Page(self._node).routes())
         if self._node.chronicle is not None:
             app.add_routes(Past(self._node.chronicle).routes())
             app.add_routes(Incidents(self._node.chronicle).routes())

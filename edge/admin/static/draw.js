@@ -1,0 +1,100 @@
+// Elements, the dialog that asks before anything is changed, and the charts. Text is always set as text, never as markup.
+
+export function el(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "class") made.className = value;
+    else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+export function text(node, value) {
+  if (node.textContent !== value) node.textContent = value;
+}
+
+export function time(seconds) {
+  return new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
+}
+
+export function ms(value) {
+  if (value === null || value === undefined) return "-";
+  return value >= 10000 ? `${(value / 1000).toFixed(1)} s` : `${Math.round(value)} ms`;
+}
+
+// Asks for a text; returns it, or null. With run, it is called on confirmation, and its error is shown in the dialog.
+export function ask(title, sentence, label, { secret = false, optional = false, run = null } = {}) {
+  const dialog = document.getElementById("ask");
+  const [input, error] = ["ask-input", "ask-error"].map((id) => document.getElementById(id));
+  text(document.getElementById("ask-title"), title);
+  text(document.getElementById("ask-text"), sentence);
+  document.getElementById("ask-label").firstChild.textContent = `${label} `;
+  document.getElementById("ask-label").hidden = !label;
+  input.type = secret ? "password" : "text";
+  input.value = "";
+  text(error, "");
+  return new Promise((answer) => {
+    const finish = (value) => {
+      dialog.querySelector("form").onsubmit = null;
+      if (dialog.open) dialog.close();
+      answer(value);
+    };
+    document.getElementById("ask-no").onclick = () => finish(null);
+    dialog.oncancel = () => finish(null);
+    dialog.querySelector("form").onsubmit = async (event) => {
+      event.preventDefault();
+      const value = input.value.trim();
+      if (label && !value && !optional) { text(error, "Write one line."); return; }
+      try {
+        if (run) await run(value);
+        finish(value);
+      } catch (failure) {
+        text(error, failure.message);
+      }
+    };
+    dialog.showModal();
+    if (label) input.focus();
+  });
+}
+
+const GAP = 4;
+
+// Draws lines over the last points: series are {color: "--a", values: [...]}; null leaves a gap.
+export function chart(canvas, series, unit) {
+  const style = getComputedStyle(document.documentElement);
+  const scale = window.devicePixelRatio || 1;
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  if (!width) return;
+  canvas.width = width * scale;
+  canvas.height = height * scale;
+  const to = canvas.getContext("2d");
+  to.scale(scale, scale);
+  to.font = "12px system-ui,sans-serif";
+  const top = Math.max(...series.flatMap((each) => each.values.map((value) => value ?? 0)), 1e-9) * 1.15;
+  const left = 48, bottom = height - 18;
+  to.strokeStyle = style.getPropertyValue("--line");
+  to.fillStyle = style.getPropertyValue("--faint");
+  for (const share of [0, 0.5, 1]) {
+    const y = bottom - share * (bottom - GAP);
+    to.beginPath(); to.moveTo(left, y); to.lineTo(width, y); to.stroke();
+    to.fillText(unit(share * top), 0, Math.max(y, 12));
+  }
+  to.fillText("10 minutes ago", left, height - 4);
+  to.fillText("now", width - 24, height - 4);
+  for (const { color, values } of series) {
+    to.strokeStyle = style.getPropertyValue(color);
+    to.lineWidth = 2;
+    to.beginPath();
+    let drawn = false;
+    values.forEach((value, place) => {
+      if (value === null) { drawn = false; return; }
+      const x = left + (place / 599) * (width - left);
+      const y = bottom - (value / top) * (bottom - GAP);
+      if (drawn) to.lineTo(x, y); else to.moveTo(x, y);
+      drawn = true;
+    });
+    to.stroke();
+  }
+}

@@ -1,0 +1,148 @@
+// The views "now" and "targets". A row is [state, severity, why, until, inflight, first, errors, volume, answered].
+import { call } from "/page/net.js";
+import { ask, chart, el, ms, text } from "/page/draw.js";
+
+const BOUNDS = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 10000, 20000, 60000, 120000, 240000];
+const POINTS = 600;
+const past = [];       // what the last ten seconds' events counted
+const rates = [], failures = [], p50 = [], p95 = [];
+const answering = new Map();
+
+function push(list, value) {
+  list.push(value);
+  if (list.length > POINTS) list.shift();
+}
+
+function quantile(histogram, share) {
+  const total = histogram.reduce((sum, count) => sum + count, 0);
+  let below = 0;
+  for (let place = 0; place < histogram.length; place += 1) {
+    below += histogram[place];
+    if (total && below >= share * total) return BOUNDS[place];
+  }
+  return null;
+}
+
+// Takes one event into the series of the charts.
+export function note(state) {
+  const now = { at: state.at, ended: 0, failed: 0, first: new Array(24).fill(0), answered: new Map() };
+  for (const route of state.routes) {
+    now.ended += route.ended;
+    now.failed += route.failed;
+    route.first.forEach((count, place) => { now.first[place] += count; });
+  }
+  for (const [name, row] of state.targets) now.answered.set(name, row[8]);
+  const last = past.at(-1);
+  const before = past.find((each) => now.at - each.at <= 10.5);
+  if (last) {
+    const seconds = Math.max(now.at - last.at, 0.1);
+    push(rates, Math.max(now.ended - last.ended, 0) / seconds);
+    push(failures, Math.max(now.failed - last.failed, 0) / seconds);
+  }
+  if (before) {
+    const grown = now.first.map((count, place) => Math.max(count - before.first[place], 0));
+    push(p50, quantile(grown, 0.5));
+    push(p95, quantile(grown, 0.95));
+    for (const [name, count] of now.answered) {
+      answering.set(name, Math.max(count - (before.answered.get(name) ?? count), 0) / Math.max(now.at - before.at, 0.1));
+    }
+  }
+  past.push(now);
+  if (past.length > 12) past.shift();
+}
+
+function padded(list) {
+  return [...new Array(POINTS - list.length).fill(null), ...list];
+}
+
+const shown = { routes: "", members: new Map() };
+
+export function showNow(state) {
+  const count = (value) => (value >= 10 ? value.toFixed(0) : value.toFixed(1));
+  chart(document.getElementById("chart-rate"),
+    [{ color: "--a", values: padded(rates) }, { color: "--b", values: padded(failures) }], count);
+  chart(document.getElementById("chart-first"),
+    [{ color: "--a", values: padded(p50) }, { color: "--b", values: padded(p95) }], ms);
+  text(document.getElementById("rate"), `${count(rates.at(-1) ?? 0)}, failed ${count(failures.at(-1) ?? 0)}`);
+  text(document.getElementById("first"), `p50 ${ms(p50.at(-1))}, p95 ${ms(p95.at(-1))}`);
+  const names = JSON.stringify(state.routes.map((route) => [route.name, route.members]));
+  if (names !== shown.routes) build(state, names);
+  const most = Math.max(...[...shown.members.keys()].map((name) => answering.get(name) ?? 0), 0.001);
+  for (const [name, places] of shown.members) {
+    const row = state.targets.get(name);
+    for (const place of places) {
+      text(place.label, row ? `${name} ${row[0]}` : name);
+      place.label.className = row ? row[1] : "";
+      place.bar.style.width = `${(100 * (answering.get(name) ?? 0)) / most}%`;
+      text(place.rate, `${count(answering.get(name) ?? 0)}/s`);
+    }
+  }
+  const pages = document.getElementById("pages");
+  const said = Object.entries(state.pages).map(([name, [is, words]]) => `${name}: ${is}${words ? `, ${words}` : ""}`);
+  if (pages.dataset.said !== said.join("\n")) {
+    pages.dataset.said = said.join("\n");
+    pages.replaceChildren(...(said.length ? said : ["none is read"]).map((line) => el("li", {}, line)));
+  }
+}
+
+function build(state, names) {
+  shown.routes = names;
+  shown.members = new Map();
+  document.getElementById("flow").replaceChildren(...state.routes.map((route) => el("div", { class: "alias" },
+    el("b", {}, route.name),
+    el("div", {}, ...route.members.map(([name, tier]) => {
+      const place = { label: el("span", {}, name), bar: el("div", { class: "bar" }), rate: el("span", { class: "n" }) };
+      shown.members.set(name, [...(shown.members.get(name) ?? []), place]);
+      return el("div", { class: "member", title: `tier ${tier}` }, place.label, el("div", { class: "track" }, place.bar), place.rate);
+    })))));
+}
+
+const rows = new Map();
+
+function act(name, action) {
+  const says = {
+    drain: "It finishes its requests and gets no new ones, on this node, until it is restored.",
+    eject: "The same as drain, for a target that misbehaves.",
+    restore: "It takes requests again, with its circuit as it is.",
+  };
+  ask(`${action} ${name}?`, says[action], "Reason", {
+    optional: action === "restore",
+    run: (reason) => call(`/api/targets/${encodeURIComponent(name)}/${action}`, "PUT", { reason }),
+  });
+}
+
+function rowOf(name) {
+  const cells = Array.from({ length: 6 }, (_, place) => el(place ? "td" : "th", place ? (place > 2 ? { class: "n" } : {}) : { scope: "row" }));
+  const button = (action) => el("button", { type: "button", "aria-label": `${action} ${name}`, onclick: () => act(name, action) }, action);
+  const row = el("tr", {}, ...cells, el("td", {}, button("drain"), " ", button("eject"), " ", button("restore")));
+  text(cells[0], name);
+  return { row, cells };
+}
+
+// Updates the rows that changed; all of them when the filter did.
+export function showTargets(state, whole) {
+  const body = document.getElementById("targets");
+  const find = document.getElementById("find").value.toLowerCase();
+  const ill = document.getElementById("ill").checked;
+  for (const name of state.gone) { rows.get(name)?.row.remove(); rows.delete(name); }
+  state.gone = [];
+  const fits = (name, row) => name.toLowerCase().includes(find) && (!ill || row[1] !== "ok");
+  const added = document.createDocumentFragment();
+  for (const name of whole ? state.targets.keys() : state.changed) {
+    const row = state.targets.get(name);
+    if (!row) continue;
+    if (!rows.has(name)) { rows.set(name, rowOf(name)); added.append(rows.get(name).row); }
+    const { row: line, cells } = rows.get(name);
+    text(cells[1], row[0]);
+    cells[1].className = row[1];
+    text(cells[2], row[2] + (row[3] ? ` (${row[3]} s left)` : ""));
+    text(cells[3], String(row[4]));
+    text(cells[4], ms(row[5]));
+    text(cells[5], row[7] ? `${(100 * row[6]).toFixed(0)}% of ${row[7]}` : "-");
+    line.hidden = !fits(name, row);
+  }
+  body.append(added);
+  state.changed.clear();
+  const seen = [...state.targets].filter(([name, row]) => fits(name, row)).length;
+  text(document.getElementById("count"), `${seen} of ${state.targets.size} targets`);
+}

@@ -1,0 +1,99 @@
+"""The page's files hold nothing of the node, and its stream tells everything once and then what changes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plans import SECRET
+from test_admin import TOKEN, Running
+
+from edge.admin import page
+from edge.admin.page import FILES
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+async def events(admin: Running, count: int, **headers: str) -> list[dict[str, Any]]:
+    """Return the first events of a stream."""
+    async with admin.client.get(f"{admin.url}/api/stream", headers=headers) as answer:
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        return [await event(answer) for _ in range(count)]
+
+
+async def event(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    """Read one event."""
+    line = await answer.content.readline()
+    assert await answer.content.readline() == b"\n"
+    return dict(json.loads(line.removeprefix(b"data: ")))
+
+
+@pytest.mark.timeout(60)
+async def test_the_page_needs_no_token_and_says_nothing() -> None:
+    """The page and its files are served to anyone who reaches the address; the stream is not."""
+    async with Running(TOKEN) as admin:
+        for path in ("/", *(f"/page/{name}" for name in FILES)):
+            status, body, headers = await admin.get(path)
+            assert status == 200
+            assert "script-src 'self'" in headers["Content-Security-Policy"]
+            assert "unsafe" not in headers["Content-Security-Policy"]
+            assert "one/small" not in body
+        assert (await admin.get("/page/../server.py"))[0] in (401, 404)
+        assert (await admin.get("/page/other.js"))[0] == 404
+        assert (await admin.get("/api/stream"))[0] == 401
+        assert (await events(admin, 1, Authorization=f"Bearer {TOKEN}"))[0]["node"]["name"] == "node-1"
+
+
+async def test_another_name_for_the_node_gets_no_page() -> None:
+    """Without a token the rule about Host holds for the page, too."""
+    async with Running("") as admin:
+        assert (await admin.get("/", Host="evil.test"))[0] == 403
+
+
+async def test_nothing_of_the_page_is_inline_or_from_elsewhere() -> None:
+    """There is no inline script or style and no other origin in the files."""
+    async with Running("") as admin:
+        _, index, _ = await admin.get("/")
+        assert re.search(r"<script(?![^>]*src=)|style=|\son\w+=", index) is None
+        for path in ("/", *(f"/page/{name}" for name in FILES)):
+            _, body, _ = await admin.get(path)
+            assert "http://" not in body
+            assert "https://" not in body
+            assert "innerHTML" not in body
+
+
+async def test_the_stream_tells_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first event has every target, the next only those that changed, and none has a secret."""
+    monkeypatch.setattr(page, "PERIOD_S", 0.05)
+    async with Running("") as admin, admin.client.get(f"{admin.url}/api/stream") as answer:
+        first, second = await event(answer), await event(answer)
+        assert {"one/small", "two/big"} <= set(first["targets"])
+        assert second["targets"] == {}
+        slot = next(target.slot for target in admin.publisher.snapshot.targets if target.id == "two/big")
+        admin.shared_state.set_manual(slot, 1)
+        changed: dict[str, Any] = {}
+        while not changed:
+            changed = (await event(answer))["targets"]
+        assert list(changed) == ["two/big"]
+        assert changed["two/big"][0] == "manual"
+        assert SECRET not in json.dumps([first, second, changed])
+        assert [route["name"] for route in first["routes"]] == ["chat", "billing"]
+
+
+async def test_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More open pages than the bound get a sentence, and a closed one makes room."""
+    monkeypatch.setattr(page, "MOST_STREAMS", 1)
+    monkeypatch.setattr(page, "PERIOD_S", 0.01)
+    async with Running("") as admin:
+        async with admin.client.get(f"{admin.url}/api/stream") as answer:
+            await event(answer)
+            status, body, _ = await admin.get("/api/stream")
+            assert (status, "close one" in body["error"]) == (503, True)
+            answer.close()
+        while (await admin.get("/live"))[0] and admin.server is not None:
+            async with admin.client.get(f"{admin.url}/api/stream") as again:
+                if again.status == 200:
+                    break
