@@ -119,6 +119,7 @@ class _Planner:
     ) -> None:
         self._config = config
         self._found = {url: tuple(found.get(url, ())) for url in sources(config)}
+        self._like: dict[str, Target] = {}  # a target of each service and model, from which found ones differ little
         self._asked: dict[str, None] = {}  # provider/model of every member, in order
         self._peers = reach.peers(config, peers)
         self._providers = {
@@ -230,7 +231,7 @@ class _Planner:
         if service.discover:
             written = {at.target for at in service.targets}
             members += tuple(
-                Member(self._address(name, service, place.endpoint.address, place.endpoint.name), place.tier, weight)
+                Member(self._address(name, service, place.endpoint.address, place.endpoint), place.tier, weight)
                 for place in self._places(service.discover, MOST_MEMBERS - len(members))
                 if place.endpoint.address not in written
                 for weight in (place.endpoint.weight,)
@@ -275,6 +276,8 @@ class _Planner:
         url = addresses.parse_base_url(provider.base_url or FOUND_URL)
         host, port = (url.host, url.port) if at is None else (at.host, at.port)
         verified = url.host if at is None or provider.base_url else at.name or at.host
+        if at is not None and asked in self._like:
+            return self._add(reach.moved(self._like[asked], target_id, at, provider.tls.server_name or verified))
         wildcard = model == WILDCARD_MODEL
         price = effective.price(provider, self._known.get(name), model)
         target = compiled(
@@ -301,13 +304,18 @@ class _Planner:
             price_input=price.input,
             price_output=price.output,
         )
+        self._like[asked] = target
         return self._add(target)
 
-    def _address(self, name: str, service: schema.Service, address: str, verified: str = "") -> int:
-        host, port = addresses.parse_address(address)
+    def _address(self, name: str, service: schema.Service, address: str, at: Endpoint | None = None) -> int:
         target_id = f"{name}/{address}"
         if target_id in self._index:
             return self._index[target_id]
+        verified = "" if at is None else at.name or at.host
+        if at is not None and name in self._like:
+            named = service.tls.server_name if service.tls is not None else ""
+            return self._add(reach.moved(self._like[name], target_id, at, named or verified))
+        host, port = addresses.parse_address(address)
         target = compiled(
             service,
             Target,
@@ -329,6 +337,7 @@ class _Planner:
             adaptive=service.concurrency.adaptive is True,
             min_concurrency=float(service.concurrency.min),
         )
+        self._like[name] = target
         return self._add(target)
 
     def _region(self, peer: Peer, peers: Peers) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import structs
+
 from edge.config import addresses, schema
 from edge.config.compiled import compiled
 from edge.config.files import content_of
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from edge.config.schema_peers import Peers, PeerTls
     from edge.config.schema_policy import Timeouts
-    from edge.terms.places import Provider
+    from edge.terms.places import Endpoint, Provider
+    from edge.terms.snapshot import Target
 
 
 def peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
@@ -69,6 +72,12 @@ def tls(tls: schema.UpstreamTls | PeerTls, host: str, **given: bool) -> plan_of.
     """Return how an upstream is verified, by ``host`` unless the settings name another."""
     content = content_of(tls.ca, tls.cert, tls.key)
     return compiled(tls, plan_of.UpstreamTls, server_name=tls.server_name or host, content=content, **given)
+
+
+def moved(like: Target, target_id: str, at: Endpoint, verified: str) -> Target:
+    """Return a target that differs from another in its address alone, and in the name to verify."""
+    tls = None if like.tls is None else structs.replace(like.tls, server_name=verified)
+    return structs.replace(like, id=target_id, host=at.host, port=at.port, tls=tls)
 
 
 def listener(listen: schema.Listen) -> Listener:

@@ -87,6 +87,22 @@ def test_a_service_has_its_written_and_its_found_addresses() -> None:
     assert [tier for _, tier, _ in pool(planned(FOUND, zone="elsewhere"), "web")] == [1, 1, 1]
 
 
+def test_each_address_is_verified_by_its_own_name() -> None:
+    """Over TLS an address is verified by the name that its source gives it, unless the configuration names one."""
+    text = "services: {{s: {{match: {{path: /}}, discover: 'dns+srv://_s._tcp.a.test', tls: {{{}}}, max_inflight: 7}}}}"
+    found = {
+        "dns+srv://_s._tcp.a.test": (Endpoint("10.0.0.1", 1, name="a.test"), Endpoint("10.0.0.2", 2, name="b.test"))
+    }
+    for written, names in (("", ["a.test", "b.test"]), ("server_name: c.test", ["c.test", "c.test"])):
+        config = checked(read_text(text.format(written), "t.yaml", environ={}))
+        targets = compile_config(config, now=1.0, found=found).targets
+        assert [at.tls.server_name for at in targets if at.tls is not None] == names
+        assert [(at.id, at.host, at.port, at.max_inflight) for at in targets] == [
+            ("s/10.0.0.1:1", "10.0.0.1", 1, 7),
+            ("s/10.0.0.2:2", "10.0.0.2", 2, 7),
+        ]
+
+
 def test_nothing_found_is_an_empty_pool() -> None:
     """Before a source has answered its pools are empty, and the names that clients ask for exist."""
     snapshot = planned({})
