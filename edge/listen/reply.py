@@ -64,6 +64,20 @@ PROBLEMS: Final[dict[str, Row]] = {
         None,
         "The body is larger than {0} bytes; send a smaller one or raise limits.body.",
     ),
+    "body_coding": Row(
+        415,
+        "invalid_request_error",
+        "body_coding",
+        None,
+        "The body's content-encoding is not supported; send it as it is, or as one of: {0}.",
+    ),
+    "body_broken": Row(
+        400,
+        "invalid_request_error",
+        "body_broken",
+        None,
+        "The body is not valid {0}, or expands more than a hundredfold.",
+    ),
     "buffers_full": Row(
         503,
         "overloaded",

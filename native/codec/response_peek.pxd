@@ -8,7 +8,8 @@ cdef struct Verdict:
     bint valid              # one well-formed JSON value
     bint is_object
     bint has_error          # a top-level "error" that is not empty, or "object":"error" (vLLM), and no non-empty
-                            # "choices"/"output"/"data"/"content"; or such an "error" with "status":"failed"
+                            # "choices"/"output"/"data"/"content"; or such an "error" with "status":"failed"; or an
+                            # "error" that is an object, there or in a choice; or a choice's finish_reason "error"
     int64_t prompt_tokens   # from "usage"; -1 = absent
     int64_t output_tokens
 

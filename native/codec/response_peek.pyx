@@ -1,7 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 from native.codec.json_walk cimport (
-    Scan, Text, at_end, begin, is_empty, skip_space, take_text, text_is, walk_members, walk_value,
+    Scan, Text, at_end, begin, is_empty, skip_space, take_text, text_is, walk_elements, walk_members, walk_value,
 )
 from native.codec.usage cimport Usage, walk_usage
 
@@ -10,11 +10,29 @@ cdef enum:                  # facts in the top level of a response, as bits
     SAYS_OBJECT_ERROR = 2   # "object":"error" (vLLM)
     SAYS_FAILED = 4         # "status":"failed" (Responses API: may come with the output so far)
     SAYS_SUBSTANCE = 8      # a non-empty "choices", "output", "data" or "content"
+    SAYS_BROKEN = 16        # an error that is an object, or a choice that ended with one
 
 
 cdef struct Reading:
     int says                # the bits so far
     Usage usage
+
+
+cdef const char* _visit_choice_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    cdef Text value
+    cdef const char* after = walk_value(p, scan, depth)
+    if after == NULL:
+        return NULL
+    if text_is(key, b"error", 5):
+        (<Reading*>into).says |= SAYS_BROKEN if p[0] == c"{" and not is_empty(p, after) else 0
+    elif text_is(key, b"finish_reason", 13) and p[0] == c'"':
+        take_text(p, scan, &value)
+        (<Reading*>into).says |= SAYS_BROKEN if text_is(&value, b"error", 5) else 0
+    return after
+
+
+cdef const char* _visit_choice(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    return walk_members(p, scan, depth, _visit_choice_member, into)
 
 
 cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
@@ -23,11 +41,14 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
     cdef const char* after
     if text_is(key, b"usage", 5):
         return walk_usage(p, scan, depth, &reading.usage)
-    after = walk_value(p, scan, depth)
+    if text_is(key, b"choices", 7):
+        after = walk_elements(p, scan, depth, _visit_choice, into)
+    else:
+        after = walk_value(p, scan, depth)
     if after == NULL:
         return NULL
     if text_is(key, b"error", 5):
-        reading.says |= 0 if is_empty(p, after) else SAYS_ERROR
+        reading.says |= 0 if is_empty(p, after) else SAYS_ERROR | (SAYS_BROKEN if p[0] == c"{" else 0)
     elif text_is(key, b"object", 6) and p[0] == c'"':
         take_text(p, scan, &value)
         reading.says |= SAYS_OBJECT_ERROR if text_is(&value, b"error", 5) else 0
@@ -54,6 +75,7 @@ cdef int peek_response(const char* data, Py_ssize_t size, Verdict* out) noexcept
     out.is_object = p < scan.end and p[0] == c"{"
     out.valid = at_end(walk_members(p, &scan, 0, _visit_member, &reading), &scan)
     out.has_error = out.valid and (
+        reading.says & SAYS_BROKEN != 0 or
         (reading.says & SAYS_ERROR and reading.says & SAYS_FAILED)
         or (reading.says & (SAYS_ERROR | SAYS_OBJECT_ERROR) and not reading.says & SAYS_SUBSTANCE)
     )

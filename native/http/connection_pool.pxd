@@ -20,6 +20,7 @@ cdef class PooledConnection(ClientStream):
     cdef bint idle                                  # the connection waits for an exchange; only the pool writes this
     cdef void assign(self, ClientEvents events)     # hand it to an attempt
     cdef bint is_reusable(self)                     # idle, open, and in step with the upstream's framing
+    cdef bint is_silent(self)                       # nothing has come that is not read yet, and it is not closed
     cdef bint is_draining(self)                     # the connection only discards the rest of an answer, or is closing
     cdef void close(self)
 
@@ -74,6 +75,7 @@ cdef class ConnectionPool:
     cdef bint is_region                 # the target is another region's edge
     cdef int acquire(self, ClientEvents who)        # 1 = ``who`` has a connection, 0 = it waits, -1 = the queue is full
     cdef int acquire_shared(self, ClientEvents who)
+    cdef void recheck_idle(self)                    # close idle connections on which something has come, or that are dead
     cdef void forget(self, ClientEvents who)        # remove a waiter
     cdef ClientEvents next_waiter(self)
     cdef bint full(self) noexcept                   # no further connection may be opened

@@ -33,6 +33,9 @@ cdef uint64_t TAIL_NS = 30_000_000_000
 # Shorter values could be ordinary words, which the text of an error may contain by chance.
 cdef Py_ssize_t SHORTEST_SECRET = 8
 
+# A connection that was idle for longer may have been closed by now, and is looked at before it is used.
+cdef uint64_t TRUSTED_NS = 100_000_000
+
 # Maximum number of concurrent exchanges on an HTTP/2 connection; the upstream may allow fewer. When every connection is
 # full, more connections are opened.
 cdef int STREAMS = 100
@@ -46,6 +49,9 @@ cdef class PooledConnection(ClientStream):
         return
 
     cdef bint is_reusable(self):
+        return False
+
+    cdef bint is_silent(self):
         return False
 
     cdef bint is_draining(self):
@@ -176,11 +182,13 @@ cdef class ConnectionPool:
         cdef PooledConnection connection
         if self.shares:
             return self.acquire_shared(who)
-        while self.idle:
+        while self.idle and not who.wants_fresh:
             connection = <PooledConnection>self.idle.pop()
             if not self.take_idle(connection):
                 continue        # closed while it was idle
-            if connection.is_reusable():
+            if connection.is_reusable() and (
+                monotonic_ns() < connection.idle_since_ns + TRUSTED_NS or connection.is_silent()
+            ):
                 connection.assign(who)
                 who.on_connection(connection)
                 return 1
@@ -195,6 +203,12 @@ cdef class ConnectionPool:
             self.opening += 1
             self.opener.open(self)
         return 0
+
+    cdef void recheck_idle(self):
+        cdef list dead = [item for item in self.idle if not (<PooledConnection>item).is_silent()]
+        if dead:
+            self.idle = [item for item in self.idle if item not in dead]
+            self.close_idle(dead)
 
     cdef void forget(self, ClientEvents who):
         self.waiters.pop(who, None)
@@ -263,7 +277,7 @@ cdef class ConnectionPool:
     cdef int acquire_shared(self, ClientEvents who):
         cdef SharedConnection connection
         cdef ClientStream stream
-        while self.vacancies:
+        while self.vacancies and not who.wants_fresh:
             connection = <SharedConnection>self.vacancies[-1]
             if connection.room() > 0:
                 stream = connection.take(who)

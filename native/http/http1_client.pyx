@@ -89,6 +89,7 @@ cdef class Http1Client(PooledConnection):
     cdef bint alive
     cdef bint busy                  # the connection carries an exchange
     cdef bint sent                  # the request is complete
+    cdef bint heard                 # some of the response has come
     cdef bint until_close           # the response ends where the connection does
     cdef bint unusable              # the connection carries no other exchange
     cdef bint discarding            # the rest of the response is read and dropped
@@ -144,6 +145,10 @@ cdef class Http1Client(PooledConnection):
             self.fail(FAILED_TRUNCATED, "the upstream closed the connection in the middle of its answer")
         else:
             reason = "" if cause is None else f" ({cause})"
+            # A connection that has been used before may have died while it was idle, and others with it.
+            self.connection_ended = self.reused and not self.heard
+            if self.connection_ended:
+                self.home.recheck_idle()
             self.fail(FAILED_RESET, f"the upstream closed the connection before answering{reason}")
 
     cdef void on_write_paused(self):
@@ -169,6 +174,7 @@ cdef class Http1Client(PooledConnection):
             self.take_data(data[:size])
             return
         self.feeding = True
+        self.heard = True
         try:
             refusal = self.parser.feed(data, size)
         finally:
@@ -239,12 +245,17 @@ cdef class Http1Client(PooledConnection):
         self.busy = True
         self.discarding = False
         self.sent = False
+        self.heard = False
+        self.connection_ended = False
         self.until_close = False
         self.parser.begin()
         self.writer.begin(None, False)
 
     cdef bint is_reusable(self):
         return self.alive and not self.busy and not self.unusable and self.socket.is_open()
+
+    cdef bint is_silent(self):
+        return self.socket.is_silent()
 
     cdef bint is_draining(self):
         return self.alive and (self.closing or self.discarding and self.busy)

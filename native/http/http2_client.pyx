@@ -306,7 +306,10 @@ cdef class Http2Client(Http2Connection):
         for item in self.table.streams():
             call = <Http2Call>item
             call.refused = not call.sent
-            call.connection_ended = call.refused and self.served
+            # refused, or not a byte has come since it was sent on a connection that had been idle
+            call.connection_ended = self.served and (
+                call.refused or (failure == FAILED_RESET and call.head is None and self.received_ns < call.asked_ns)
+            )
             own = FAILED_TRUNCATED if call.head is not None and failure == FAILED_RESET else failure
             self._fail(call, own, detail)
 

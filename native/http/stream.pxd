@@ -67,6 +67,7 @@ cdef class ServerStream:
 
 cdef class ClientEvents:
     """Receives what the upstream of one attempt does. A subclass overrides every method; test_contract.py checks it."""
+    cdef bint wants_fresh               # only a connection that has carried no exchange will do
     cdef void on_connection(self, ClientStream stream)
     cdef void on_interim(self, int status)
     cdef void on_head(self, Head head)
@@ -81,7 +82,7 @@ cdef class ClientStream:
     cdef ClientEvents events
     cdef readonly bint reused           # the connection has carried an exchange before
     cdef readonly bint refused          # the upstream did not process this request (REFUSED_STREAM, GOAWAY)
-    cdef readonly bint connection_ended # refused because a connection ended after use: not the target's failure
+    cdef readonly bint connection_ended # a connection ended after use, and took this request along: not the target's failure
     cdef readonly uint32_t reset_code   # the HTTP/2 error with which the upstream reset the stream; 0 = it did not
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
     cdef void send_data(self, bytes data)   # b"" writes a head that waits for its body

@@ -63,7 +63,9 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_ERROR
         SO_LINGER
         SHUT_WR
+        MSG_DONTWAIT
         MSG_NOSIGNAL
+        MSG_PEEK
 
     int socket(int family, int kind, int protocol)
     int connect(int fd, const sockaddr* address, socklen_t size)

@@ -44,6 +44,7 @@ cdef class StreamSocket(Pollable):
     cdef bint marked                # the next has_progressed() only takes note of the state
     cdef start(self, Reactor reactor, int fd, SocketEvents events, TlsSession tls)  # OSError; owns the descriptor
     cdef bint is_open(self)         # attached and not closing
+    cdef bint is_silent(self)       # the peer has sent nothing that is not read yet, and has not closed
     cdef void write(self, bytes data)
     cdef void write_eof(self)       # close the direction to the peer after everything written
     cdef void close(self)           # after the queue is written

@@ -10,7 +10,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 from native.io.atomics cimport add64
 from native.io.posix cimport (
-    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, INET6_ADDRSTRLEN, MSG_NOSIGNAL, SHUT_WR, SO_LINGER,
+    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, INET6_ADDRSTRLEN, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SO_LINGER,
     SOL_SOCKET, TIOCOUTQ, close, getpeername, inet_ntop, ioctl, iovec, linger, ntohs, recv, send, setsockopt, shutdown,
     sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, writev,
 )
@@ -182,6 +182,10 @@ cdef class StreamSocket(Pollable):
             self._lose(self.tls.error)
 
     # --- writing -----------------------------------------------------------------------------------------------------
+    cdef bint is_silent(self):
+        cdef char byte = 0
+        return self.fd >= 0 and recv(self.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+
     cdef void write(self, bytes data):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef SocketEvents events

@@ -1,5 +1,6 @@
 from hmac import compare_digest
 
+from native.codec.content_coding cimport CODINGS, new_decoder
 from native.codec.grpc cimport is_grpc
 from native.codec.head cimport NO_BODY
 from native.codec.field_rules cimport field_value
@@ -69,6 +70,10 @@ cdef Refusal check_model_head(Runtime runtime, ServerStream stream, Head head):
         return refusal("method", head.method.decode("latin-1"), [(b"allow", b"POST")])
     if head.length == NO_BODY:
         return refusal("body_missing")
+    if head.content_encoding is not None and head.content_encoding != b"identity" and (
+        new_decoder(head.content_encoding) is None
+    ):
+        return refusal("body_coding", CODINGS.decode(), [(b"accept-encoding", CODINGS)])
     if head.length > runtime.limits.body:
         return refusal("body_too_large", str(runtime.limits.body))
     if head.length > runtime.acceptor.buffered_limit - runtime.acceptor.buffered:

@@ -1,6 +1,7 @@
 """Reads a target's answer: holds it, checks it, and decides what may be relayed and whose fault an error is. No I/O."""
 
 from libc.stdint cimport int64_t, uint64_t
+from native.codec.content_coding cimport Decoder
 from native.codec.head cimport Head
 from native.codec.sse cimport Scanner
 from native.http.connection_pool cimport ConnectionPool
@@ -47,6 +48,9 @@ cdef class AnswerReader:
     cdef bint stream_begun          # the client has the head of an event stream already
     cdef bint translated            # the client speaks another dialect than the target
     cdef bint begun                 # content was relayed
+    cdef Decoder decoder            # of a compressed answer; None = it is not compressed
+    cdef bint may_be_events         # a stream was asked for, and the type does not tell whether one comes
+    cdef bytes text                 # the error's body, for what it says of waiting
     cdef bytes ready
     cdef int declined               # of READ_DECLINED: the Action
     cdef int outcome                # of READ_FAILED, READ_DATA_FAILED
@@ -62,7 +66,10 @@ cdef class AnswerReader:
     cdef int64_t prompt_tokens, output_tokens   # as a whole answer reports them; -1 = it does not
     cdef int begin(self, Head head, bint stream_asked)      # of a model's answer; returns a Reading
     cdef int action(self) noexcept                          # of the status alone
+    cdef bytes decode(self, bytes data)     # of a compressed answer; None = it cannot be decoded, see ``detail``
+    cdef bint is_cut(self)                  # a compressed answer has not ended
     cdef int feed(self, bytes data)
+    cdef int feed_end(self)         # before finish(): complete the last event, if its blank line is missing
     cdef int finish(self)
     cdef int judge_part(self)       # of an error whose body has broken off; READ_ON = too little has come
     # Set grpc_status, outcome and pushback at the end of a gRPC call. left_ns: until the deadline of the exchange.
@@ -72,6 +79,7 @@ cdef class AnswerReader:
     cdef void measure(self, Usage* usage, bint complete, bint shown, bint embeddings, uint64_t prompt_guess,
                       uint64_t usual) noexcept
     cdef int _failed(self, int outcome, str detail) noexcept
+    cdef int _tell_events(self, bytes data)
     cdef int _relay_unchecked(self)
     cdef int _feed_events(self, bytes data)
     cdef int _error_event(self, bytes whole, Py_ssize_t end)

@@ -5,7 +5,8 @@ from native.codec.grpc cimport (
     GRPC_DATA_LOSS, GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, pushback_ms,
     read_status,
 )
-from native.codec.head cimport NO_BODY
+from native.codec.content_coding cimport new_decoder
+from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH
 from native.codec.numbers cimport parse_length
 from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.response_peek cimport Verdict, peek_response
@@ -62,13 +63,20 @@ cdef class AnswerReader:
         self.head = head
         self.held = []
         action = self.action()
+        if head.content_encoding is not None and head.content_encoding != b"identity" and head.length != NO_BODY:
+            self.decoder = new_decoder(head.content_encoding)
+            if self.decoder is not None:        # nobody asked for it: edge sends no Accept-Encoding
+                head.fields = [pair for pair in head.fields if pair[0] != b"content-encoding"]
+                head.length = UNKNOWN_LENGTH
+            elif may_relay(action):
+                return self._failed(FAIL_MALFORMED, "an error in a coding that edge cannot decode")
         if action != ACTION_RELAY:
             self.mode = FAULT
             # the status alone decides; without a body, finish() follows at once and judges
             if head.length != NO_BODY and not self._needs_body():
                 return self._judge_fault(False)
-        elif head.content_encoding is not None and head.content_encoding != b"identity":
-            # a compressed body cannot be checked, so it is relayed as it comes
+        elif self.decoder is None and head.content_encoding is not None and head.content_encoding != b"identity":
+            # a body in a coding that edge cannot decode is not checked, and relayed as it comes
             self.mode = RAW
             if self.stream_begun:
                 return self._failed(FAIL_MALFORMED, "a compressed answer where a stream had begun")
@@ -84,8 +92,39 @@ cdef class AnswerReader:
                 return self._failed(FAIL_MALFORMED, "an event stream where a whole answer was asked for")
         else:
             self.mode = HOLD
-            if self.translated and stream_asked:
-                return self._failed(FAIL_MALFORMED, "a whole answer where an event stream was asked for")
+            self.may_be_events = stream_asked
+        return READ_ON
+
+    cdef bytes decode(self, bytes data):
+        cdef bytes plain = self.decoder.feed(data, <Py_ssize_t>1 << 40)
+        if plain is None:
+            self.outcome = FAIL_MALFORMED
+            self.detail = "a compressed answer that is broken, or expands more than a hundredfold"
+        return plain
+
+    cdef bint is_cut(self):
+        if self.decoder is None or self.decoder.is_complete():
+            return False
+        self.outcome = FAIL_TRUNCATED
+        self.detail = "a compressed answer that ended before its end"
+        return True
+
+    cdef int _tell_events(self, bytes data):
+        """Decide by its first bytes whether an answer that was asked for as a stream is one, whatever its type says."""
+        cdef bytes start = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+        if not start:
+            return READ_ON
+        self.may_be_events = False
+        if start.startswith((b"data:", b"event:", b":", b"id:", b"retry:")):
+            self.mode = EVENTS
+            self.scanner = Scanner()
+            self.head.content_type = b"text/event-stream"
+            self.head.fields = [
+                (b"content-type", b"text/event-stream"),
+                *[pair for pair in self.head.fields if pair[0] != b"content-type"],
+            ]
+        elif self.translated:
+            return self._failed(FAIL_MALFORMED, "a whole answer where an event stream was asked for")
         return READ_ON
 
     cdef bint _needs_body(self):
@@ -101,7 +140,14 @@ cdef class AnswerReader:
         return False
 
     cdef int feed(self, bytes data):
-        """Take more of the body. Modes without checks relay it as it comes."""
+        """Take more of the body, decoded. Modes without checks relay it as it comes."""
+        if self.may_be_events:
+            if self.held:
+                data = b"".join(self.held) + data
+                self.held = []
+                self.held_size = 0
+            if self._tell_events(data) == READ_FAILED:
+                return READ_FAILED
         if self.mode == EVENTS:
             return self._feed_events(data)
         if self.mode == FAULT:
@@ -166,6 +212,11 @@ cdef class AnswerReader:
         self._failed(FAIL_INBAND, "an error event in the middle of the stream")
         return READ_DATA_FAILED
 
+    cdef int feed_end(self):
+        if self.mode != EVENTS or not PyBytes_GET_SIZE(self.scanner.carry):
+            return READ_ON
+        return self._feed_events(b"\n\n")
+
     cdef int finish(self):
         """Judge a body that is complete."""
         self.ready = None
@@ -204,6 +255,7 @@ cdef class AnswerReader:
         cdef int action = self._action_of(content)
         cdef str detail = f"status {self.head.status}"
         self.detail = detail
+        self.text = content
         if action == ACTION_CLIENT:
             # an error body that was cut off is not shown as if it were complete
             self.ready = self._redact(content) if complete or self.held_size <= self.limit else None

@@ -355,7 +355,7 @@ cdef class Attempt(ClientEvents):
         if self.charged and (
             self.target.allowance.bounds.requests.thousandths or self.target.allowance.bounds.tokens.thousandths
         ):
-            self.tokens_told = learn_limits(self.target, head.fields, now, self.runtime.retry_after_ns(head.fields))
+            self.tokens_told = learn_limits(self.target, head.fields, now, self.runtime.retry_after_ns(head.fields, None))
         self.hear_head(head, now)
         if self.phase != OVER:
             self.events.on_deadline_change(self, now)   # the next deadline may be earlier

@@ -11,7 +11,7 @@ from native.proxy.accounting cimport (
     count_usage, note_first_content, note_good_answer, settle_credential,
 )
 from native.proxy.answer_reader cimport (
-    ACTION_DECLINED, ACTION_FAIL, ACTION_RELAY, ACTION_UNCLEAR, BARE, CALL, PIPE, RAW, READ_ABSENT, READ_CONTENT,
+    ACTION_DECLINED, ACTION_FAIL, ACTION_RELAY, ACTION_UNCLEAR, BARE, CALL, EVENTS, PIPE, RAW, READ_ABSENT, READ_CONTENT,
     READ_DATA, READ_DATA_FAILED, READ_DECLINED, READ_DONE, READ_ON, READ_REFUSED, READ_WHOLE, AnswerReader, new_reader,
 )
 from native.proxy.attempt cimport ANSWERING, OVER, RELAYING
@@ -29,6 +29,13 @@ cdef class ModelAttempt(Attempt):
         self._act(self.reader.begin(head, self.request.latency_cell == CELL_STREAM), now)
 
     cdef void hear_data(self, bytes data):
+        if self.reader.decoder is not None:
+            data = self.reader.decode(data)
+            if data is None:
+                self.end(self.reader.outcome, self.reader.detail)
+                return
+            if not PyBytes_GET_SIZE(data):
+                return
         if self.reader.mode == RAW:
             self.events.on_answer_data(self, data)
             return
@@ -36,10 +43,17 @@ cdef class ModelAttempt(Attempt):
         self._act(self.reader.feed(data), self.facts.last_ns)
 
     cdef void hear_end(self, list trailers):
+        if self.reader.is_cut():
+            self.end(self.reader.outcome, self.reader.detail)
+            return
         if self.reader.mode == RAW:
             self.finish(OK, None, 0, trailers, None)
             return
         self.reader.stream_begun = self.request.answer_begun
+        if self.reader.mode == EVENTS:
+            self._act(self.reader.feed_end(), monotonic_ns())
+            if self.phase == OVER:
+                return
         self._act(self.reader.finish(), monotonic_ns())
 
     cdef void _act(self, int reading, uint64_t now):
@@ -74,7 +88,7 @@ cdef class ModelAttempt(Attempt):
             self._decline(now)
         else:
             if reader.asks_to_wait:
-                retry_after_ns = self.runtime.retry_after_ns(self.head.fields)
+                retry_after_ns = self.runtime.retry_after_ns(self.head.fields, reader.text)
             if reading == READ_ABSENT:
                 self.absent = True
                 self.end(CLIENT_FAULT, reader.detail, retry_after_ns)

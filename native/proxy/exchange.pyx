@@ -25,7 +25,6 @@ from native.state.shared_state cimport (
 )
 
 
-
 cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns):
         cdef Exchange exchange = self.exchange      # holds a reference: the deadline may end the exchange
@@ -284,6 +283,7 @@ cdef class Exchange(AttemptEvents):
         self.selection.tried |= (<uint64_t>1) << choice.index
         attempt = new_attempt(self, request, choice.index, choice.admit, now)
         attempt.facts.generation = choice.generation
+        attempt.wants_fresh = self.live.fresh >> choice.index & 1
         self.live.add(attempt)
         attempt.begin()
 
@@ -371,7 +371,8 @@ cdef class Exchange(AttemptEvents):
             return
         self._gather(facts, attempt)
         self.live.remove(attempt)
-        facts.may_retry = attempt.retry_granted or repeatable(self.request, attempt, result.outcome, self.live.begun, now)
+        begun = self.live.begun - self.live.stale
+        facts.may_retry = attempt.retry_granted or repeatable(self.request, attempt, result.outcome, begun, now)
         facts.another = self.selection.another(now, self.live.running())
         facts.moved = attempt.moved
         facts.told_to_wait = attempt.reader.pushback > 0
@@ -385,6 +386,7 @@ cdef class Exchange(AttemptEvents):
             return
         if attempt.moved:
             self.selection.tried &= ~((<uint64_t>1) << attempt.facts.index)
+            self.live.fresh |= (<uint64_t>1) << attempt.facts.index
         self.choose()
 
     cdef void _back_off(self, Attempt attempt, uint64_t now):
@@ -581,7 +583,7 @@ cdef class Exchange(AttemptEvents):
         if self.state == State.CLOSED:
             return
         if self._keeps_alive() and now >= self.response.last_sent_ns + self.runtime.limits.keepalive_comment_ns:
-            self.response.send_keepalive(now)
+            self.response.send_keepalive(now, self.live.begun, self.live.why(self.selection.failover_reason))
             add64(&self.request.route.rec.count[<int>R_KEEPALIVES], 1)
         self._arm_deadline()
 

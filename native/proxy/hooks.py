@@ -236,6 +236,14 @@ class Replies(Protocol):
         ...
 
 
+class RetryHint(Protocol):
+    """Reads how long an answer asks to stay away."""
+
+    def __call__(self, fields: Fields, content: bytes = b"", /) -> float | None:
+        """Return seconds, or None if the answer does not ask; ``content`` is the body of an error."""
+        ...
+
+
 class RecordSink(Protocol):
     """Takes what was recorded of exchanges that are over, in batches."""
 
@@ -259,9 +267,9 @@ class Hooks(NamedTuple):
 
     replies: Replies
     local: LocalHandler
-    # Return the seconds that the fields of an answer ask to stay away; None = they do not say. Called only where
-    # native.codec.retry_hints finds a field that may say so. The fields are borrowed.
-    retry_hint: Callable[[Fields], float | None]
+    # Return the seconds that the fields of an answer ask to stay away, or the body of an error if it is given; None =
+    # they do not say. Called only where a field or the body may say so. The arguments are borrowed.
+    retry_hint: RetryHint
     calls: LocalCalls | None = None
     # (names in a verified certificate as (kind, name), allowed names) -> whether it is another region's edge
     peer_names_match: Callable[[tuple[tuple[str, str], ...], tuple[str, ...]], bool] | None = None

@@ -10,6 +10,8 @@ cdef class LiveAttempts:
     cdef Attempt second         # the newer of two; None = there is one at most
     cdef list past              # attempts that ended or were detached, oldest first; None = none
     cdef int begun              # how many were started
+    cdef uint64_t fresh         # a bit per member whose idle connections are not to be trusted
+    cdef bint stale             # an attempt met a connection that had died while it was idle; it does not count
     cdef list failed            # native.proxy.hooks.FailedAttempt of those without a good answer; None = none
     cdef Attempt declining      # the first whose target declined the request; None = none
     cdef AttemptResult declined     # ... and how it ended
@@ -29,3 +31,4 @@ cdef class LiveAttempts:
     cdef void note_failure(self, Attempt attempt, AttemptResult result)
     # Return why ``attempt`` answers and not an earlier one, for x-edge-reason; None = it is the first.
     cdef str reason(self, Attempt attempt)
+    cdef str why(self, str otherwise)       # the same, before an answer has begun

@@ -106,9 +106,15 @@ cdef class LiveAttempts:
         if self.failed is None:
             self.failed = []
         self.failed.append(FailedAttempt(attempt.target.id, OUTCOME_NAMES[result.outcome], result.detail))
+        self.stale = self.stale or attempt.moved
         if attempt.declined and self.declined is None:
             self.declining = attempt
             self.declined = result
+
+    cdef str why(self, str otherwise):
+        if self.failed is None:
+            return otherwise
+        return f"{self.failed[-1].target}: {self.failed[-1].outcome}"
 
     cdef str reason(self, Attempt attempt):
         cdef Attempt earlier
@@ -119,7 +125,9 @@ cdef class LiveAttempts:
             return None
         if self.failed is not None:
             last = self.failed[-1]
-            if attempt is self.declining and len(self.failed) > 1 and last.target == attempt.target.id:
+            if (attempt is self.declining or self.stale) and last.target == attempt.target.id:
+                if len(self.failed) == 1:
+                    return None
                 last = self.failed[-2]
             return f"{last.target}: {last.outcome}"
         return f"{earlier.target.id}: late" if earlier.facts.late else None

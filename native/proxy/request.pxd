@@ -89,6 +89,7 @@ cdef class ModelRequest(Request):
     cdef bint stored            # the provider stores the answer, or makes it in the background: never joined
     cdef Refusal read_call(self)
     cdef bytes body_for(self, ConnectionPool upstream)
+    cdef Refusal decode(self)
     cdef bytes model_as_written(self)   # the model's name in the body, with its escapes
     cdef send_to_region(self, ClientStream stream, ConnectionPool upstream, list fields, uint64_t now)
 

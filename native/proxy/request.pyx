@@ -2,6 +2,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE
+from native.codec.content_coding cimport CODINGS, Decoder, new_decoder
 from native.codec.grpc cimport timeout_ns, unframe, write_timeout
 from native.codec.head cimport NO_BODY
 from native.codec.field_list cimport FieldView, add_item, add_items, field_at, new_list
@@ -25,7 +26,7 @@ cdef frozenset WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"forwarded", b"via", b"x-forwarded-for",
     b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate",
     b"traceparent", b"origin", b"referer", b"openai-organization", b"openai-project", b"x-edge-peer-token",
-    b"x-edge-hops", b"x-edge-key-name", b"x-edge-priority", b"x-request-timeout",
+    b"x-edge-hops", b"x-edge-key-name", b"x-edge-priority", b"x-request-timeout", b"content-encoding",
 ))
 # An upstream that enforces the caller's deadline itself may do so earlier than edge by a fiftieth of it, within these.
 cdef uint64_t EARLIEST_NS = 5_000_000
@@ -207,6 +208,10 @@ cdef class ModelRequest(Request):
                 return why
             if not self.hold(PyBytes_GET_SIZE(self.content)):
                 return refusal("buffers_full")
+        elif self.head.content_encoding is not None and self.head.content_encoding != b"identity":
+            why = self.decode()
+            if why is not None:
+                return why
         if peek_request(PyBytes_AS_STRING(self.content), PyBytes_GET_SIZE(self.content), &self.peek) != <int>PEEK_OK:
             return refusal("malformed_json", f"{self.peek.error}:{self.peek.error_at}")
         if self.peek.model_start < 0:
@@ -282,6 +287,22 @@ cdef class ModelRequest(Request):
         """Return the body for a target: that of the client, with the target's name of the model."""
         cdef bytes model = upstream.model if upstream.model or self.wildcard is None else self.wildcard
         return splice(self.content, self.peek.model_start, self.peek.model_end, escape_json(model))
+
+    cdef Refusal decode(self):
+        """Decode the body, which the client has compressed, within the limits of a body that came as it is."""
+        cdef Decoder decoder = new_decoder(self.head.content_encoding)
+        cdef bytes plain
+        if decoder is None:
+            return refusal("body_coding", CODINGS.decode(), [(b"accept-encoding", CODINGS)])
+        plain = decoder.feed(self.content, self.runtime.limits.body)
+        if plain is None and decoder.given > self.runtime.limits.body:
+            return refusal("body_too_large", str(self.runtime.limits.body))
+        if plain is None or not decoder.is_complete():
+            return refusal("body_broken", self.head.content_encoding.decode("latin-1"))
+        self.content = plain
+        if not self.hold(PyBytes_GET_SIZE(plain)):
+            return refusal("buffers_full")
+        return None
 
     cdef bytes model_as_written(self):
         return self.content[self.peek.model_start:self.peek.model_end]

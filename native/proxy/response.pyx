@@ -235,8 +235,10 @@ cdef class Response:
             (b"age", decimal(entry.age_ns // 1_000_000_000)),
         ], entry.content)
 
-    cdef send_keepalive(self, uint64_t now):
-        """Send a comment, which keeps the client's connection alive and commits to no answer."""
+    cdef send_keepalive(self, uint64_t now, int attempts, str reason):
+        """Send a comment, which keeps the client's connection alive and commits to no answer.
+
+        The first one sends the head, with what is known so far: how many targets were asked, and why not the first."""
         cdef Caller caller = self.request.identity.caller
         cdef list fields
         if not self.stream_begun:
@@ -245,7 +247,10 @@ cdef class Response:
             fields = [
                 (b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"),
                 (b"x-edge-request-id", self.request.identifier), self.runtime.region_field,
+                (b"x-edge-attempts", decimal(attempts)),
             ]
+            if reason is not None:
+                fields.append((b"x-edge-reason", reason.encode()))
             if caller is not None:
                 caller.add_rate_limits(fields, now)
             self.stream.send_head(200, fields, UNKNOWN_LENGTH)

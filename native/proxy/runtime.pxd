@@ -58,5 +58,6 @@ cdef class Runtime:
     cdef void wait_for_place(self, Route route)     # an exchange waits in that route's queue
     cdef void place_freed(self)
     cdef void update_month(self, uint64_t now_ns) noexcept
-    # Return the Retry-After of an answer in ns, at most RETRY_AFTER_MAX_NS; 0 = it has none.
-    cdef uint64_t retry_after_ns(self, list fields)
+    # Return how long an answer asks to stay away, in ns, at most an hour; 0 = it does not ask. content: the body of an
+    # error, which may say so too; None = it is not known.
+    cdef uint64_t retry_after_ns(self, list fields, bytes content)

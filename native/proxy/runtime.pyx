@@ -2,12 +2,13 @@ from os import urandom
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
-from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.retry_hints cimport may_ask_to_wait
 from native.io.clock cimport monotonic_ns, wall_ns
 from native.state.allowance cimport month_at
 
 NEVER = <uint64_t>-1
+# The longest time that a provider is believed to mean when it asks to stay away.
+cdef uint64_t MOST_WAIT_NS = 3_600_000_000_000
 # A tick bounds how late a deadline fires; 100 wake-ups a second cost under a thousandth of a core.
 cdef uint64_t DEADLINE_TICK_NS = 10_000_000
 cdef const char* DIGITS = b"0123456789abcdef"
@@ -108,10 +109,11 @@ cdef class Runtime:
         month_at(now_s, &self.month, &end_s)
         self.month_end_ns = now_ns + (end_s - now_s) * 1_000_000_000
 
-    cdef uint64_t retry_after_ns(self, list fields):
-        if not may_ask_to_wait(fields):
+    cdef uint64_t retry_after_ns(self, list fields, bytes content):
+        cdef bint told = content is not None and (b"retryDelay" in content or b'"headers"' in content)
+        if not told and not may_ask_to_wait(fields):
             return 0
-        seconds = self.retry_hint(fields)
+        seconds = self.retry_hint(fields, content) if told else self.retry_hint(fields)
         if seconds is None:
             return 0
-        return <uint64_t>(min(max(<double>seconds, 0.0) * 1e9, <double>RETRY_AFTER_MAX_NS))
+        return <uint64_t>(min(max(<double>seconds, 0.0) * 1e9, <double>MOST_WAIT_NS))

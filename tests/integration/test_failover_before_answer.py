@@ -88,11 +88,12 @@ async def test_failure_status(status: bytes) -> None:
 
 
 async def test_reused_connection_that_died() -> None:
-    """If the provider closes an idle connection as it is reused, one attempt is lost, but no answer."""
+    """If the provider closes an idle connection as it is reused, the request is sent again on a new one."""
     once = (ReadMessage(), Send(whole()), ReadHead(), Reset())
     async with ScriptedServer(once, GOOD) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:
             assert b"p0/m" in await data_plane.ask(post(), b"}}")
             answer = await data_plane.ask(post(), b"}}")
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-            assert b"x-edge-target: p1/m\r\n" in answer
+            assert b"x-edge-target: p0/m\r\n" in answer
+            assert b"x-edge-reason" not in answer

@@ -34,7 +34,7 @@ HINTS = {
         4.0,
     ),
     "nothing": (b"", 2.0),
-    "longer-than-believed": (b"retry-after: 86400\r\n", 300.0),
+    "longer-than-believed": (b"retry-after: 86400\r\n", 3600.0),
     "nonsense": (b"retry-after: soon\r\n", 2.0),
 }
 

@@ -134,6 +134,11 @@ def read_usage(objects: list[Any]) -> tuple[int | None, int | None]:
     return prompt, output
 
 
+def elements(value: Any) -> list[Any]:
+    """Return the elements of an array; an empty list for other values."""
+    return list(value) if isinstance(value, list) and not isinstance(value, Members) else []
+
+
 def read_response(data: bytes) -> Response:
     """Return the error and the usage of a complete response."""
     try:
@@ -149,11 +154,16 @@ def read_response(data: bytes) -> Response:
     error = "error" in members
     substance = bool(members & {"choices", "output", "data", "content"})
     failed = any(key == "status" and value == "failed" for key, value in body)
+    broken = any(key == "error" and isinstance(value, Members) and value for key, value in body)
+    for choice in [choice for key, value in body if key == "choices" for choice in elements(value)]:
+        for key, value in choice if isinstance(choice, Members) else ():
+            broken = broken or (key == "error" and isinstance(value, Members) and bool(value))
+            broken = broken or (key == "finish_reason" and value == "error")
     said = any(key == "object" and value == "error" for key, value in body)
     return Response(
         valid=True,
         is_object=True,
-        has_error=(error and failed) or ((error or said) and not substance),
+        has_error=broken or (error and failed) or ((error or said) and not substance),
         prompt_tokens=prompt,
         output_tokens=output,
     )
