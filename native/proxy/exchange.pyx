@@ -24,6 +24,7 @@ from native.state.shared_state cimport (
     T_RETRIED, T_SPILLED, W_REQUESTS,
 )
 
+cdef str TOTAL_OVER = "the total deadline of the exchange"
 
 cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns):
@@ -219,9 +220,7 @@ cdef class Exchange(AttemptEvents):
         cdef int event, step
         self.resume_ns = 0
         choice.index = -1
-        choice.full = 0
-        choice.admit = 0
-        choice.generation = 0
+        choice.full = choice.admit = choice.generation = 0
         self._gather(&facts, None)
         if now >= self.request.deadline_ns:
             event = Event.DEADLINE_OVER     # the client has stopped waiting: no attempt is made for it
@@ -241,6 +240,8 @@ cdef class Exchange(AttemptEvents):
             self._wait_for_place(now)
         elif step == Step.GIVE_UP:
             self._give_up(now)
+        elif step == Step.END_ATTEMPTS:
+            self.live.expire(DEADLINE, TOTAL_OVER, self.charge)
 
     cdef _wait_for_place(self, uint64_t now):
         """Every usable target is full: join the route's queue, if there is room or a lower priority can go."""
@@ -568,8 +569,7 @@ cdef class Exchange(AttemptEvents):
         if self.state == State.CLOSED:
             return
         if now >= self.request.deadline_ns:
-            self._expire(now, "the total deadline of the exchange", DEADLINE)
-            return
+            return self._expire(now, TOTAL_OVER, DEADLINE)
         if self.resume_ns and now >= self.resume_ns or self._is_queued() and now >= self.place.waiter.until_ns:
             step = next_step(self.state, Event.MOMENT_OVER, &NO_FACTS)
             if step == Step.SHED:
@@ -589,10 +589,12 @@ cdef class Exchange(AttemptEvents):
 
     cdef _expire(self, uint64_t now, str why, int outcome):
         """Settle the running attempts and tell the client, because a deadline has passed or the node stops."""
-        if self.live.first is None:
-            self._give_up(now)
-        else:
+        cdef Facts facts
+        self._gather(&facts, None)
+        if next_step(self.state, Event.DEADLINE_OVER, &facts) == Step.END_ATTEMPTS:
             self.live.expire(outcome, why, self.charge)
+        else:
+            self._give_up(now)      # an answer that has begun without an attempt breaks off there
 
     cdef cut_off(self, uint64_t now):
         """End the exchange because the node stops: the client is told so, and no target is blamed."""

@@ -22,7 +22,7 @@ cpdef enum Event:           # what may happen to an exchange that has its route
     ANSWER_BEGUN = 6
     ANSWER_COMPLETE = 7
     MOMENT_OVER = 8         # the pause of a back-off, or the time limit of the queue
-    DEADLINE_OVER = 9       # of the whole exchange
+    DEADLINE_OVER = 9       # of the whole exchange; or the node stops
     ANSWER_KEPT = 10        # the cache has a fresh answer
     ANSWER_AWAITED = 11     # another exchange asks the same question
     NOT_KEPT = 12           # the cache has no answer, and nobody else asks
@@ -45,6 +45,7 @@ cpdef enum Step:            # what is done about it
     REPLAY = 13             # answer from the cache
     AWAIT = 14              # look again in a moment
     LOOK_AGAIN = 15         # in the cache
+    END_ATTEMPTS = 16       # the running ones; the older reports the result
 
 cdef struct Facts:          # what a decision needs to know
     int others              # running attempts, without the one that the event is about

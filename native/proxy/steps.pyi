@@ -47,6 +47,7 @@ class Step(IntEnum):
     REPLAY = 13
     AWAIT = 14
     LOOK_AGAIN = 15
+    END_ATTEMPTS = 16
 
 def decide(
     state: int,

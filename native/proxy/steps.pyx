@@ -45,6 +45,8 @@ cdef int after_decline(const Facts* facts) noexcept nogil:
 
 cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
     if event == Event.DEADLINE_OVER:
+        if facts.others:
+            return Step.END_ATTEMPTS
         return Step.BREAK if state == State.COMMITTED or state == State.RESUMING else Step.GIVE_UP
     if state == State.COMMITTED or state == State.RESUMING:
         if event == Event.ANSWER_COMPLETE:

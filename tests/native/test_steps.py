@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,17 @@ import pytest
 
 from native.proxy.steps import Event, State, Step, decide, may_follow
 
+FACTS = (
+    "others_late",
+    "may_retry",
+    "another",
+    "moved",
+    "told_to_wait",
+    "may_join",
+    "cutting",
+    "circuit_open",
+    "declined",
+)
 ALIVE: dict[str, Any] = {"may_retry": True, "another": True}
 BEFORE_COMMIT = [State.ADMITTED, State.QUEUED, State.ATTEMPTING, State.BACKOFF]
 
@@ -64,6 +76,12 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
     (State.COMMITTED, Event.ATTEMPT_REFUSED, {}, Step.BREAK),
     (State.COMMITTED, Event.ANSWER_BEGUN, {}, Step.KEEP_WAITING),
     (State.COMMITTED, Event.DEADLINE_OVER, {}, Step.BREAK),
+    # running attempts are ended when the time is over or the node stops, before the commit point and after it
+    (State.ATTEMPTING, Event.DEADLINE_OVER, {"others": 1}, Step.END_ATTEMPTS),
+    (State.ATTEMPTING, Event.DEADLINE_OVER, {**ALIVE, "others": 2, "others_late": True}, Step.END_ATTEMPTS),
+    (State.QUEUED, Event.DEADLINE_OVER, {**ALIVE, "others": 1, "cutting": True}, Step.END_ATTEMPTS),
+    (State.COMMITTED, Event.DEADLINE_OVER, {"others": 1}, Step.END_ATTEMPTS),
+    (State.RESUMING, Event.DEADLINE_OVER, {}, Step.BREAK),
     # waiting
     (State.QUEUED, Event.MOMENT_OVER, {}, Step.SHED),
     (State.BACKOFF, Event.MOMENT_OVER, {}, Step.CHOOSE_AGAIN),
@@ -98,7 +116,17 @@ def test_nothing_is_tried_again_after_the_commit_point(event: Event) -> None:
 
 
 def test_no_event_or_step_is_idle() -> None:
-    """The exchange passes every event to the table, and acts on every step."""
+    """Over all states and facts every event leads somewhere, and every step is reached."""
+    found: dict[Event, set[Step]] = {event: set() for event in Event}
+    for state, event in itertools.product(set(State) - {State.CLOSED}, Event):
+        for others, bits in itertools.product((0, 1, 2), itertools.product((False, True), repeat=len(FACTS))):
+            found[event].add(decide(state, event, others=others, **dict(zip(FACTS, bits, strict=True))))
+    assert [event for event, steps in found.items() if steps <= {Step.KEEP_WAITING}] == []
+    assert set(Step) - set[Step]().union(*found.values()) == set()
+
+
+def test_the_exchange_knows_every_event_and_step() -> None:
+    """The exchange passes every event to the table, and has a branch for every step."""
     folder = Path(__file__).parents[2] / "native/proxy"
     text = "".join((folder / name).read_text() for name in ("exchange.pyx", "flight.pyx"))
     assert [event.name for event in Event if f"Event.{event.name}" not in text] == []

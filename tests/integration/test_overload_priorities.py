@@ -1,4 +1,4 @@
-"""Priority classes of keys when there is not enough capacity, through a real data plane."""
+"""Priorities of keys when there is not enough capacity, through a real data plane."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def begin(data_plane: OneDataPlane, name: str, number: int) -> asyncio.Tas
 
 
 async def test_high_goes_before_normal() -> None:
-    """The high class overtakes earlier requests of the normal class."""
+    """A request of high priority overtakes earlier normal ones."""
     done: list[str] = []
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
@@ -47,7 +47,7 @@ async def test_high_goes_before_normal() -> None:
 
 
 async def test_low_is_sent_away_at_once() -> None:
-    """The low class does not wait: 503, Retry-After between 1 and 10 s; waiters get the place."""
+    """A low request does not wait: 503, Retry-After between 1 and 10 s; waiters get the place."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue="{wait: 18s}")) + KEYS) as data_plane:
@@ -64,7 +64,7 @@ async def test_low_is_sent_away_at_once() -> None:
 
 
 async def test_high_takes_the_place_of_normal_in_a_full_queue() -> None:
-    """A full queue sheds the last request of the normal class before it refuses one of the high class."""
+    """A full queue sheds the last normal request before it refuses a high one."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue="{limit: 1, wait: 18s}")) + KEYS) as data_plane:
@@ -79,7 +79,7 @@ async def test_high_takes_the_place_of_normal_in_a_full_queue() -> None:
 
 
 async def test_a_failover_is_ramped_for_low_alone() -> None:
-    """The first tier is dead: of thirty low requests the backup takes four; the other classes are not ramped."""
+    """The first tier is dead: of thirty low requests the backup takes four; the other priorities are not ramped."""
     release = asyncio.Event()
     release.set()
     async with ScriptedServer((ReadMessage(), Close())) as dead, ScriptedServer(held(release)) as backup:
