@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _S: Final = 1_000_000_000
 FIRST_WAIT_NS: Final = _S // 10
@@ -38,12 +38,16 @@ class Backoff:
 
 @dataclass
 class Child:
-    """One child process. ``due_ns`` is the time of the next start, None while the process runs."""
+    """One child process. ``due_ns`` is the time of the next start, None while the process runs.
+
+    ``environ`` is added to its environment, where this process has no such variable itself.
+    """
 
     name: str
     arguments: Callable[[Child], Sequence[str]]
     fds: tuple[int, ...] = ()
     index: int = -1
+    environ: Mapping[str, str] = field(default_factory=dict)
     ready_on_stdout: bool = False  # its first output means that it serves; else it writes a byte to its own pipe
     backoff: Backoff = field(default_factory=Backoff)
     process: subprocess.Popen[bytes] | None = None
@@ -68,6 +72,7 @@ class Child:
                 stdout=self.ready_write if self.ready_on_stdout else None,
                 pass_fds=self.fds if self.ready_on_stdout else (*self.fds, self.ready_write),
                 start_new_session=True,
+                env={**self.environ, **os.environ},
             )
         except OSError:
             self.close_pipe()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
@@ -35,6 +35,10 @@ from edge.terms.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+# What a worker frees it soon takes again: the bodies of the next requests. By default glibc gives the end of its memory
+# back beyond 128 KiB, and the kernel clears and maps the same pages again for each longer prompt.
+WORKER_MEMORY: Final = {"MALLOC_TRIM_THRESHOLD_": str(8 << 20), "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 
 class Options(Struct, frozen=True):
@@ -170,7 +174,8 @@ def _supervise(
     own = (launch.control_fd, launch.ledger_fd, launch.supervisor_state_fd, launch.pulse_fd)
     control = Child("control", arguments, (*shared, *own))
     workers = [
-        Child(f"worker {index}", arguments, (*shared, launch.answers_fd), index) for index in range(launch.workers)
+        Child(f"worker {index}", arguments, (*shared, launch.answers_fd), index, WORKER_MEMORY)
+        for index in range(launch.workers)
     ]
     try:
         return Supervisor(

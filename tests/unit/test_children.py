@@ -48,6 +48,20 @@ def test_it_says_that_it_serves(speaks: bool) -> None:
     assert child.due_ns == 5 + LIVED_NS
 
 
+def test_its_environment_yields_to_that_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a child is given is in its environment, unless the variable is set already."""
+    monkeypatch.setenv("EDGE_TEST_SET", "by the operator")
+    code = "import os; print(os.environ['EDGE_TEST_SET'], os.environ['EDGE_TEST_FREE'], flush=True)"
+    given = {"EDGE_TEST_SET": "by the child", "EDGE_TEST_FREE": "by the child"}
+    child = Child("test", lambda _: ["-c", code], environ=given, ready_on_stdout=True)
+    child.start(5)
+    try:
+        assert select.select([child.ready_read], [], [], 10)[0]
+        assert os.read(child.ready_read, 64) == b"by the operator by the child\n"
+    finally:
+        child.kill()
+
+
 def open_files() -> set[str]:
     """Return the descriptors of this process, except the one that reads the folder."""
     return {each.name for each in Path("/proc/self/fd").iterdir()}
