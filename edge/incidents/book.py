@@ -185,10 +185,10 @@ class IncidentBook:
         self, incident: Incident, signs: Sequence[Sign], looks: Sequence[Look], tally: Tally, wall: float
     ) -> list[Change]:
         """Count what callers saw, tell who took over and what recovered, and close what has been well for long."""
-        before = self._counted.get(incident.subject, tally)
         took_over, shed = set(incident.impact.answered_by), incident.impact.shed
-        add_impact(incident.impact, before, tally, incident.targets)
-        self._counted[incident.subject] = tally
+        if signs or not incident.recovered:  # calm requests after the recovery count only if trouble comes back
+            add_impact(incident.impact, self._counted.get(incident.subject, tally), tally, incident.targets)
+            self._counted[incident.subject] = tally
         incident.routes += [name for name in tally.routes_of(incident.targets) if name not in incident.routes]
         events = len(incident.events)
         for name in incident.impact.answered_by.keys() - took_over:

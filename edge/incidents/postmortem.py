@@ -26,6 +26,7 @@ _WORDS: Final = {
     "recovered": "Recovered",
     "closed": "Closed",
 }
+_LEAST_USD: Final = 0.00005  # less is shown as nothing
 _MARKUP: Final = re.compile(r"([\\`*_\[\]<>#|~])")
 _BLANKS: Final = re.compile(r"\s+")
 
@@ -106,7 +107,8 @@ def _seen(impact: Impact) -> list[str]:
     if impact.answered_by:
         took = sorted(impact.answered_by.items(), key=lambda each: -each[1])
         lines.append(f"- Answered meanwhile by {', '.join(f'{plain(name)} ({count})' for name, count in took)}")
-        lines.append(f"- These cost {money} than the same tokens would have cost at the target")
+        if abs(impact.extra_usd) >= _LEAST_USD:
+            lines.append(f"- These cost {money} than the same tokens would have cost at the target")
     if impact.attempts_failed:
         reasons = ", ".join(f"{plain(reason)} {count}" for reason, count in sorted(impact.attempts_failed.items()))
         lines.append(f"- Failed attempts at the targets, by reason: {reasons}")

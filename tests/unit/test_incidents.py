@@ -139,6 +139,30 @@ def test_what_is_counted_begins_with_the_last_calm_second() -> None:
     assert {"takeover", "shed"} <= {event.what for event in incident.events}
 
 
+def test_counting_ends_with_the_recovery() -> None:
+    """Requests after the last sign are not the outage's, unless trouble comes back before it is closed."""
+    world = World()
+    world.pass_(2)
+    world.states["a/m"] = "open"
+    world.ask("b/m", 5)
+    world.pass_(2)
+    incident = world.one()
+    world.states["a/m"] = "usable"
+    world.pass_()
+    world.ask("b/m", 100)
+    world.pass_(20)
+    assert incident.impact.requests == 5
+    world.states["a/m"] = "open"
+    world.pass_()
+    assert incident.impact.requests == 105
+    world.states["a/m"] = "usable"
+    world.ask("b/m", 1)
+    world.pass_()
+    world.ask("b/m", 50)
+    world.pass_(61)
+    assert (incident.impact.requests, world.book.open) == (106, {})
+
+
 def test_slowness_is_the_first_symptom() -> None:
     """A target far slower than usual for 20 s opens an incident, which the black-out then joins."""
     world = World()
