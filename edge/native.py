@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 try:
     from native.balance.balancer import Barred, TargetPool
     from native.balance.breaker import Admit, CircuitState, TripReason
+    from native.balance.declined import Declined
     from native.balance.latency import Cell
     from native.balance.target import Target
     from native.codec.span_writer import SpanWriter
@@ -61,6 +62,7 @@ __all__ = [
     "ConnectionPool",
     "Connector",
     "DataPlane",
+    "Declined",
     "Hooks",
     "Listener",
     "Operation",

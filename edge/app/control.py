@@ -39,6 +39,7 @@ from edge.control.prober import Asker, Prober
 from edge.control.publish import Publisher
 from edge.control.recent_traces import RecentTraces
 from edge.control.recorder import Recorder
+from edge.control.second_opinion import SecondOpinion
 from edge.control.spend import SpendFile, Spending
 from edge.control.state import StateFile
 from edge.control.state_watch import PERIOD_S, StateWatch
@@ -91,6 +92,7 @@ class Control:
         self._access = AccessLog("off")
         self._tracing: Tracing | None = None
         self._measuring: Measuring | None = None
+        self._opinion: SecondOpinion | None = None
         self._chronicle: Chronicle | None = None
         self._discovering: Discovering | None = None
         self._leave_requested = False
@@ -164,6 +166,7 @@ class Control:
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._shared_state.hint(slot, clock.now_ns()))
                 health = HealthChecks(self._shared_state)
+                self._opinion = opinion = SecondOpinion(self._shared_state, asker.status)
                 sharing_task = asyncio.create_task(sharing.run())
                 watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 export_task = asyncio.create_task(measuring.run(node))
@@ -184,6 +187,7 @@ class Control:
                         discovering.stop(),
                         tracing.stop(),
                         prober.stop(),
+                        opinion.stop(),
                         health.stop(),
                         publisher.stop(),
                         admin.stop(),
@@ -295,6 +299,8 @@ class Control:
             if target.id in reports and reports[target.id].state == OPEN.label
         ]
         prober.tend(failing, now_ns, clock.random)
+        if self._opinion is not None:
+            self._opinion.tend(node.snapshot.targets, now_ns, clock.random)
         if node.chronicle is not None:
             node.chronicle.poll(reports, clock.wall(), now_ns)
 

@@ -96,10 +96,17 @@ class Asker:
             OSError, aiohttp.ClientError: it does not answer.
             TlsError: the certificate files for this target cannot be used.
         """
-        if target.probe_path is None or self._client is None:
+        status = await self.status(target)
+        if status is None:
             _, writer = await asyncio.open_connection(target.host, target.port)
             writer.close()
             return True
+        return 200 <= status < 300  # noqa: PLR2004  # any success
+
+    async def status(self, target: Target) -> int | None:
+        """Return the status of the target's free probe, None if it has none; raises as :meth:`ask` does."""
+        if target.probe_path is None or self._client is None:
+            return None
         scheme = "http" if target.tls is None else "https"
         host = f"[{target.host}]" if ":" in target.host else target.host
         answer = await self._client.get(
@@ -110,4 +117,4 @@ class Asker:
             allow_redirects=False,
         )
         answer.release()
-        return 200 <= answer.status < 300  # noqa: PLR2004  # any success
+        return answer.status

@@ -102,7 +102,7 @@ async def test_the_503_of_the_last_attempt() -> None:
 async def test_each_bar_has_its_reason() -> None:
     """Quarantined, rate-limited and manually ejected targets are distinguished in the list."""
     refused = (ReadMessage(), Send(whole(b"{}", b"401 Unauthorized")), Close())
-    missing = (ReadMessage(), Send(whole(b"{}", b"404 Not Found")), Close())
+    missing = (ReadMessage(), Send(whole(b'{"code":"model_not_found"}', b"404 Not Found")), Close())
     limited = (ReadMessage(), Send(b"HTTP/1.1 429 Slow\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n"), Close())
     async with ScriptedServer(refused) as one, ScriptedServer(missing) as two, ScriptedServer(limited) as three:
         text = configured(one.url, two.url, three.url, "http://127.0.0.1:1", breaker="{}, retry: {attempts: 6}")
