@@ -24,7 +24,6 @@ from native.state.shared_state cimport (
     T_RETRIED, T_SPILLED, W_REQUESTS,
 )
 
-cdef str TOTAL_OVER = "the total deadline of the exchange"
 
 cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns):
@@ -241,7 +240,7 @@ cdef class Exchange(AttemptEvents):
         elif step == Step.GIVE_UP:
             self._give_up(now)
         elif step == Step.END_ATTEMPTS:
-            self.live.expire(DEADLINE, TOTAL_OVER, self.charge)
+            self.live.expire(DEADLINE, "the total deadline of the exchange", self.charge)
 
     cdef _wait_for_place(self, uint64_t now):
         """Every usable target is full: join the route's queue, if there is room or a lower priority can go."""
@@ -332,11 +331,10 @@ cdef class Exchange(AttemptEvents):
     cdef void on_result(self, Attempt attempt, AttemptResult result):
         """Act on the end of an attempt."""
         cdef Facts facts = NO_FACTS
-        cdef uint64_t now
+        cdef uint64_t now = monotonic_ns()
         cdef int step, event = Event.ATTEMPT_FAILED
         if self.state == State.CLOSED:
             return
-        now = monotonic_ns()
         self.charge.add(&attempt.usage)
         if result.outcome == <int>OK:
             event = Event.ANSWER_COMPLETE
@@ -569,7 +567,7 @@ cdef class Exchange(AttemptEvents):
         if self.state == State.CLOSED:
             return
         if now >= self.request.deadline_ns:
-            return self._expire(now, TOTAL_OVER, DEADLINE)
+            return self._expire(now, "the total deadline of the exchange", DEADLINE)
         if self.resume_ns and now >= self.resume_ns or self._is_queued() and now >= self.place.waiter.until_ns:
             step = next_step(self.state, Event.MOMENT_OVER, &NO_FACTS)
             if step == Step.SHED:
