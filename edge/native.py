@@ -15,6 +15,7 @@ try:
     from native.balance.target import Target
     from native.codec.span_writer import SpanWriter
     from native.http.connection_pool import ConnectionPool
+    from native.io.connect_answer import ConnectAnswer
     from native.io.connector import Connector
     from native.io.descriptors import highest_upstream, most_descriptors
     from native.io.listener import Listener
@@ -59,6 +60,7 @@ __all__ = [
     "Callers",
     "Cell",
     "CircuitState",
+    "ConnectAnswer",
     "ConnectionPool",
     "Connector",
     "DataPlane",

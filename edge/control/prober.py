@@ -7,12 +7,14 @@ never closes a circuit; it only hints that the next real request may try the tar
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 
 from edge.control.rounds import Rounds
 from edge.telemetry import logs
+from edge.upstream.proxies import proxy_of
 from edge.upstream.tls import TlsContexts, TlsError, library_context
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ class Asker:
         """
         status = await self.status(target)
         if status is None:
+            if proxy_of(target, os.environ) is not None:
+                return False  # that the proxy answers says nothing about the target
             _, writer = await asyncio.open_connection(target.host, target.port)
             writer.close()
             return True
@@ -107,11 +111,14 @@ class Asker:
         """Return the status of the target's free probe, None if it has none; raises as :meth:`ask` does."""
         if target.probe_path is None or self._client is None:
             return None
+        proxy = proxy_of(target, os.environ)
         scheme = "http" if target.tls is None else "https"
         host = f"[{target.host}]" if ":" in target.host else target.host
         answer = await self._client.get(
             f"{scheme}://{host}:{target.port}{target.probe_path}",
             headers=dict(target.fields),
+            proxy=None if proxy is None else proxy.url,
+            proxy_headers=None if proxy is None else proxy.fields(),
             ssl=True if target.tls is None else self._contexts.get(target.tls),
             server_hostname=None if target.tls is None else target.tls.server_name,
             allow_redirects=False,

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from edge import clock
-from edge.native import Connector, Reactor, highest_upstream, most_descriptors
+from edge.native import ConnectAnswer, Connector, Reactor, highest_upstream, most_descriptors
 from edge.telemetry import logs
 from edge.upstream.exhausted import lack, no_address
+from edge.upstream.proxies import Proxy, authority, proxy_of
 from edge.upstream.resolver import Address, Resolver
 from edge.upstream.tls import TlsContexts, TlsError, native_context
 
@@ -77,14 +79,19 @@ class Opener:
         if self._stopped:
             return
         deadline_ns = clock.now_ns() + pool.connect_ns
-        addresses = self._resolver.known(pool.plan.host)
+        try:
+            proxy = proxy_of(pool.plan, os.environ)
+        except OSError as error:
+            self._loop.call_soon(self._fail, pool, error)
+            return
+        addresses = self._resolver.known(pool.plan.host if proxy is None else proxy.host)
         if addresses:
             try:
-                self._connect(pool, addresses, deadline_ns)
+                self._connect(pool, addresses, deadline_ns, proxy)
             except (OSError, TlsError) as error:
                 self._loop.call_soon(self._fail, pool, error)
             return
-        task = self._loop.create_task(self._look_up(pool, deadline_ns))
+        task = self._loop.create_task(self._look_up(pool, deadline_ns, proxy))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -100,12 +107,12 @@ class Opener:
                 connector.cancel()
                 pool.failed("cancelled", False, False)
 
-    async def _look_up(self, pool: ConnectionPool, deadline_ns: int) -> None:
+    async def _look_up(self, pool: ConnectionPool, deadline_ns: int, proxy: Proxy | None) -> None:
         reason, timed_out = "cancelled", False
         try:
             async with asyncio.timeout(pool.connect_ns / _S):
-                addresses = await self._resolver.addresses(pool.plan.host)
-            self._connect(pool, addresses, deadline_ns)
+                addresses = await self._resolver.addresses(pool.plan.host if proxy is None else proxy.host)
+            self._connect(pool, addresses, deadline_ns, proxy)
             reason = ""
         except TimeoutError:
             reason, timed_out = _no_connection(pool), True
@@ -119,8 +126,10 @@ class Opener:
             if reason:
                 pool.failed(reason, timed_out, False)
 
-    def _connect(self, pool: ConnectionPool, addresses: Sequence[Address], deadline_ns: int) -> None:
-        """Start to connect.
+    def _connect(
+        self, pool: ConnectionPool, addresses: Sequence[Address], deadline_ns: int, proxy: Proxy | None
+    ) -> None:
+        """Start to connect, through a tunnel of the proxy if there is one.
 
         Raises:
             OSError: a file of the target's TLS settings cannot be opened for want of descriptors.
@@ -131,6 +140,9 @@ class Opener:
         if plan.tls is not None:
             context = self._contexts.get(plan.tls, plan.protocol)
             name = plan.tls.server_name.encode("idna")
+        port, preface = plan.port, None
+        if proxy is not None:
+            port, preface = proxy.port, ConnectAnswer(authority(plan), proxy.authorization())
         running = self._running.setdefault(pool, set())
 
         def connected() -> SocketEvents:
@@ -142,10 +154,19 @@ class Opener:
             if timed_out:
                 pool.failed(_no_connection(pool), True, False)
             else:
-                self._fail(pool, _decisive(failures, plan.port))
+                self._fail(pool, _decisive(failures, port), proxy)
 
         connector = Connector(
-            self._reactor, addresses, plan.port, context, name, deadline_ns, highest_upstream(), connected, failed
+            self._reactor,
+            addresses,
+            port,
+            context,
+            name,
+            deadline_ns,
+            highest_upstream(),
+            connected,
+            failed,
+            preface,
         )
         running.add(connector)
         connector.start()
@@ -157,11 +178,14 @@ class Opener:
             if not running:
                 del self._running[pool]
 
-    def _fail(self, pool: ConnectionPool, error: Exception) -> None:
+    def _fail(self, pool: ConnectionPool, error: Exception, proxy: Proxy | None = None) -> None:
         lacking = lack(error)
+        reason = explain(error)
+        if proxy is not None and not reason.startswith("the proxy"):
+            reason = f"by the proxy {proxy.host}:{proxy.port}: {reason}"
         if lacking is not None:
             self._say_exhausted(pool, lacking)
-        pool.failed(lacking or explain(error), False, lacking is not None)
+        pool.failed(lacking or reason, False, lacking is not None)
 
     def _say_exhausted(self, pool: ConnectionPool, reason: str) -> None:
         now_ns = clock.now_ns()

@@ -1,6 +1,7 @@
 """Opens one connection to the first of several addresses that answers (happy eyeballs, RFC 8305)."""
 
 from libc.stdint cimport uint64_t
+from native.io.preface cimport Preface
 from native.io.reactor cimport Deferred, Pollable, Reactor
 from native.io.stream_socket cimport SocketEvents, StreamSocket
 from native.io.timer_wheel cimport Timer, Wheel
@@ -33,6 +34,7 @@ cdef class Connector(Deferred):
     cdef int port, highest_fd
     cdef TlsContext tls
     cdef bytes server_name
+    cdef Preface preface            # is exchanged first, for a tunnel through a proxy; None = nothing
     cdef object on_connected        # () -> the SocketEvents of the connection
     cdef object on_failed           # (failures, timed_out)
     cdef NextAddress next_timer

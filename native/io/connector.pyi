@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 
+from native.io.preface import Preface
 from native.io.reactor import Deferred, Pollable, Reactor
 from native.io.stream_socket import SocketEvents
 from native.io.timer_wheel import Timer
@@ -22,6 +23,7 @@ class Connector(Deferred):
         highest_fd: int,
         on_connected: Callable[[], SocketEvents],
         on_failed: Callable[[list[tuple[tuple[int, str] | None, OSError]], bool], None],
+        preface: Preface | None = None,
     ) -> None: ...
     def start(self) -> None: ...
     def cancel(self) -> None: ...

@@ -144,10 +144,11 @@ cdef class Connector(Deferred):
         on_connected: returns the events of the connection, which get ``on_open`` next.
         on_failed: gets ((family, address), error) of every address that failed, a handshake's failure last, and whether
             the deadline passed.
+        preface: is exchanged before TLS; None = nothing. A target behind a proxy has the proxy's addresses and port.
     """
     def __init__(
         self, Reactor reactor not None, addresses, int port, TlsContext tls, bytes server_name, uint64_t deadline_ns,
-        int highest_fd, on_connected, on_failed,
+        int highest_fd, on_connected, on_failed, Preface preface=None,
     ):
         self.reactor = reactor
         self.addresses = list(addresses)
@@ -156,6 +157,7 @@ cdef class Connector(Deferred):
         self.port = port
         self.tls = tls
         self.server_name = server_name
+        self.preface = preface
         self.highest_fd = highest_fd
         self.on_connected = on_connected
         self.on_failed = on_failed
@@ -225,6 +227,7 @@ cdef class Connector(Deferred):
         self.addresses = []
         self._end_trials()
         self.socket = socket
+        socket.preface = self.preface
         try:
             socket.start(
                 self.reactor, fd, events, None if self.tls is None else self.tls.open_session(self.server_name)
