@@ -23,6 +23,7 @@ from edge.admin.server import AdminServer
 from edge.app.discover import discover
 from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
+from edge.app.private_memory import keep_memory_private
 from edge.app.share import known_peers, share
 from edge.app.supervisor_state import SupervisorState
 from edge.control.certificate_watch import CertificateWatch
@@ -220,6 +221,7 @@ class Control:
             if again == previous:  # workers need not apply the same Snapshot again
                 snapshot = previous
         logs.redact(value for target in snapshot.targets for _, value in target.fields)
+        logs.redact(target.proxy_credentials for target in snapshot.targets)
         logs.redact([config.admin.token])
         if snapshot.peers is not None:
             logs.redact([snapshot.peers.token])
@@ -336,6 +338,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     die_with_parent(launch.supervisor)
     faulthandler.enable()  # a crash in compiled code prints the stack, but no data
     set_up_logs("control", launch)
+    keep_memory_private(launch)
     try:
         uvloop.run(_run(launch, given.ready))
     except EdgeError as error:

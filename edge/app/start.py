@@ -17,6 +17,7 @@ from edge.app import banner, bindings
 from edge.app.bootstrap import Bootstrap, from_file
 from edge.app.children import Child
 from edge.app.launch import Launch, set_up_logs
+from edge.app.private_memory import keep_memory_private
 from edge.app.simulated import Simulated
 from edge.app.supervisor import Supervisor
 from edge.app.supervisor_state import SupervisorState
@@ -80,6 +81,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     with contextlib.ExitStack() as held:
         launch, shared_state, supervisor_state = _share(options, begun, max(workers, 1), held)
         set_up_logs("edge", launch)
+        keep_memory_private(launch)
         if options.ready_file is not None:
             banner.clear_ready_file(options.ready_file)
             held.callback(options.ready_file.unlink, missing_ok=True)

@@ -20,6 +20,7 @@ import uvloop
 from edge import clock
 from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
+from edge.app.private_memory import keep_memory_private
 from edge.app.record_sink import RecordSink
 from edge.cache.answers import Answers
 from edge.control import frames
@@ -112,6 +113,7 @@ class Worker:
         if snapshot == self._snapshot:
             return
         logs.redact(value for target in snapshot.targets for _, value in target.fields)
+        logs.redact(target.proxy_credentials for target in snapshot.targets)
         if snapshot.peers is not None:
             logs.redact([snapshot.peers.token])
         router = Router(snapshot, self._shared_state, self._workers)
@@ -282,6 +284,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a SIGHUP sent to all processes of the node by name is for control
     faulthandler.enable()  # a crash in compiled code prints the stack, but no data
     set_up_logs(f"worker {given.index}", launch)
+    keep_memory_private(launch)
     try:
         uvloop.run(_run(launch, given.index, given.ready))
     except EdgeError as error:

@@ -19,10 +19,14 @@ HIGHEST_PORT: Final = 65535
 _NAME: Final = re.compile(
     r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
 )
-# Addresses of cloud metadata services outside the link-local range; their names follow below.
-_METADATA: Final = frozenset({"fd00:ec2::254", "100.100.100.200"})
-# RFC 6052: an address with an IPv4 address in its last 32 bits, for a NAT64 translator.
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Addresses of the metadata services of AWS, Google, Alibaba, Azure and Oracle outside the link-local range; their names
+# follow below.
+_METADATA: Final = frozenset({"fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"})
+# Networks whose addresses hold an IPv4 address in their last 32 bits: NAT64 (RFC 6052, RFC 8215), IPv4-translated
+# (RFC 2765), IPv4-compatible (RFC 4291 2.5.5.1).
+_HOLDS_IPV4: Final = tuple(
+    ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")
+)
 _METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 _PRIVATE_SUFFIXES: Final = (".internal", ".local", ".localhost", ".lan", ".home.arpa", ".svc", ".test")
 
@@ -104,8 +108,8 @@ def forbidden(host: str) -> str:
     if address is None:
         return ""
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if inner is None and int(address) > 1 and any(address in network for network in _HOLDS_IPV4):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return forbidden(str(inner))

@@ -37,6 +37,7 @@ def peers(config: Config) -> Iterator[Problem]:
         yield Problem(("node", "region"), sentence)
     yield from _token(path, config, found)
     yield from _certificates(path, config, found)
+    yield from _store(path, config, found)
     seen: dict[str, str] = {}
     for index, node in enumerate(found.nodes):
         yield from _node((*path, "nodes", index), node, found, seen)
@@ -69,6 +70,20 @@ def _token(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
         yield Problem((*path, "token"), sentence)
     elif found.tls is None and (found.nodes or config.cluster.etcd is not None):
         sentence = "without a token, this edge can identify itself only by a certificate; write peers.tls, or a token"
+        yield Problem((*path, "tls"), sentence)
+
+
+def _store(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
+    """Check that the store need not be trusted with the token and with prompts."""
+    etcd = config.cluster.etcd
+    if etcd is None or found.tls is not None or found.insecure:
+        return
+    members = [text.partition("://")[2].rstrip("/") for text in etcd.endpoints]
+    if not all(addresses.is_loopback(member.rpartition(":")[0].strip("[]")) for member in members):
+        sentence = (
+            "whoever may write the store decides who gets the token and the prompts of other regions' requests; write "
+            "peers.tls, or peers.insecure: true if the store and the network are trusted"
+        )
         yield Problem((*path, "tls"), sentence)
 
 

@@ -54,6 +54,13 @@ class Peers(Struct, frozen=True, forbid_unknown_fields=True):
     tls: Annotated[
         PeerTls | None, about("Call other regions over HTTP/2 with mutual TLS. Default: without TLS (h2c).")
     ] = None
+    insecure: Annotated[
+        bool,
+        about(
+            "Without tls, call edges that the cluster's store names although they are off loopback: whoever may write "
+            "the store decides who gets the token and the prompts. For networks where all of that is trusted."
+        ),
+    ] = False
     nodes: Annotated[tuple[PeerNode, ...], about("Regions and the addresses of their edges.")] = ()
     advertise: Annotated[
         tuple[str, ...],

@@ -38,6 +38,7 @@ class Membership:
     def __init__(self, me: str) -> None:
         self._me = me
         self._digests: dict[str, tuple[int, Digest | None]] = {}
+        self._readable: set[str] = set()  # nodes whose digest could be read
         self._ledgers: dict[str, tuple[int, Shares]] = {}
         self._blind: dict[str, int] = {}  # node -> how long its digest may have existed before it was seen
         self._last: dict[str, tuple[int, int]] = {}  # node -> (revision of its digest, time at which it arrived)
@@ -52,20 +53,21 @@ class Membership:
             name = key.removeprefix(NODES)
             if held is None:
                 self._digests.pop(name, None)
+                self._readable.discard(name)
                 self._unproven.discard(name)
                 self._blind.pop(name, None)
                 if name in self._last:
                     self._last[name] = (0, self._last[name][1])
                 continue
-            if name not in self._digests and len(self._digests) >= MOST_NODES:
+            digest = digests.decode(held.value, name)
+            if not self._has_room(name, digest):
                 self.unread += 1
                 continue
+            self.unread += digest is None
             if held.blind_ns > FRESH_NS:
                 self._unproven.add(name)
             else:
                 self._unproven.discard(name)
-            digest = digests.decode(held.value, name)
-            self.unread += digest is None
             self._digests[name] = (held.revision, digest)
             self._last[name] = (held.revision, held.seen_ns)
             self._blind[name] = held.blind_ns
@@ -73,6 +75,16 @@ class Membership:
             gone = [name for name in self._last if name not in self._digests]
             for name in sorted(gone, key=lambda name: self._last[name][1])[: len(gone) // 2]:
                 del self._last[name]
+
+    def _has_room(self, name: str, digest: Digest | None) -> bool:
+        """Return whether a document may be kept; what cannot be read takes no place of a node."""
+        if digest is None:
+            self._readable.discard(name)
+        elif name not in self._readable:
+            if len(self._readable) >= MOST_NODES:
+                return False
+            self._readable.add(name)
+        return True
 
     def heard(self, now_ns: int) -> list[Heard]:
         """Return the digest of every other node, with its age."""

@@ -21,6 +21,7 @@ from edge.control.file_watch import FileWatch, mark_of
 from edge.control.fixed_fields import unchangeable
 from edge.control.ledger import ByHand
 from edge.control.reasons import Action, checked_reason
+from edge.control.store_trust import say_ignored, trusted
 from edge.errors import ConfigInvalidError, EdgeError
 from edge.providers import KNOWN
 from edge.regions.digest import ManualOverride, name_of
@@ -250,11 +251,13 @@ class Operations:
 
         If the shared state has too few records for all of them, the first are used.
         """
-        self._peers = tuple(peers)
         previous = self._publisher.snapshot
         written = self.ledger.config.peers
         if written is None:
+            self._peers = tuple(peers)
             return
+        say_ignored(self.ledger.config, peers)
+        peers = self._peers = trusted(self.ledger.config, peers)
         own = sum(target.kind != "region" for target in previous.targets)
         room = self._shared_state.capacities[0] - own - sum(len(node.addresses) for node in written.nodes)
         if len(peers) > room:
@@ -324,7 +327,7 @@ class Operations:
                 previous=before,
                 capacity=(targets, routes),
                 allowance_capacity=self._shared_state.allowance_capacity,
-                peers=self._peers,
+                peers=trusted(config, self._peers),
                 found=self._found,
             )
 
@@ -340,6 +343,7 @@ class Operations:
 
     def _publish(self, snapshot: Snapshot, previous: Snapshot) -> None:
         logs.redact(value for target in snapshot.targets for _, value in target.fields)
+        logs.redact(target.proxy_credentials for target in snapshot.targets)
         if snapshot.peers is not None:
             logs.redact([snapshot.peers.token])
         self._clear(snapshot, previous)

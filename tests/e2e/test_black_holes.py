@@ -44,7 +44,7 @@ class Region(RunningNode):
             **chat_config("http://10.77.0.1:8000", breaker={"consecutive_failures": 2}, timeouts=PATIENT),
             "node": {"region": region, "name": "n"},
             "listen": [{"address": "0.0.0.0:8080", "allow_anonymous": True}],
-            "peers": {"token": TOKEN, "advertise": [f"{self._mesh}:8080"]},
+            "peers": {"token": TOKEN, "insecure": True, "advertise": [f"{self._mesh}:8080"]},
             "cluster": {"etcd": {"endpoints": ["http://10.78.0.9:2379"]}},
         }
         super().__init__(folder, config, "--workers", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import trustme
 import yaml
 
 from edge.config.check import check
@@ -40,8 +42,14 @@ def kind(name: str) -> dict[str, Any]:
     return found
 
 
-def problems(text: str) -> list[str]:
-    """Return what ``edge check`` reports about a configuration."""
+def problems(text: str, folder: Path) -> list[str]:
+    """Return what ``edge check`` reports about a configuration whose certificates are in place."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.crt"))
+    issued = authority.issue_cert("edge.internal")
+    issued.private_key_pem.write_to_path(str(folder / "tls.key"))
+    issued.cert_chain_pems[0].write_to_path(str(folder / "tls.crt"))
+    text = text.replace("/etc/edge-tls", str(folder))
     document = read_text(text, "edge.yaml", environ=ENVIRON)
     return [problem.text("edge.yaml") for problem in errors(check(document, KNOWN))]
 
@@ -51,9 +59,39 @@ def problems(text: str) -> list[str]:
     [(DEPLOY / "compose" / "edge.yaml").read_text(), kind("ConfigMap")["data"]["edge.yaml"]],
     ids=["compose", "kubernetes"],
 )
-def test_edge_takes_the_configurations(text: str) -> None:
+def test_edge_takes_the_configurations(text: str, tmp_path: Path) -> None:
     """Each configuration passes ``edge check`` with its environment."""
-    assert problems(text) == []
+    assert problems(text, tmp_path) == []
+
+
+def test_the_manifests_trust_nobody_by_default() -> None:
+    """The store is reached over TLS, edges verify each other, and neither callers nor targets are unbounded."""
+    config = read_text(kind("ConfigMap")["data"]["edge.yaml"], environ=ENVIRON).config
+    assert config.cluster.etcd is not None
+    assert config.cluster.etcd.endpoints == ("https://etcd.etcd.svc:2379",)
+    assert config.peers is not None
+    assert config.peers.tls is not None
+    assert not config.peers.insecure
+    policy = kind("NetworkPolicy")["spec"]
+    anonymous, regions = config.listen
+    assert (anonymous.allow_anonymous, regions.allow_anonymous) == (True, False)
+    assert regions.tls is not None
+    assert regions.tls.client_ca is not None
+    assert all(rule.get("from") for rule in policy["ingress"] if rule["ports"][0]["port"] != "regions")
+    blocks = [to["ipBlock"] for rule in policy["egress"] for to in rule["to"] if "ipBlock" in to]
+    barred = [ipaddress.ip_network(text) for block in blocks for text in block["except"]]
+    assert {block["cidr"] for block in blocks} == {"0.0.0.0/0", "::/0"}
+    for text in ("169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"):
+        address = ipaddress.ip_address(text)
+        assert any(address in network for network in barred if network.version == address.version), text
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
+def test_a_unit_bounds_memory_dumps_and_addresses(unit: Path) -> None:
+    """Systemd bounds the memory of a node, writes no core of it, and keeps it from link-local addresses."""
+    lines = unit.read_text().splitlines()
+    assert {"LimitCORE=0", "IPAddressDeny=link-local"} <= set(lines)
+    assert any(line.startswith("MemoryMax=") for line in lines)
 
 
 def test_compose_names_what_there_is() -> None:
