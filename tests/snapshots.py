@@ -47,7 +47,7 @@ def key(name: str, sha256: str, slot: int, **given: Any) -> Key:
 
 def listener(host: str, port: int, **given: Any) -> Listener:
     """Return an address that workers accept on."""
-    return compiled(schema.Listen(), Listener, host=host, port=port, **given)
+    return compiled(schema.Listen(), Listener, **{"host": host, "port": port, "checks_host": False} | given)
 
 
 def member(target: int, **given: Any) -> Member:

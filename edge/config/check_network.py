@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
+# RFC 6454 6.2, without the port that the scheme implies.
+_ORIGIN: Final = re.compile(
+    r"(?!http://.*:80$|https://.*:443$)[A-Za-z][A-Za-z0-9+.-]*://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+)
 # RFC 9110 5.6.2 (token) and 5.5 (field-value: visible characters, inner blanks; nothing that could end the line).
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE: Final = re.compile(r"[!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?|")
@@ -49,6 +54,7 @@ def listeners(document: Document, config: Config) -> Iterator[Problem]:
         path: Path = ("listen", index)
         yield from _bind(document, bound, (*path, "address"), listen.address)
         yield from _exposure(path, listen, keyed=keyed)
+        yield from _callers(path, listen, keyed=keyed)
         if listen.tls is not None:
             tls = listen.tls
             yield from tls_files((*path, "tls"), tls.cert, tls.key, "client_ca", tls.client_ca)
@@ -158,6 +164,35 @@ def _exposure(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:
         yield Problem((*path, "address"), sentence)
 
 
+def _callers(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:
+    """Check which web pages, names and proxies a listener believes."""
+    for index, name in enumerate(listen.hosts):
+        if not HOST.fullmatch(name):
+            yield Problem((*path, "hosts", index), f"{name!r} is not a host name; write it without scheme and port")
+    for index, origin in enumerate(listen.cors):
+        place: Path = (*path, "cors", index)
+        if origin == "*":
+            if listen.allow_anonymous or not keyed:
+                sentence = (
+                    "every web page could spend your providers' credit, because no key is required; write keys and no "
+                    "allow_anonymous, or list the origins"
+                )
+                yield Problem(place, sentence)
+        elif not _ORIGIN.fullmatch(origin):
+            sentence = f"{origin!r} is not an origin; write scheme, host and port as browsers do: https://app.example"
+            yield Problem(place, sentence)
+    for index, text in enumerate(listen.trusted_proxies):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            sentence = f"{text!r} is not an address or a network; write one such as 10.0.0.7 or 10.0.0.0/8"
+            yield Problem((*path, "trusted_proxies", index), sentence)
+    host = _host_of(listen.address)
+    if listen.proxy_protocol and not listen.trusted_proxies and host is not None and not addresses.is_loopback(host):
+        sentence = "whoever reaches the address can claim any client's; write the load balancer's in trusted_proxies"
+        yield Problem((*path, "proxy_protocol"), sentence, severity="warning")
+
+
 def _host_of(address: str) -> str | None:
     try:
         return addresses.parse_address(address)[0]
@@ -199,7 +234,27 @@ def _called(path: Path, provider: Provider) -> Iterator[Problem]:
             yield Problem((*path, "capabilities"), unknown_capability(capability))
     if provider.probe and not re.fullmatch(r"/[!-~]*", provider.probe):
         yield Problem((*path, "probe"), f"{provider.probe!r} is not a path; begin it with a slash, or leave it empty")
+    yield from _proxy(path, provider)
     yield from upstream_tls((*path, "tls"), provider.tls)
+
+
+def _proxy(path: Path, provider: Provider) -> Iterator[Problem]:
+    place: Path = (*path, "proxy")
+    if provider.proxy_credentials and provider.proxy in ("", "env"):
+        yield Problem((*path, "proxy_credentials"), "it has no effect; write proxy: http://host:port")
+    if provider.proxy in ("", "env"):
+        return
+    try:
+        url = addresses.parse_base_url(provider.proxy)
+    except ValueError:
+        sentence = "not a proxy; write env or http://host:port, and user and password as proxy_credentials"
+        yield Problem(place, sentence)
+        return
+    why = addresses.forbidden(url.host)
+    if why:
+        yield Problem(place, f"{url.host} must not be called: {why}")
+    if url.tls or url.path:
+        yield Problem(place, "edge speaks to proxies in the clear and TLS inside the tunnel; write http://host:port")
 
 
 def tls_files(path: Path, cert: str | None, key: str | None, name: str, trusted: str | None) -> Iterator[Problem]:

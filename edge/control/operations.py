@@ -251,10 +251,9 @@ class Operations:
 
         If the shared state has too few records for all of them, the first are used.
         """
-        previous = self._publisher.snapshot
+        self._peers, previous = tuple(peers), self._publisher.snapshot
         written = self.ledger.config.peers
         if written is None:
-            self._peers = tuple(peers)
             return
         say_ignored(self.ledger.config, peers)
         peers = self._peers = trusted(self.ledger.config, peers)

@@ -58,18 +58,18 @@ class Local:
 
         Args:
             operation: native.proxy.router.Operation of the path.
-            _method: GET or HEAD; the data path has checked it.
+            _method: GET or HEAD, of a preflight OPTIONS; the data path has checked it.
             path: as sent, without the query.
             snapshot: the Snapshot of this exchange.
             caller: the owner of the key that was sent; the reply shows only what that key may use.
         """
         if operation == Operation.OPERATION_HEALTH:
             return Reply(200, _JSON, _HEALTHY) if path == _HEALTH else self._status_at(path)
+        if operation == Operation.OPERATION_PREFLIGHT:
+            return Reply(204, [], b"")  # the data path adds what the page may do
         name = unquote_to_bytes(path[len(_MODELS) + 1 :])
         if not name:
-            if caller is not None and not caller.everything:
-                return Reply(200, _JSON, self._models(snapshot, caller.allows))
-            return Reply(200, _JSON, self._list_for(snapshot))
+            return Reply(200, _JSON, self._list_for(snapshot, caller))
         text = name.decode("utf-8", "replace")
         if caller is not None and not caller.allows(text):
             return reply.problem("model_not_allowed", text)
@@ -89,7 +89,9 @@ class Local:
             self._status_read_ns, self._status_known = now_ns, self._status()
         return self._status_known
 
-    def _list_for(self, snapshot: Snapshot) -> bytes:
+    def _list_for(self, snapshot: Snapshot, caller: Caller | None) -> bytes:
+        if caller is not None and not caller.everything:
+            return self._models(snapshot, caller.allows)
         if self._list_of is not snapshot:
             self._list_of, self._list = snapshot, self._models(snapshot, None)
         return self._list

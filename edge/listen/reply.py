@@ -51,7 +51,24 @@ PROBLEMS: Final[dict[str, Row]] = {
         "invalid_request_error",
         "odd_path",
         None,
-        "The path {0!r} has dot segments or encoded separators; send it in normalized form.",
+        "Some servers would take the path {0!r} for one that leads elsewhere, because of its dot segments, empty "
+        "segments, parameters or encoded separators; send it in normalized form.",
+    ),
+    "foreign_host": Row(
+        403,
+        "invalid_request_error",
+        "foreign_host",
+        None,
+        "The Host {0!r} is refused: this listener requires no key, and a web page could make any name resolve to it. "
+        "Use an IP address or localhost, or write the name in listen.hosts of edge.yaml.",
+    ),
+    "foreign_page": Row(
+        403,
+        "invalid_request_error",
+        "foreign_page",
+        None,
+        "The web page {0!r} is refused: this listener requires no key, so any page could spend your providers' credit. "
+        "To permit it, write its origin in listen.cors of edge.yaml.",
     ),
     "method": Row(
         405, "invalid_request_error", "method_not_allowed", None, "The method {0} is not supported on this path."
@@ -187,7 +204,7 @@ _MORE: Final[dict[str, list[tuple[bytes, bytes]]]] = {
 _JSON_FAULTS: Final = {
     1: "it is malformed at byte {at}",
     2: "it is not an object",
-    3: "it has a duplicate field at byte {at}, which readers may interpret differently",
+    3: "it has a field at byte {at} twice, or in another case than documented, which readers may interpret differently",
     4: "'model' must be a string and 'stream' a boolean (byte {at})",
     5: "it is nested deeper than 128 levels at byte {at}",
 }

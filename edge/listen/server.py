@@ -93,7 +93,7 @@ def open_listeners(
             context = server_context(listener.tls, secret) if listener.tls is not None else None
             sock = bind(listener.host, listener.port)
             try:
-                opened.append(data_plane.listen(sock, BACKLOG, listener.allow_anonymous, context))
+                opened.append(data_plane.listen(sock, BACKLOG, listener, context))
             except OSError as error:
                 sock.close()
                 where = f"{listener.host}:{listener.port}"

@@ -83,11 +83,20 @@ def moved(like: Target, target_id: str, at: Endpoint, verified: str) -> Target:
 def listener(listen: schema.Listen) -> Listener:
     """Return an address to listen on, with the content of its certificates."""
     host, port = addresses.parse_address(listen.address)
-    tls = listen.tls
-    if tls is None:
-        return compiled(listen, Listener, host=host, port=port)
-    content = content_of(tls.cert, tls.key, tls.client_ca)
-    return compiled(listen, Listener, host=host, port=port, tls=compiled(tls, plan_of.ListenTls, content=content))
+    shown = None
+    if listen.tls is not None:
+        content = content_of(listen.tls.cert, listen.tls.key, listen.tls.client_ca)
+        shown = compiled(listen.tls, plan_of.ListenTls, content=content)
+    return compiled(
+        listen,
+        Listener,
+        host=host,
+        port=port,
+        tls=shown,
+        checks_host=addresses.is_loopback(host) and not listen.allow_anonymous,
+        hosts=tuple(name.lower().removesuffix(".") for name in listen.hosts),
+        cors=tuple(origin.lower() for origin in listen.cors),
+    )
 
 
 def timeouts(config: Timeouts) -> plan_of.Timeouts:

@@ -86,6 +86,8 @@ class Target(Struct, frozen=True):
     capabilities: tuple[str, ...]
     max_connections: int  # per worker; 0: no cap
     max_inflight: int  # per node; 0: no cap
+    proxy: str  # "": none; "env": as the environment says; else http://host:port
+    proxy_credentials: str  # user:password, or empty
     adaptive: bool  # learn the concurrency limit (native/balance/capacity)
     min_concurrency: float  # the learned limit never falls below this
     health: str | None = None  # gRPC: service whose health is checked ("": the whole server); None: no check
@@ -188,6 +190,11 @@ class Listener(Struct, frozen=True):
     port: int
     tls: ListenTls | None
     allow_anonymous: bool  # requires no key
+    checks_host: bool  # on loopback: while no keys are configured, Host must be a name of this machine
+    hosts: tuple[str, ...]  # names that Host may be then, lower case
+    cors: tuple[str, ...]  # origins of web pages that may use it; "*": any
+    trusted_proxies: tuple[str, ...]  # networks of proxies whose X-Forwarded-* fields are believed
+    proxy_protocol: bool  # each connection begins with a PROXY header
 
 
 class Allowance(Struct, frozen=True):

@@ -1,3 +1,1 @@
-# Checks targets, hosts and paths.  Types of the compiled module; the contract is in field_rules.pxd.
-
-def is_plain_path(path: bytes) -> bool: ...
+# Checks targets and hosts.  Types of the compiled module; the contract is in field_rules.pxd.

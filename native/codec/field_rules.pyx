@@ -1,7 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
 from libc.string cimport memcmp
-from native.codec.characters cimport IN_HOST, IN_PATH, IN_TARGET, char_class, place_class
+from native.codec.characters cimport IN_HOST, IN_TARGET, char_class, place_class
 from native.codec.field_list cimport FieldView, field_at
 
 
@@ -64,50 +64,18 @@ cdef bint sound_host(bytes value) noexcept:
 
 
 cdef bytes host_of(bytes authority):
-    """Return the host in lower case and without the port."""
+    """Return the host in lower case, without the port and without the dot that ends a full name (RFC 1034 3.1)."""
     cdef const char* p = PyBytes_AS_STRING(authority)
     cdef bytes text
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i = -1
     cdef Py_ssize_t colon
     for i in range(PyBytes_GET_SIZE(authority)):
         if p[i] == c":" or c"A" <= p[i] <= c"Z":
             break
     else:
-        return authority
+        return authority if i < 0 or p[i] != c"." else authority[:i]
     text = authority.lower()
     colon = text.rfind(b":")
     if colon > 0 and not text.endswith(b"]"):
-        return text[:colon]
-    return text
-
-
-cdef bint plain_path(bytes path) noexcept:
-    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(path)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
-    cdef Py_ssize_t i
-    cdef unsigned char a
-    cdef unsigned char b
-    for i in range(size):
-        if place_class[p[i]] & IN_PATH:
-            continue
-        if p[i] <= 32 or p[i] == 127 or p[i] == c"\\" or p[i] == c"#":
-            return False
-        if p[i] == c"%":
-            if i + 2 >= size:
-                return False
-            a = p[i + 1] | 32
-            b = p[i + 2] | 32
-            # %00, %2e, %2f, %5c: some servers decode these before they split the path, and some do not
-            if (a == c"0" and b == c"0") or (a == c"2" and (b == c"e" or b == c"f")) or (a == c"5" and b == c"c"):
-                return False
-        if p[i] == c"/" and i + 1 < size and p[i + 1] == c".":
-            if i + 2 == size or p[i + 2] == c"/":
-                return False
-            if p[i + 2] == c"." and (i + 3 == size or p[i + 3] == c"/"):
-                return False
-    return True
-
-
-def is_plain_path(bytes path not None):
-    """Return True if every reader takes the path for the same path: no dot segments, no encoded separators."""
-    return plain_path(path)
+        text = text[:colon]
+    return text[:-1] if text.endswith(b".") else text

@@ -9,7 +9,7 @@ cpdef enum PeekError:
     PEEK_OK = 0
     PEEK_MALFORMED = 1      # not one JSON value with only white space around it
     PEEK_NOT_OBJECT = 2
-    PEEK_DUPLICATE = 3      # a known top-level key occurs twice, in any spelling: readers could disagree
+    PEEK_DUPLICATE = 3      # a known top-level key occurs twice, or in another case: readers could disagree
     PEEK_TYPE = 4           # "model" not a string, "stream" not a boolean
     PEEK_DEPTH = 5
 

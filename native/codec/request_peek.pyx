@@ -1,5 +1,5 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from native.codec.json_text cimport unescape_json
+from native.codec.json_text cimport decode_escape, unescape_json
 from native.codec.json_walk cimport (
     Scan, Text, at_end, begin, fail, read_count, skip_space, text_is, walk_members, walk_string, walk_value,
 )
@@ -12,6 +12,7 @@ cdef enum:                  # one bit per top-level key that may occur only once
     KEY_MAX_COMPLETION_TOKENS = 8
     KEY_MAX_OUTPUT_TOKENS = 16
     KEY_STREAM_OPTIONS = 32
+    KEY_CHOICES = 64        # "n"
 
 
 cdef int _request_key(const Text* key) noexcept nogil:
@@ -27,7 +28,56 @@ cdef int _request_key(const Text* key) noexcept nogil:
         return KEY_MAX_OUTPUT_TOKENS
     if text_is(key, b"stream_options", 14):
         return KEY_STREAM_OPTIONS
+    if text_is(key, b"n", 1):
+        return KEY_CHOICES
     return KEY_NONE
+
+
+cdef int _folded(const char* p, const char* end, const char** after) noexcept nogil:
+    """Return the character at ``p`` as Go's encoding/json compares names: in lower case, and with the two characters
+    outside ASCII that fold into it. -1 = another character outside ASCII."""
+    cdef const unsigned char* u = <const unsigned char*>p
+    cdef int code
+    if p[0] == c"\\":
+        code = decode_escape(p, end, after)
+    elif u[0] == 0xC5 and end - p >= 2 and u[1] == 0xBF:
+        code = 0x17F
+        after[0] = p + 2
+    elif u[0] == 0xE2 and end - p >= 3 and u[1] == 0x84 and u[2] == 0xAA:
+        code = 0x212A
+        after[0] = p + 3
+    else:
+        code = u[0]
+        after[0] = p + 1
+    if code == 0x17F:
+        return c"s"
+    if code == 0x212A:
+        return c"k"
+    if c"A" <= code <= c"Z":
+        return code | 32
+    return code if code < 0x80 else -1
+
+
+cdef bint _folds_to(const char* p, const char* end, const char* word) noexcept nogil:
+    while word[0]:
+        if p >= end or p[0] == c'"' or _folded(p, end, &p) != word[0]:
+            return False
+        word += 1
+    return p < end and p[0] == c'"'
+
+
+cdef bint _resembles_known(const Text* key, const char* end) noexcept nogil:
+    """Return whether a name differs from a known one by case alone: an upstream in Go takes it for that one."""
+    cdef const char* p = key.quote + 1
+    cdef const char* after = p
+    cdef int first = _folded(p, end, &after)
+    if first == c"m":
+        return _folds_to(p, end, b"model") or _folds_to(p, end, b"max_tokens") or (
+            _folds_to(p, end, b"max_completion_tokens") or _folds_to(p, end, b"max_output_tokens")
+        )
+    if first == c"s":
+        return _folds_to(p, end, b"stream") or _folds_to(p, end, b"stream_options")
+    return first == c"n" and _folds_to(p, end, b"n")
 
 
 cdef struct Reading:
@@ -62,6 +112,8 @@ cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek
             return fail(scan, p, PEEK_TYPE)
         out.stream = p[0] == c"t"
         return walk_value(p, scan, depth)
+    if key == KEY_CHOICES:
+        return walk_value(p, scan, depth)
     after = walk_value(p, scan, depth)
     if after != NULL:
         count = read_count(p, after)
@@ -83,6 +135,8 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
             reading.out.store = max(reading.out.store, _flag(p))
         elif text_is(key, b"background", 10):
             reading.out.background = max(reading.out.background, _flag(p))
+        elif _resembles_known(key, scan.end):
+            return fail(scan, key.quote, PEEK_DUPLICATE)
         return walk_value(p, scan, depth)
     if reading.seen & known:
         return fail(scan, key.quote, PEEK_DUPLICATE)

@@ -14,6 +14,7 @@ from native.codec.head_writer cimport (
 from native.http.connection_slot cimport ConnectionSlot
 from native.http.http1_request_parser cimport RequestEvents, RequestParser
 from native.http.http1_writer cimport MessageWriter
+from native.http.listen_policy cimport ListenPolicy
 from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream
 from native.io.stream_socket cimport DETACHED, SocketEvents, StreamSocket
 
@@ -170,7 +171,7 @@ cdef class Http1Server(RequestEvents):
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
-        allow_anonymous: the listener requires no key.
+        policy: what the listener demands.
         certificate: the names in the client's certificate; None = the client has presented none.
     """
 
@@ -184,7 +185,7 @@ cdef class Http1Server(RequestEvents):
     cdef Http1Stream current        # the stream that is being answered
     cdef Http1Stream incoming       # the stream whose request is being read
     cdef list pipelined             # the streams that wait behind ``current``
-    cdef bint allow_anonymous
+    cdef ListenPolicy policy
     cdef bint gone                  # the client has left, or the connection was not accepted
     cdef bint closing               # the last response has been written: further data is dropped
     cdef bint lingering             # the connection is closed once the client has read the last response
@@ -196,9 +197,9 @@ cdef class Http1Server(RequestEvents):
     cdef bytes early                # data behind an upgrade request; None = no upgrade is pending
     cdef bint tunnel                # the upgrade was accepted: bytes are relayed without framing
 
-    def __init__(self, Acceptor acceptor, bint allow_anonymous=False, ClientCertificate certificate=None):
+    def __init__(self, Acceptor acceptor, ListenPolicy policy, ClientCertificate certificate=None):
         self.acceptor = acceptor
-        self.allow_anonymous = allow_anonymous
+        self.policy = policy
         self.certificate = certificate
         self.pipelined = []
         self.slot = ConnectionSlot.__new__(ConnectionSlot)
@@ -223,7 +224,7 @@ cdef class Http1Server(RequestEvents):
         self.socket = socket
         self.writer.socket = socket
         socket.bytes_out = self.acceptor.counters.bytes_out
-        self.scheme = "http" if socket.tls is None else "https"
+        self.scheme = "https" if socket.is_secure else "http"
         self.wait_started_ns = monotonic_ns()
         add64(self.acceptor.counters.accepted, 1)
         self.slot.watch_soon(self.wait_started_ns, CHECK_NS)
@@ -312,7 +313,7 @@ cdef class Http1Server(RequestEvents):
         stream.connection = self
         stream.head = head
         stream.scheme = self.scheme
-        stream.allow_anonymous = self.allow_anonymous
+        stream.policy = self.policy
         stream.certificate = self.certificate
         stream.received = head.length == NO_BODY
         stream.awaits_continue = head.expects and not stream.received and head.version != 10

@@ -1,6 +1,7 @@
 # Serves a client's HTTP/2 connection.  Types of the compiled module.
 
 from native.http.http2_connection import Http2Connection
+from native.http.listen_policy import ListenPolicy
 from native.http.stream import Acceptor, ClientCertificate, ServerStream
 from native.io.stream_socket import SocketEvents
 
@@ -10,7 +11,7 @@ class Http2Server(Http2Connection):
     # One client connection.
 
     def __init__(
-        self, acceptor: Acceptor, allow_anonymous: bool = False, certificate: ClientCertificate | None = None
+        self, acceptor: Acceptor, policy: ListenPolicy, certificate: ClientCertificate | None = None
     ) -> None: ...
     def socket_events(self) -> SocketEvents: ...
     def check_deadlines(self, now_ns: int) -> None: ...

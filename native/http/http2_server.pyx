@@ -21,6 +21,7 @@ from native.http.http2_flow cimport StreamFlow
 from native.http.http2_guard cimport RESET_COST, RESET_COST_CHEAP
 from native.http.http2_stream_table cimport stream_at
 from native.http.nghttp2 cimport *
+from native.http.listen_policy cimport ListenPolicy
 from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream
 
 # Deadlines are checked at least this often.
@@ -201,7 +202,7 @@ cdef class Http2Server(Http2Connection):
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
-        allow_anonymous: the listener requires no key.
+        policy: what the listener demands.
         certificate: the names in the client's certificate; None = the client has presented none.
     """
 
@@ -209,7 +210,7 @@ cdef class Http2Server(Http2Connection):
     cdef ConnectionSlot slot
     cdef ClientCertificate certificate
     cdef str scheme
-    cdef bint allow_anonymous
+    cdef ListenPolicy policy
     cdef bint settings_received
     cdef bint retiring              # a GOAWAY has announced the end
     cdef bint goaway_final          # a second GOAWAY has named the last stream
@@ -217,9 +218,9 @@ cdef class Http2Server(Http2Connection):
     cdef uint64_t final_goaway_ns   # when the second GOAWAY is due
     cdef uint64_t blocked_ns        # when writing was last seen to be paused
 
-    def __init__(self, Acceptor acceptor, bint allow_anonymous=False, ClientCertificate certificate=None):
+    def __init__(self, Acceptor acceptor, ListenPolicy policy, ClientCertificate certificate=None):
         self.acceptor = acceptor
-        self.allow_anonymous = allow_anonymous
+        self.policy = policy
         self.certificate = certificate
         self.slot = ConnectionSlot.__new__(ConnectionSlot)
         self.slot.acceptor = acceptor
@@ -236,7 +237,7 @@ cdef class Http2Server(Http2Connection):
             return
         self.socket = socket
         socket.bytes_out = self.acceptor.counters.bytes_out
-        self.scheme = "http" if socket.tls is None else "https"
+        self.scheme = "https" if socket.is_secure else "http"
         add64(self.acceptor.counters.accepted, 1)
         self.open_session(True, self.acceptor.header_bytes, self.acceptor.header_count)
         self.idle_since_ns = self.now_ns
@@ -291,7 +292,7 @@ cdef class Http2Server(Http2Connection):
         opened.connection = self
         opened.flow = flow
         opened.scheme = self.scheme
-        opened.allow_anonymous = self.allow_anonymous
+        opened.policy = self.policy
         opened.certificate = self.certificate
         opened.started_ns = self.now_ns
         opened.received_ns = self.now_ns

@@ -1,9 +1,10 @@
+from native.http.listen_policy import ListenPolicy
 from native.http.stream import Acceptor
 from native.io.listener import AcceptEvents
 from native.io.stream_socket import SocketEvents
 
 class AcceptedConnections(AcceptEvents):
-    def __init__(self, acceptor: Acceptor, allow_anonymous: bool) -> None: ...
+    def __init__(self, acceptor: Acceptor, policy: ListenPolicy) -> None: ...
 
 class ProtocolDetect(SocketEvents):
     def check_deadlines(self, now_ns: int) -> None: ...

@@ -8,8 +8,10 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 from native.io.clock cimport monotonic_ns
 from native.io.listener cimport AcceptEvents
+from native.io.proxy_header cimport ProxyHeader
 from native.io.stream_socket cimport SocketEvents, StreamSocket
 from native.http.connection_slot cimport ConnectionSlot
+from native.http.listen_policy cimport ListenPolicy
 from native.http.stream cimport Acceptor, ClientCertificate
 
 from native.http.http1_server import Http1Server
@@ -25,20 +27,25 @@ cdef class AcceptedConnections(AcceptEvents):
 
     Args:
         acceptor: the data plane that owns the connections.
-        allow_anonymous: the listener requires no key.
+        policy: what the listener demands.
     """
 
     cdef Acceptor acceptor
-    cdef bint allow_anonymous
+    cdef ListenPolicy policy
 
-    def __init__(self, Acceptor acceptor not None, bint allow_anonymous):
+    def __init__(self, Acceptor acceptor not None, ListenPolicy policy not None):
         self.acceptor = acceptor
-        self.allow_anonymous = allow_anonymous
+        self.policy = policy
 
     cdef SocketEvents on_accept(self, StreamSocket socket, bint is_secure):
-        cdef ProtocolDetect detect = ProtocolDetect.__new__(ProtocolDetect)
+        cdef ProtocolDetect detect
+        if self.policy.proxy_protocol:
+            if not self.policy.accepts_proxy(socket.peer()):
+                return None     # it may not speak for others
+            socket.preface = ProxyHeader.__new__(ProxyHeader)
+        detect = ProtocolDetect.__new__(ProtocolDetect)
         detect.acceptor = self.acceptor
-        detect.allow_anonymous = self.allow_anonymous
+        detect.policy = self.policy
         detect.socket = socket
         detect.slot = ConnectionSlot.__new__(ConnectionSlot)
         detect.slot.acceptor = self.acceptor
@@ -55,7 +62,7 @@ cdef class ProtocolDetect(SocketEvents):
     cdef ConnectionSlot slot
     cdef StreamSocket socket        # None = handed over, or lost
     cdef bytes seen
-    cdef bint allow_anonymous
+    cdef ListenPolicy policy
 
     cdef void on_open(self, StreamSocket socket):
         """Pass the connection on if ALPN has selected the version; without TLS wait for the first bytes."""
@@ -92,7 +99,7 @@ cdef class ProtocolDetect(SocketEvents):
             if names:
                 certificate = ClientCertificate.__new__(ClientCertificate)
                 certificate.subject_alt_names = names
-        events = server(self.acceptor, self.allow_anonymous, certificate).socket_events()
+        events = server(self.acceptor, self.policy, certificate).socket_events()
         socket.events = events
         events.on_open(socket)
         if size and socket.fd >= 0:

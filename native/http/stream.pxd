@@ -12,6 +12,7 @@ tests/native/test_contract.py checks it."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.codec.head cimport Head
+from native.http.listen_policy cimport ListenPolicy
 from native.io.reactor cimport Reactor
 from native.io.timer_wheel cimport Wheel
 
@@ -49,7 +50,7 @@ cdef class ServerStream:
     cdef ServerEvents events
     cdef readonly str scheme            # "http" or "https"
     cdef bint closes_connection         # set before send_head: this answer is the connection's last
-    cdef bint allow_anonymous           # the listener requires no key
+    cdef ListenPolicy policy            # of the listener
     cdef ClientCertificate certificate  # None = the client has presented no certificate
     cdef bint upgrade_requested         # the request asks for a tunnel: bytes behind the request wait for the answer
     cdef bint awaits_continue           # the client waits for 100 (Continue) before it sends the body

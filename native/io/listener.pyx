@@ -92,8 +92,10 @@ cdef class Listener(Pollable):
                     raise OSError(errno, strerror(errno))
                 return
             connection = StreamSocket.__new__(StreamSocket)
+            connection.fd = fd      # the owner may ask for the peer
             owner = self.owner.on_accept(connection, self.tls is not None)
             if owner is None:
+                connection.fd = -1
                 close(fd)
                 continue
             connection.is_accepted = True

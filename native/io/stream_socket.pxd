@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.io.posix cimport sockaddr_storage
+from native.io.preface cimport Preface
 from native.io.reactor cimport Deferred, Pollable, Reactor
 from native.io.tls cimport TlsSession
 
@@ -34,6 +35,8 @@ cdef class StreamSocket(Pollable):
     cdef bint is_accepted           # the peer is a client: after a failed write nothing of it is read
     cdef str lost_reason
     cdef tuple peer_address
+    cdef Preface preface            # is exchanged before anything else; None = nothing, or done
+    cdef bint is_secure             # the client's connection runs over TLS, here or to the load balancer in front
     cdef bytes first                # the head of the queue; None = the queue is empty
     cdef Py_ssize_t offset          # bytes of ``first`` that are written
     cdef list rest                  # the items behind ``first``
@@ -57,6 +60,8 @@ cdef class StreamSocket(Pollable):
     cdef Py_ssize_t count_unacked(self)     # bytes that the queue and the kernel still hold
     cdef Py_ssize_t count_pending(self)     # the same, or 0 once the socket is closing
     cdef tuple peer(self)           # (address, port) or None
+    cdef void _begin(self)
+    cdef void _read_preface(self)
     cdef void _receive(self)
     cdef void _receive_tls(self)
     cdef void _handshake(self)

@@ -10,10 +10,11 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 from native.io.atomics cimport add64
 from native.io.posix cimport (
-    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, INET6_ADDRSTRLEN, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SO_LINGER,
-    SOL_SOCKET, TIOCOUTQ, close, getpeername, inet_ntop, ioctl, iovec, linger, ntohs, recv, send, setsockopt, shutdown,
-    sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, writev,
+    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, INET6_ADDRSTRLEN, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK,
+    SHUT_WR, SO_LINGER, SOL_SOCKET, TIOCOUTQ, close, getpeername, inet_ntop, ioctl, iovec, linger, ntohs, recv, send,
+    setsockopt, shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, writev,
 )
+from native.io.preface cimport Preface
 from native.io.reactor cimport SCRATCH
 from native.io.tls cimport TLS_ENDED, TLS_TRUNCATED, TLS_WAITS, TlsSession
 
@@ -22,6 +23,7 @@ from os import strerror
 cdef enum:
     PARTS = 64              # items of the queue in one call
     RECORD = 16384          # the most that one TLS record holds
+    PREFACE = 16384         # bytes of a preface in one read
 
 
 cdef class SocketEvents(Deferred):
@@ -48,7 +50,7 @@ cdef class StreamSocket(Pollable):
     cdef start(self, Reactor reactor, int fd, SocketEvents events, TlsSession tls):
         """Watch a connected descriptor, which belongs to this object from now on; with ``tls`` the handshake comes first.
 
-        Without TLS ``on_open`` is called before this returns.
+        Without TLS and without a preface ``on_open`` is called before this returns.
 
         Raises:
             OSError: the descriptor cannot be watched; it is closed.
@@ -65,14 +67,29 @@ cdef class StreamSocket(Pollable):
             self.events = None
             close(fd)
             raise
-        if tls is None:
+        if self.preface is None:
+            self._begin()
+        elif self.preface.greeting is None:
+            self._read_preface()
+        elif send(fd, PyBytes_AS_STRING(self.preface.greeting), PyBytes_GET_SIZE(self.preface.greeting), MSG_NOSIGNAL) != (
+            PyBytes_GET_SIZE(self.preface.greeting)
+        ):
+            self._lose(strerror(errno))     # a new connection takes so few bytes at once, or none at all
+
+    cdef void _begin(self):
+        cdef SocketEvents events = self.events
+        if self.tls is None:
             self.is_attached = True
             events.on_open(self)
         else:
+            self.is_secure = True
             self._handshake()
 
     # --- events ------------------------------------------------------------------------------------------------------
     cdef void on_events(self, uint32_t events):
+        if self.preface is not None:
+            self._read_preface()
+            return
         if self.tls is not None and not self.tls.is_established:
             self._handshake()
             return
@@ -122,6 +139,26 @@ cdef class StreamSocket(Pollable):
 
     cdef void on_stop(self):
         self._lose(None)
+
+    cdef void _read_preface(self):
+        """Read the preface and nothing behind it, then begin with TLS or with the first bytes."""
+        cdef Preface preface = self.preface
+        cdef Py_ssize_t size = recv(self.fd, self.reactor.scratch, PREFACE, MSG_PEEK)
+        if size < 0:
+            if errno != EAGAIN and errno != EINTR:
+                self._lose(strerror(errno))
+            return
+        size = preface.feed(self.reactor.scratch, size)
+        if size == 0 or preface.is_bad:
+            self._lose(preface.fault if preface.is_bad else "the connection was closed before anything came")
+            return
+        recv(self.fd, self.reactor.scratch, size, 0)
+        if preface.is_complete:
+            self.preface = None
+            self.is_secure = preface.is_secure
+            if preface.source is not None:
+                self.peer_address = preface.source
+            self._begin()
 
     cdef void _receive(self):
         cdef Py_ssize_t size = recv(self.fd, self.reactor.scratch, SCRATCH, 0)

@@ -9,9 +9,11 @@ from native.io.atomics cimport add64
 from native.proxy.request cimport (
     LOCAL, MOST_HOPS, PLAIN, LocalCall, LocalQuery, ModelRequest, PeerRequest, ServiceRequest, refusal,
 )
+from native.http.listen_policy cimport ListenPolicy
 from native.proxy.router cimport (
-    OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_SERVICE, OPERATION_UNKNOWN, Route,
+    OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE, OPERATION_UNKNOWN, Route,
 )
+from native.proxy.web_pages cimport PageVerdict, judge_page
 from native.state.callers cimport PRIORITIES, SHOWN_NONE, Callers
 from native.state.shared_state cimport W_HOPS_REFUSED
 
@@ -93,6 +95,10 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     cdef bint grpc = head.version == 20 and is_grpc(head.content_type)
     cdef int operation = runtime.router.operation(head.path)
     cdef int response_format = PLAIN
+    cdef ListenPolicy policy = stream.policy
+    cdef bint keyless = policy.allow_anonymous or runtime.router.callers is None
+    cdef bint is_health
+    cdef PageVerdict page = None
     who.key = -1
     who.priority = 1
     who.credential_field = -1
@@ -109,12 +115,22 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
         if route is not None:
             operation = OPERATION_SERVICE
 
+    is_health = operation == OPERATION_HEALTH or (response_format == LOCAL and head.path.startswith(GRPC_HEALTH))
+    if refused is None and (keyless or policy.has_origins) and not who.peer and not is_health:
+        page = judge_page(policy, head, keyless, runtime.router.hosts)
+        refused = page.refused
+        if page.is_preflight:
+            operation = OPERATION_PREFLIGHT
+            response_format = PLAIN
+
     if response_format == LOCAL:
         request = LocalCall.__new__(LocalCall)
         (<LocalCall>request).unread = b""
     elif operation == OPERATION_SERVICE:
         request = ServiceRequest.__new__(ServiceRequest)
-    elif operation == OPERATION_UNKNOWN or operation == OPERATION_MODELS or operation == OPERATION_HEALTH:
+    elif operation == OPERATION_UNKNOWN or operation == OPERATION_MODELS or operation == OPERATION_HEALTH or (
+        operation == OPERATION_PREFLIGHT
+    ):
         request = LocalQuery.__new__(LocalQuery)
     elif who.peer:
         request = PeerRequest.__new__(PeerRequest)
@@ -130,14 +146,16 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     request.grpc = grpc
     request.started_ns = started_ns
 
-    if refused is None and not (
-        operation == OPERATION_HEALTH or (response_format == LOCAL and head.path.startswith(GRPC_HEALTH))
-    ):
-        refused = identify(runtime, head, stream.allow_anonymous, who)
+    if page is not None:
+        request.page_fields = page.fields
+    if refused is None and not is_health and operation != OPERATION_PREFLIGHT:
+        refused = identify(runtime, head, policy.allow_anonymous, who)
     if refused is None:
         if operation == OPERATION_SERVICE:
             service = <ServiceRequest>request
             refused = service.prepare()
+        elif operation == OPERATION_PREFLIGHT:
+            pass
         elif response_format == LOCAL:
             request.body = []
         elif operation == OPERATION_UNKNOWN:

@@ -3,6 +3,7 @@ from native.balance.balancer cimport Target
 from native.balance.queue cimport Queue, Waiter
 from native.codec.head cimport Head
 from native.http.connection_pool cimport ConnectionPool
+from native.http.listen_policy cimport ListenPolicy
 from native.http.stream cimport ServerEvents, ServerStream
 from native.io.atomics cimport add64, store64
 from native.io.clock cimport monotonic_ns
@@ -99,19 +100,19 @@ cdef class DataPlane(Acceptor):
         """The compiled Snapshot that new requests go by."""
         return self.runtime.router
 
-    def listen(self, sock, int backlog, bint allow_anonymous=False, tls=None):
+    def listen(self, sock, int backlog, plan, tls=None):
         """Accept connections on a bound socket, which belongs to the Listener that is returned.
 
         Args:
             sock: a bound TCP socket that does not listen yet.
             backlog: connections that may wait to be accepted.
-            allow_anonymous: the listener asks for no key.
+            plan: the edge.terms.snapshot.Listener, for what it demands of its clients.
             tls: the TlsContext of its connections; None = in the clear.
 
         Raises:
             OSError: the socket cannot listen.
         """
-        return Listener(self.reactor, sock, backlog, AcceptedConnections(self, allow_anonymous), tls)
+        return Listener(self.reactor, sock, backlog, AcceptedConnections(self, ListenPolicy(plan)), tls)
 
     cdef ServerEvents open(self, ServerStream stream, Head head):
         cdef Exchange exchange = Exchange.__new__(Exchange)

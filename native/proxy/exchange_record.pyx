@@ -5,7 +5,7 @@ from native.proxy.attempt cimport OUTCOME_NAMES, Attempt
 from native.codec.trace_context cimport span_hex, trace_hex
 from native.proxy.record cimport Recorder
 from native.proxy.request cimport LOCAL, ModelRequest
-from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS, OPERATION_NAMES
+from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS, OPERATION_NAMES, OPERATION_PREFLIGHT
 from native.proxy.runtime cimport Runtime
 from native.state.shared_state cimport W_UNRECORDED
 
@@ -107,6 +107,7 @@ cdef bint is_own(Request request) noexcept:
     """Return whether edge answers such a request itself, whatever it asks for: it is not recorded."""
     return request.response_format == LOCAL or (
         request.operation == OPERATION_HEALTH or request.operation == OPERATION_MODELS
+        or request.operation == OPERATION_PREFLIGHT
     )
 
 

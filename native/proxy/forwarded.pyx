@@ -1,4 +1,5 @@
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 
 PROTO_FIELDS = ((b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https"))
 VIA_FIELDS = ((b"via", b"1.0 edge"), (b"via", b"1.1 edge"), (b"via", b"2 edge"))
@@ -34,3 +35,32 @@ cdef bytes kept_query(bytes query):
             if PyBytes_GET_SIZE(value) <= VERSION_LIMIT and value.replace(b"-", b"").replace(b".", b"").isalnum():
                 return b"?" + pair
     return b""
+
+
+cdef int claim_of(bytes name) noexcept:
+    cdef const char* p = PyBytes_AS_STRING(name)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+    if p[0] == c"f":
+        return Claim.FORWARDED if size == 9 and memcmp(p, b"forwarded", 9) == 0 else Claim.NO_CLAIM
+    if size < 8 or p[0] != c"x" or p[1] != c"-":
+        return Claim.NO_CLAIM
+    if memcmp(p, b"x-edge-", 7) == 0:
+        return Claim.NO_CLAIM if size == 14 and memcmp(p, b"x-edge-require", 14) == 0 else Claim.EDGES_OWN
+    if size == 9 and memcmp(p, b"x-real-ip", 9) == 0:
+        return Claim.EDGES_OWN
+    if size < 13 or memcmp(p, b"x-forwarded-", 12) != 0:
+        return Claim.NO_CLAIM
+    if size == 15 and memcmp(p, b"x-forwarded-for", 15) == 0:
+        return Claim.FORWARDED_FOR
+    if size == 16 and memcmp(p, b"x-forwarded-host", 16) == 0:
+        return Claim.FORWARDED_HOST
+    if size == 17 and memcmp(p, b"x-forwarded-proto", 17) == 0:
+        return Claim.FORWARDED_PROTO
+    return Claim.FORWARDED_MORE
+
+
+cdef bytes forwarded_element(bytes address, bytes scheme, bytes authority):
+    if b":" in address:
+        address = b'"[' + address + b']"'
+    element = b"for=" + address + b";proto=" + scheme
+    return element if authority is None else element + b';host="' + authority + b'"'

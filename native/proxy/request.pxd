@@ -56,6 +56,7 @@ cdef class Request:
     cdef uint64_t request_complete_ns   # when all of it had come (a service: its head); 0 = overhead is not measured
     cdef list fields            # fields for the upstream, without credentials
     cdef bytes identifier       # x-edge-request-id; None until it is admitted
+    cdef list page_fields       # fields that let the web page that asks read the answer; None = no page asks
     cdef Trace trace
     cdef Py_ssize_t trace_at    # where its traceparent stands among the fields
     cdef list body              # the bytes that have come and may be sent again; None = not kept
@@ -101,6 +102,7 @@ cdef class ServiceRequest(Request):
     cdef bint asked             # an upstream is being sent this request
     cdef ClientStream upstream  # ... on this stream
     cdef Refusal prepare(self)
+    cdef Refusal collect_fields(self)
 
 cdef class LocalCall(Request):
     cdef bytes unread           # the beginning of an incomplete message

@@ -6,27 +6,31 @@ from native.codec.content_coding cimport CODINGS, Decoder, new_decoder
 from native.codec.grpc cimport timeout_ns, unframe, write_timeout
 from native.codec.head cimport NO_BODY
 from native.codec.field_list cimport FieldView, add_item, add_items, field_at, new_list
-from native.codec.field_rules cimport field_value, plain_path
+from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds, write_seconds
 from native.codec.json_text cimport escape_json, splice, unescape_json
 from native.codec.request_peek cimport PEEK_OK, peek_request
 from native.io.clock cimport monotonic_ns
-from native.proxy.forwarded cimport PROTO_FIELDS, VIA_FIELDS, address_field, host_field, kept_query
+from native.proxy.forwarded cimport (
+    EDGES_OWN, FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, NO_CLAIM, PROTO_FIELDS, VIA_FIELDS,
+    address_field, claim_of, forwarded_element, host_field, kept_query,
+)
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_RESPONSES, OPERATION_SERVICE
 from native.proxy.runtime cimport NEVER
 from native.state.allowance cimport usual_output
+from native.state.callers cimport Callers
 from native.state.shared_state cimport W_REFUSED, W_REFUSED_KEYS, W_UNBUFFERED, W_UNROUTED
 
 # The largest message to a gRPC method of edge's own. Health checks need no key, and these messages do not count towards
 # limits.max_buffered, so they must be small.
 cdef Py_ssize_t LOCAL_LIMIT = 4096
-# Fields of a client that no provider gets. The target's own credentials are added last.
+# Fields of a client that no provider gets, besides those of proxies and edge's own (claim_of). The target's own
+# credentials are added last.
 cdef frozenset WITHHELD = frozenset((
-    b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"forwarded", b"via", b"x-forwarded-for",
-    b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate",
-    b"traceparent", b"origin", b"referer", b"openai-organization", b"openai-project", b"x-edge-peer-token",
-    b"x-edge-hops", b"x-edge-key-name", b"x-edge-priority", b"x-request-timeout", b"content-encoding",
+    b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"via", b"accept-encoding", b"baggage",
+    b"tracestate", b"traceparent", b"origin", b"referer", b"openai-organization", b"openai-project",
+    b"x-request-timeout", b"content-encoding",
 ))
 # An upstream that enforces the caller's deadline itself may do so earlier than edge by a fiftieth of it, within these.
 cdef uint64_t EARLIEST_NS = 5_000_000
@@ -238,7 +242,8 @@ cdef class ModelRequest(Request):
             for item in self.head.fields:
                 pair = <tuple>item
                 if pair[0] not in WITHHELD:
-                    add_item(self.fields, pair)
+                    if claim_of(<bytes>pair[0]) == NO_CLAIM:
+                        add_item(self.fields, pair)
                 elif PyBytes_GET_SIZE(<bytes>pair[0]) == 17 and pair[0] == b"x-request-timeout":
                     why = self.bind(parse_seconds(<bytes>pair[1]), "request_timeout", <bytes>pair[1])
                     if why is not None:
@@ -366,51 +371,18 @@ cdef class ServiceRequest(Request):
         cdef Head head = self.head
         cdef Caller caller = self.identity.caller
         cdef Refusal why
-        cdef bytes forwarded = None
-        cdef tuple address
-        cdef bytes name
-        cdef tuple pair
-        cdef Py_ssize_t size
-        cdef Py_ssize_t place = -1
         if caller is not None and not caller.may_call(self.route.name):
             return refusal("model_not_allowed", f"service:{self.route.name}")
-        if not plain_path(head.path):
+        if self.runtime.router.may_mislead(head.host, head.path, self.route):
             return refusal("odd_path", head.path.decode("latin-1"))
         self.latency_cell = CELL_WHOLE
         self.body = []
         self.replayable = True
         self.request_complete_ns = self.started_ns
         self.received = head.length == NO_BODY
-        address = address_field(self.stream.peer())
-        self.fields = new_list(len(head.fields) + OWN_FIELDS)
-        for item in head.fields:
-            pair = <tuple>item
-            name = <bytes>pair[0]
-            size = PyBytes_GET_SIZE(name)
-            place += 1
-            if place == self.identity.credential_field:
-                continue        # the service does not get the caller's key
-            if size == 15 and name == b"x-forwarded-for":
-                forwarded = pair[1] if forwarded is None else forwarded + b", " + <bytes>pair[1]
-            elif size == 12 and self.grpc and name == b"grpc-timeout":
-                why = self.bind(timeout_ns(<bytes>pair[1]), "grpc_timeout", <bytes>pair[1])
-                if why is not None:
-                    return why
-            elif size == 17 and not self.grpc and name == b"x-request-timeout":
-                why = self.bind(parse_seconds(<bytes>pair[1]), "request_timeout", <bytes>pair[1])
-                if why is not None:
-                    return why
-            elif not (
-                size == 17 and name == b"x-forwarded-proto" or size == 16 and name == b"x-forwarded-host"
-                or size == 11 and (name == b"traceparent" or name == b"x-edge-hops")    # a service is no region
-            ):
-                add_item(self.fields, pair)
-        if forwarded is not None:
-            address = (b"x-forwarded-for", forwarded + b", " + <bytes>address[1])
-        add_item(self.fields, address)
-        add_item(self.fields, PROTO_FIELDS[self.stream.scheme == "https"])
-        if head.authority is not None:
-            add_item(self.fields, host_field(head.authority))
+        why = self.collect_fields()
+        if why is not None:
+            return why
         add_item(self.fields, VIA_FIELDS[0 if head.version == 10 else 2 if head.version == 20 else 1])
         if head.expects:
             self.fields.append((b"expect", b"100-continue"))
@@ -420,6 +392,68 @@ cdef class ServiceRequest(Request):
             self.stream.upgrade_requested = True
             self.fields.append((b"connection", b"upgrade"))
             self.fields.append((b"upgrade", b"websocket"))
+        return None
+
+    cdef Refusal collect_fields(self):
+        """Collect the fields for the upstream: the client's, and who asks. What the client itself says about who asks is
+        replaced, unless it is a proxy that the listener trusts: then it is kept and extended."""
+        cdef Head head = self.head
+        cdef Callers callers = self.runtime.router.callers
+        cdef tuple peer = self.stream.peer()
+        cdef bint trusted = self.stream.policy.trusts(peer)
+        cdef tuple address = address_field(peer)
+        cdef tuple proto = PROTO_FIELDS[self.stream.scheme == "https"]
+        cdef bytes chain = None             # of X-Forwarded-For
+        cdef bytes elements = None          # of Forwarded
+        cdef bint has_proto = False
+        cdef bint has_host = False
+        cdef Refusal why
+        cdef tuple pair
+        cdef bytes name
+        cdef Py_ssize_t size
+        cdef Py_ssize_t place = -1
+        cdef int claim
+        self.fields = new_list(len(head.fields) + OWN_FIELDS)
+        for item in head.fields:
+            pair = <tuple>item
+            name = <bytes>pair[0]
+            size = PyBytes_GET_SIZE(name)
+            place += 1
+            if place == self.identity.credential_field:
+                continue        # the service does not get the caller's key
+            claim = claim_of(name)
+            if claim != NO_CLAIM:
+                if claim == FORWARDED_FOR and trusted:
+                    chain = pair[1] if chain is None else chain + b", " + <bytes>pair[1]
+                elif claim == FORWARDED:
+                    elements = pair[1] if elements is None or not trusted else elements + b", " + <bytes>pair[1]
+                elif claim != EDGES_OWN and trusted:
+                    has_proto = has_proto or claim == FORWARDED_PROTO
+                    has_host = has_host or claim == FORWARDED_HOST
+                    add_item(self.fields, pair)
+            elif size == 12 and self.grpc and name == b"grpc-timeout":
+                why = self.bind(timeout_ns(<bytes>pair[1]), "grpc_timeout", <bytes>pair[1])
+                if why is not None:
+                    return why
+            elif size == 17 and not self.grpc and name == b"x-request-timeout":
+                why = self.bind(parse_seconds(<bytes>pair[1]), "request_timeout", <bytes>pair[1])
+                if why is not None:
+                    return why
+            elif not (
+                size == 11 and name == b"traceparent" or callers is not None and callers.knows(name, <bytes>pair[1])
+            ):
+                add_item(self.fields, pair)
+        if chain is not None:
+            add_item(self.fields, (b"x-forwarded-for", chain + b", " + <bytes>address[1]))
+        else:
+            add_item(self.fields, address)
+        if not has_proto:
+            add_item(self.fields, proto)
+        if not has_host and head.authority is not None:
+            add_item(self.fields, host_field(head.authority))
+        if elements is not None:
+            own = forwarded_element(<bytes>address[1], <bytes>proto[1], head.authority)
+            add_item(self.fields, (b"forwarded", elements + b", " + own if trusted else own))
         return None
 
     cdef Refusal take_data(self, bytes data):

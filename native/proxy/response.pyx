@@ -13,9 +13,12 @@ from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.state.callers cimport Caller
 
 # Fields of a model's answer that are not relayed. The x-edge-* fields are written anew; a peer's are read first.
+# Which web pages may read an answer is the listener's to say.
 cdef frozenset ANSWER_WITHHELD = frozenset((
     b"set-cookie", b"alt-svc", b"strict-transport-security", b"x-edge-request-id", b"x-edge-target", b"x-edge-region",
-    b"x-edge-attempts", b"x-edge-reason",
+    b"x-edge-attempts", b"x-edge-reason", b"access-control-allow-origin", b"access-control-allow-credentials",
+    b"access-control-allow-headers", b"access-control-allow-methods", b"access-control-expose-headers",
+    b"access-control-max-age",
 ))
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 cdef tuple ONE_ATTEMPT = (b"x-edge-attempts", b"1")
@@ -141,10 +144,13 @@ cdef class Response:
                 sent = new_list(len(head.fields) + len(fields) + 1)
                 add_items(sent, head.fields)
             add_items(sent, fields)
+            if request.page_fields is not None and field_value(sent, b"access-control-allow-origin") is None:
+                add_items(sent, request.page_fields)        # unless the service has its own rules
             if length == TUNNEL:
                 self.tunnel = True
                 sent.append((b"upgrade", head.upgrade))
             self.stream.send_head(head.status, sent, length)
+
     cdef relay(self, bytes data):
         cdef ServerStream stream = self.stream
         if stream is None:
@@ -221,6 +227,8 @@ cdef class Response:
         if self.request.grpc:
             self.stream.send_head(200, fields, NO_BODY)
         else:
+            if self.request.page_fields is not None:
+                fields = fields + self.request.page_fields
             self.stream.send_head(status, fields, PyBytes_GET_SIZE(content))
             self.stream.send_data(content)
         self.stream.send_end(None)
@@ -253,6 +261,8 @@ cdef class Response:
                 fields.append((b"x-edge-reason", reason.encode()))
             if caller is not None:
                 caller.add_rate_limits(fields, now)
+            if self.request.page_fields is not None:
+                fields.extend(self.request.page_fields)
             self.stream.send_head(200, fields, UNKNOWN_LENGTH)
         self.stream.send_data(COMMENT)
         self.last_sent_ns = now

@@ -18,6 +18,7 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_MODELS = 5         # /v1/models and /v1/models/{id}
     OPERATION_HEALTH = 6         # /healthz, and where the Snapshot shows it /edge/status: what needs no key
     OPERATION_SERVICE = 7
+    OPERATION_PREFLIGHT = 8      # a browser's question whether a page may send its request (CORS)
 
 cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edge.terms.places
 
@@ -71,4 +72,7 @@ cdef class Router:
     # Ask this first, then operation(): which of them wins is decided here (see router.pyx). host: lower case, no port.
     # OPERATION_SERVICE is what a match here means; operation() itself never returns it.
     cdef Route service(self, bytes host, bytes path)
+    # Whether a server behind ``route`` could take the path for one that leads elsewhere, or to no service.
+    cdef bint may_mislead(self, bytes host, bytes path, Route route)
+    cdef Route _service(self, bytes host, bytes path)
     cdef Route _match(self, list prefixes, bytes path)

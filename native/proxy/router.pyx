@@ -4,8 +4,14 @@ The order of precedence is ``service(host, path)``, then ``operation(path)``. A 
 over everything. A service for any host wins only if the path is not one of edge's own, so that a catch-all service cannot
 take ``/v1/chat/completions`` or ``/healthz``. Among the prefixes of a host the longest wins. A prefix ends at a segment:
 ``/api`` matches ``/api`` and ``/api/x``, but not ``/apix``; ``/api/`` matches only paths below it.
+
+A path is matched decoded, and forwarded as written. Servers disagree about encoded separators, parameters, dot segments
+and empty segments, so :meth:`Router.may_mislead` asks whether any of them would lead to another service than the one
+that was matched and permitted.
 """
 
+from cpython.bytes cimport PyBytes_GET_SIZE
+from native.codec.path_readings cimport LONGEST_READ, decode_path, is_plain, other_readings
 from native.state.allowance cimport Allowance
 from native.balance.balancer cimport Target
 from native.balance.queue cimport Queue
@@ -163,9 +169,23 @@ cdef class Router:
         return name if route.is_pattern else name[slash + 1:]
 
     cdef Route service(self, bytes host, bytes path):
-        cdef Route route
         if not self.hosts:
             return None
+        return self._service(host, decode_path(path))
+
+    cdef bint may_mislead(self, bytes host, bytes path, Route route):
+        if is_plain(path):
+            return False
+        # servers in C end the path at a NUL, and some guess what an encoding that is cut short stands for
+        if PyBytes_GET_SIZE(path) > LONGEST_READ or b"%00" in path or b"%" in path[-2:]:
+            return True
+        for reading in other_readings(path):
+            if self._service(host, <bytes>reading) is not route:
+                return True
+        return False
+
+    cdef Route _service(self, bytes host, bytes path):
+        cdef Route route
         route = self._match(self.hosts.get(host), path) if host else None
         if route is None and self.operation(path) == Operation.OPERATION_UNKNOWN:
             route = self._match(self.hosts.get(b""), path)
@@ -186,6 +206,10 @@ cdef class Router:
         """Return (Route or None, the upstream model that the name chooses, or None)."""
         cdef Route route = self.model(name)
         return route, self.wildcard_model(name, route)
+
+    def misleads(self, bytes host not None, bytes path not None):
+        """Return whether another server could take a service's path for one that leads elsewhere."""
+        return self.may_mislead(host, path, self.service(host, path))
 
     def find_service(self, bytes host not None, bytes path not None):
         """Return the Route of a service, by lower-case host without port and path without query; None = no service."""

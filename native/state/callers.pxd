@@ -52,3 +52,4 @@ cdef class Callers:
     # Return the caller whose key is among these fields, or None. Sets ``shown`` to a Shown, and ``credential_field`` to
     # the index of the key's field.
     cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field)
+    cdef bint knows(self, bytes name, bytes value)      # the field holds one of the keys

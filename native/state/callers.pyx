@@ -163,47 +163,30 @@ cdef class Callers:
 
     cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field):
         cdef tuple pair
-        cdef bytes name
-        cdef bytes value
+        cdef Caller caller
         cdef const char* p
-        cdef Py_ssize_t size
+        cdef Py_ssize_t size = 0
         cdef Py_ssize_t place = -1
         shown[0] = SHOWN_NONE
         credential_field[0] = -1
         for item in fields:
             place += 1
             pair = <tuple>item
-            name = <bytes>pair[0]
-            size = PyBytes_GET_SIZE(name)
-            if size == 13:
-                if memcmp(PyBytes_AS_STRING(name), b"authorization", 13) != 0:
-                    continue
-            elif size == 9:
-                if memcmp(PyBytes_AS_STRING(name), b"x-api-key", 9) != 0:
-                    continue
-            elif size != 14 or memcmp(PyBytes_AS_STRING(name), b"x-goog-api-key", 14) != 0:
-                continue
-            value = <bytes>pair[1]
-            p = PyBytes_AS_STRING(value)
-            if size == 13:
-                if not is_bearer(p, PyBytes_GET_SIZE(value)):
-                    continue
-                size = PyBytes_GET_SIZE(value) - 7
-                p += 7
-                while size and p[0] == c" ":
-                    p += 1
-                    size -= 1
-            else:
-                size = PyBytes_GET_SIZE(value)
-            if size == 0:
+            p = credential_in(<bytes>pair[0], <bytes>pair[1], &size)
+            if p == NULL:
                 continue
             shown[0] = SHOWN_UNKNOWN
             caller = self.known.get(digest(p, size)) if size <= KEY_LIMIT else None
             if caller is not None:
                 shown[0] = SHOWN_KNOWN
                 credential_field[0] = place
-                return <Caller>caller
+                return caller
         return None
+
+    cdef bint knows(self, bytes name, bytes value):
+        cdef Py_ssize_t size = 0
+        cdef const char* p = credential_in(name, value, &size)
+        return p != NULL and size <= KEY_LIMIT and digest(p, size) in self.known
 
     def identify(self, list fields not None):
         """Return (Caller or None, a Shown, index of the key's field or -1); ``fields`` are (lower-case name, value)."""
@@ -211,6 +194,30 @@ cdef class Callers:
         cdef Py_ssize_t credential_field = -1
         caller = self.find(fields, &shown, &credential_field)
         return caller, shown, credential_field
+
+
+cdef const char* credential_in(bytes name, bytes value, Py_ssize_t* size) noexcept:
+    """Return the credential that a field holds, and its size; NULL = it is no field of credentials, or holds none."""
+    cdef const char* p = PyBytes_AS_STRING(value)
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(name)
+    size[0] = PyBytes_GET_SIZE(value)
+    if length == 13:
+        if memcmp(PyBytes_AS_STRING(name), b"authorization", 13) != 0 or not is_bearer(p, size[0]):
+            return NULL
+        size[0] -= 7
+        p += 7
+        while size[0] and p[0] == c" ":
+            p += 1
+            size[0] -= 1
+    elif length == 9:
+        if memcmp(PyBytes_AS_STRING(name), b"x-api-key", 9) != 0:
+            return NULL
+    elif length == 7:
+        if memcmp(PyBytes_AS_STRING(name), b"api-key", 7) != 0:
+            return NULL
+    elif length != 14 or memcmp(PyBytes_AS_STRING(name), b"x-goog-api-key", 14) != 0:
+        return NULL
+    return p if size[0] else NULL
 
 
 cdef bint is_bearer(const char* p, Py_ssize_t size) noexcept:

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+HOSTS = "hosts: [a, b, e, edge, inner, me, other, svc, there, x]"
+"""The names by which clients of the tests ask, which a listener without keys would refuse otherwise."""
 WIRE = "http1"
 """What clients of the tests speak; the fixture ``both_wires`` turns it."""
 SECURE: Secure | None = None
@@ -186,7 +188,7 @@ class LoopThread:
 async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator[OneDataPlane]:
     """Run a data plane with this configuration on a free loopback port; ``listen`` is added if missing."""
     if "listen:" not in text:
-        text += SECURE.listen if SECURE is not None else '\nlisten: [{address: "127.0.0.1:0"}]\n'
+        text += SECURE.listen if SECURE is not None else f'\nlisten: [{{address: "127.0.0.1:0", {HOSTS}}}]\n'
     config = checked(read_text(text, "test", folder or Path.cwd(), {}))
     snapshot = compile_config(config, now=clock.wall())
     targets, routes = capacities(snapshot)

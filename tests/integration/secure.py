@@ -40,7 +40,8 @@ class Secure:
     @property
     def listen(self) -> str:
         """Configuration text of a TLS listener on a free port."""
-        return f'\nlisten: [{{address: "127.0.0.1:0", tls: {{cert: {self.pem}, key: {self.pem}}}}}]\n'
+        hosts = "hosts: [a, b, edge, svc, x]"
+        return f'\nlisten: [{{address: "127.0.0.1:0", {hosts}, tls: {{cert: {self.pem}, key: {self.pem}}}}}]\n'
 
     @property
     def verified(self) -> str:

@@ -26,6 +26,7 @@ CPDEF = re.compile(r"^    cpdef (.+?)\(")
 ROLES = {
     "AttemptEvents": r"on_\w+|translate",
     "Timer": r"fire",
+    "Preface": r"feed",
     "Pollable": r"on_events|flush|on_error|on_stop",
     "Ticker": r"on_tick",
     "SocketEvents": r"\w+",

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.codec.field_rules import is_plain_path
 from native.codec.head import Head, Length
 from native.codec.head_writer import Framing, request_head, response_head
 from native.codec.request_head import read_request
@@ -81,20 +80,6 @@ def test_requests_agree(method: bytes, version: int, fields: list[tuple[bytes, b
         assert isinstance(head, Head), head
         assert (head.length, head.fields) == told
         assert (head.path, head.target) == (b"/a", b"/a?b")
-
-
-@given(
-    st.lists(
-        st.sampled_from(
-            [b"/", b"a", b".", b"..", b"%2e", b"%2F", b"%41", b"%", b"\\", b" ", b"//", b"%5C", b"%00", b"#"]
-        ),
-        max_size=6,
-    )
-)
-def test_paths_agree(parts: list[bytes]) -> None:
-    """Both readers accept the same paths."""
-    path = b"/" + b"".join(parts)
-    assert is_plain_path(path) == twin.is_plain_path(path)
 
 
 @given(st.sampled_from([199, 200, 204, 304, 500]), st.lists(st.tuples(NAMES, VALUES), max_size=5))

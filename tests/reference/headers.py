@@ -73,12 +73,3 @@ def read_request(
     listed = {token.strip(b" \t").lower() for value in every(b"connection") for token in value.split(b",")}
     gone = HOP | (listed - NEVER_NOMINATED)
     return length, [(name, value) for name, value in named if name not in gone]
-
-
-def is_plain_path(path: bytes) -> bool:
-    """Return whether a path has no dot segments, encoded separators, spaces, control characters or fragment."""
-    if re.search(rb"[\x00-\x20\x7f\\#]", path) or re.search(rb"%(?:00|2e|2f|5c)", path, re.IGNORECASE):
-        return False
-    if re.search(rb"%(?!..)", path, re.DOTALL) or re.search(rb"%10", path):
-        return False
-    return all(part not in (b".", b"..") for part in path.split(b"/")[1:])

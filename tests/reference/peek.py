@@ -8,7 +8,9 @@ from typing import Any, NamedTuple, NoReturn
 PROMPT = ("prompt_tokens", "input_tokens", "promptTokenCount")
 OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount")
 COUNTED = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-ONCE = ("model", "stream", *COUNTED, "stream_options")
+ONCE = ("model", "stream", *COUNTED, "stream_options", "n")
+# What folds into ASCII, as Go's encoding/json compares names (unicode.SimpleFold).
+FOLDED = str.maketrans({"\u017f": "s", "\u212a": "k"} | {chr(code): chr(code + 32) for code in range(65, 91)})
 MAX_DEPTH = 128
 INT64_MAX = 2**63 - 1
 
@@ -92,6 +94,8 @@ def _refusal(body: Any) -> str | None:
         return "PEEK_NOT_OBJECT"
     for at, (key, value) in enumerate(body):
         if key in ONCE and key in dict(body[:at]):
+            return "PEEK_DUPLICATE"
+        if key not in ONCE and key.translate(FOLDED) in ONCE:
             return "PEEK_DUPLICATE"
         if not _is_type(key, value):
             return "PEEK_TYPE"
