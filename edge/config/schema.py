@@ -92,39 +92,33 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         about(
             "Accept callers without a key on this listener. Any client that reaches the address can spend "
-            "your providers' credit, so an address off loopback needs keys, or client_ca, or this. Pages of other "
-            "origins than cors and loopback stay refused; any Host is accepted."
+            "your providers' credit, so an address off loopback needs keys, or client_ca, or this."
         ),
     ] = False
     hosts: Annotated[
         tuple[str, ...],
         about(
-            "Names, without port, that this machine is reached by. While no key is required, a listener on loopback "
-            "refuses every Host that is no IP address, localhost, one of these or a service's: a web page could make "
-            "any other name resolve to it. A page of such a name may use a listener that requires no key."
+            "Names, without port, that this machine is reached by. Without keys a listener on loopback refuses every "
+            "Host that is no IP address, localhost, one of these or a service's, because a web page may send it."
         ),
     ] = ()
     cors: Annotated[
         tuple[str, ...],
         about(
-            "Origins of web pages that may use this listener from a browser, such as https://app.example; their "
-            "preflights are answered before keys are asked for. `*` stands for any, and needs keys. Where no key is "
-            "required, pages of other origins than these and loopback are refused."
+            "Origins of web pages that may use this listener, such as https://app.example. `*`: any; needs keys. Where "
+            "no key is required, pages of other origins than these and loopback are refused."
         ),
     ] = ()
     trusted_proxies: Annotated[
         tuple[str, ...],
         about(
-            "Addresses and networks of proxies in front, such as 10.0.0.0/8. What they say in X-Forwarded-* and "
-            "Forwarded is passed to services, and extended; what others say there is replaced."
+            "Addresses and networks of proxies in front, such as 10.0.0.0/8, whose X-Forwarded-* and Forwarded fields "
+            "are kept and extended. Those of others are replaced."
         ),
     ] = ()
     proxy_protocol: Annotated[
         bool,
-        about(
-            "Every connection begins with a PROXY header (version 1 or 2), which names the client; a connection "
-            "without one is closed. With trusted_proxies, a connection from elsewhere is closed too."
-        ),
+        about("Connections begin with a PROXY header (v1, v2). Others, and those from outside trusted_proxies, end."),
     ] = False
 
 
@@ -201,13 +195,11 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     proxy: Annotated[
         str,
         about(
-            "How it is reached: empty: directly; env: through the proxy that HTTPS_PROXY names, unless NO_PROXY names "
-            "its host; http://host:port: through this proxy. Edge asks it for a tunnel (CONNECT); TLS runs inside."
+            "Proxy that it is reached through, by CONNECT: http://host:port, or env, as HTTPS_PROXY and NO_PROXY say. "
+            "Empty: none."
         ),
     ] = ""
-    proxy_credentials: Annotated[
-        Secret, about("user:password for the proxy, sent as Proxy-Authorization. With env, HTTPS_PROXY may have them.")
-    ] = Secret()
+    proxy_credentials: Annotated[Secret, about("user:password for that proxy, if env does not have them.")] = Secret()
     protocol: Annotated[
         Literal["auto", "http1", "h2c"],
         about(
