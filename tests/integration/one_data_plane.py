@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-HOSTS = "hosts: [a, b, e, edge, inner, me, other, svc, there, x]"
+HOSTS = "hosts: [a, b, e, edge, inner, me, other, other.internal, svc, there, x]"
 """The names by which clients of the tests ask, which a listener without keys would refuse otherwise."""
 WIRE = "http1"
 """What clients of the tests speak; the fixture ``both_wires`` turns it."""
