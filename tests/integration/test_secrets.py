@@ -205,7 +205,9 @@ async def admin_answers(node: RunningNode) -> list[tuple[str, str]]:
         for path in admin_paths():
             for fields in (bearer, {**bearer, "Accept": "application/openmetrics-text"}, THEIRS):
                 async with client.get(f"{node.admin}{path}", headers=fields) as answer:
-                    said.append((f"admin {path}", f"{dict(answer.headers)} {await answer.text()}"))
+                    endless = answer.content_type == "text/event-stream"
+                    text = (await answer.content.readuntil(b"\n\n")).decode() if endless else await answer.text()
+                    said.append((f"admin {path}", f"{dict(answer.headers)} {text}"))
         async with client.put(
             f"{node.admin}/api/targets/p/nobody/drain", headers=bearer, json={"reason": "x"}
         ) as answer:
