@@ -30,6 +30,8 @@ Fields = list[tuple[bytes, bytes]]
 State = tuple[str, int, int, float]
 
 _JSON: Final = (b"content-type", b"application/json")
+# Characters of a caller's text in an error.
+_LONGEST_DETAIL: Final = 200
 # The shortest Retry-After that edge sends.
 _RETRY_FLOOR_S: Final = 1
 
@@ -104,6 +106,13 @@ PROBLEMS: Final[dict[str, Row]] = {
     ),
     "malformed_json": Row(
         400, "invalid_request_error", "malformed_json", None, "The body is not a valid JSON object: {0}."
+    ),
+    "model_too_long": Row(
+        400,
+        "invalid_request_error",
+        "model_too_long",
+        "model",
+        "The name of the model has more than {0} bytes; send the name of a model of GET /v1/models.",
     ),
     "model_missing": Row(
         400, "invalid_request_error", "model_missing", "model", "The body names no model; add the string field 'model'."
@@ -225,6 +234,8 @@ def _body(status: int, message: str, kind: str, code: str | None, param: str | N
 def problem(kind: str, detail: str) -> Reply:
     """Return the reply to a request that edge refuses; ``detail`` fills the message."""
     row = PROBLEMS[kind]
+    if len(detail) > _LONGEST_DETAIL:  # what a caller wrote is quoted in part
+        detail = detail[:_LONGEST_DETAIL] + "…"
     fields = [_JSON, *_MORE.get(kind, ())]
     if kind.startswith("rate_limited_") or kind == "buffers_full":
         fields.append((b"retry-after", detail.encode()))

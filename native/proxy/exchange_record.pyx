@@ -15,6 +15,8 @@ cdef tuple KEPT_NAMES = ("", "sampled", "failed", "slow", "retried")
 cdef int FAILED_CODES = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15
 # A record has this many bytes of a path.
 cdef Py_ssize_t PATH_LIMIT = 256
+# The longest registered method has 17 bytes (UPDATEREDIRECTREF).
+cdef Py_ssize_t METHOD_LIMIT = 32
 
 
 cdef inline int64_t offset(uint64_t when, uint64_t started) noexcept:
@@ -77,7 +79,7 @@ cdef object write_record(int why, Request request, Response response, list attem
         worker=runtime.worker,
         route=request.route.name if routed else "",
         kind="" if not routed else "model" if request.is_model() else "service",
-        method=request.head.method.decode("latin-1"),
+        method=request.head.method[:METHOD_LIMIT].decode("latin-1"),
         http_version=request.head.version,
         scheme="http" if request.stream is None else request.stream.scheme,
         path=request.head.path[:PATH_LIMIT].decode("latin-1"),

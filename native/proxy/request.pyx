@@ -37,6 +37,9 @@ cdef uint64_t EARLIEST_NS = 5_000_000
 cdef uint64_t LATEST_NS = 100_000_000
 # Fields that edge adds to those of a client: who asks, how, for what host and by what way, and the traceparent.
 cdef int OWN_FIELDS = 5
+# Bytes of a model's name, in UTF-8 and as JSON may escape each of them. No provider's name has a tenth of that.
+cdef Py_ssize_t LONGEST_MODEL = 512
+cdef Py_ssize_t LONGEST_ESCAPED = 6 * 512
 # The place of an attempt's traceparent.
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
 # Idempotent methods (RFC 9110 9.2.2): such a request to a service may be sent again.
@@ -220,9 +223,13 @@ cdef class ModelRequest(Request):
             return refusal("malformed_json", f"{self.peek.error}:{self.peek.error_at}")
         if self.peek.model_start < 0:
             return refusal("model_missing")
+        if self.peek.model_end - self.peek.model_start > LONGEST_ESCAPED:
+            return refusal("model_too_long", str(LONGEST_MODEL))
         name = self.content[self.peek.model_start:self.peek.model_end]
         if self.peek.model_escaped:
             name = unescape_json(name)
+        if name is not None and PyBytes_GET_SIZE(name) > LONGEST_MODEL:
+            return refusal("model_too_long", str(LONGEST_MODEL))
         self.route = None if name is None else runtime.router.model(name)
         if caller is not None and not caller.everything and (name is None or not allowed(caller, name, self.route)):
             # checked first, so that the caller does not learn whether the model exists
