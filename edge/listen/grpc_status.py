@@ -135,7 +135,6 @@ def call_fields(status: int, fields: Fields, content: bytes) -> Fields:
     return said
 
 
-def broken_call(deadline_passed: bool, detail: str, target: str) -> Fields:
-    """Return the trailers of a call that failed after its first message was sent."""
-    code = Code.DEADLINE_EXCEEDED if deadline_passed else Code.UNAVAILABLE
-    return call_end(code, f"The call broke off: {detail} ({target}).")
+def broken_call(code: int, detail: str, target: str) -> Fields:
+    """Return the trailers of a call that failed after its first message was sent; 0 stands for UNAVAILABLE."""
+    return call_end(code or Code.UNAVAILABLE, f"The call broke off: {detail} ({target}).")

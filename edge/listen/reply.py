@@ -8,8 +8,6 @@ expect.
 from __future__ import annotations
 
 import math
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -253,14 +251,10 @@ def too_long(status: int, most: int) -> Reply:
     return Reply(status, [_JSON], _body(status, message, "invalid_request_error", "answer_too_long"))
 
 
-def refusal(status: int, reason: str) -> bytes:
-    """Return a complete HTTP/1.1 response, head included, for a connection whose framing cannot be trusted."""
+def refusal(status: int, reason: str) -> Reply:
+    """Return the reply to a request whose head or framing is refused."""
     content = _body(status, f"The request was refused: {reason}.", "invalid_request_error", "refused")
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {formatdate(usegmt=True)}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode() + content
+    return Reply(status, [_JSON], content)
 
 
 def _sentence(state: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ cdef enum Field:
     CONTENT_ENCODING = 8
     UPGRADE = 9
     PROXY_CONNECTION = 10
+    TRAILER = 11
 
 cdef struct KnownName:
     void* name      # bytes, lower case; borrowed, and never freed

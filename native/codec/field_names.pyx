@@ -19,7 +19,7 @@ cdef dict SPECIAL = {
     b"proxy-authenticate": HOP,
     b"proxy-authorization": HOP,
     b"te": HOP,
-    b"trailer": HOP,
+    b"trailer": TRAILER,
     b"http2-settings": HOP,
     b"upgrade": UPGRADE,
     b"expect": EXPECT,

@@ -15,6 +15,7 @@ cdef class HeadReader:
     cdef bint chunked               # the transfer coding is chunked and nothing else
     cdef bint chunked_last          # another coding, followed by chunked
     cdef bint option_close, option_keep_alive, option_upgrade       # in Connection
+    cdef bytes announced            # Trailer, which only HTTP/2 keeps: trailers of HTTP/1.1 messages are dropped
     cdef list nominated             # names listed in Connection; None = none
     cdef bint untouched             # True = only the list was used, so the next message may reuse the head
     cdef tuple last_field           # the last field added, where add_known() may take it; None = it may not
@@ -37,4 +38,5 @@ cdef class HeadReader:
     cdef bint has_http1_fields(self) noexcept                   # fields that only an HTTP/1.1 connection may have
     cdef bint keeps_alive(self, int version) noexcept
     cdef int drop_nominated(self) except -1
+    cdef int keep_announced(self) except -1                     # make Trailer one of the fields
     cdef list take_trailers(self)                           # None = there are none

@@ -5,7 +5,7 @@ from native.codec.characters cimport token_char
 from native.codec.field_list cimport add_item, new_list
 from native.codec.field_names cimport (
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOP, HOST, PLAIN, PROXY_CONNECTION,
-    TRANSFER_ENCODING, UPGRADE, KnownName, field_kind, find_name, lower_name,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, KnownName, field_kind, find_name, lower_name,
 )
 from native.codec.head cimport NO_BODY
 from native.codec.http1_head cimport FieldSlice
@@ -79,6 +79,7 @@ cdef class HeadReader:
         self.option_keep_alive = False
         self.option_upgrade = False
         self.nominated = None
+        self.announced = None
         self.fault = None
         self.fault_status = 0
         head.length = NO_BODY
@@ -140,6 +141,8 @@ cdef class HeadReader:
         if kind == HOP:
             self.last_field = (name, value)
             self.last_kind = kind
+        elif kind == TRAILER:
+            self.announced = value if self.announced is None else self.announced + b", " + value
         elif kind == CONTENT_ENCODING:
             head.content_encoding = value
             add_item(head.fields, (name, value))
@@ -273,6 +276,11 @@ cdef class HeadReader:
         cdef list nominated = self.nominated
         if nominated is not None:
             self.head.fields = [pair for pair in self.head.fields if (<tuple>pair)[0] not in nominated]
+        return 0
+
+    cdef int keep_announced(self) except -1:
+        if self.announced is not None:
+            self.head.fields.append((b"trailer", self.announced))
         return 0
 
     cdef list take_trailers(self):

@@ -135,6 +135,7 @@ cdef Head take_http2_request(
     head.host = host_of(head.authority)
     head.version = 20
     head.keep_alive = True
+    reader.keep_announced()
     reader.head = None
     return head
 

@@ -57,6 +57,7 @@ cdef Head take_http2_response(HeadReader reader, int status, bint ended, bint to
     head.status = status
     head.version = 20
     head.keep_alive = True
+    reader.keep_announced()
     reader.head = None
     return head
 

@@ -477,7 +477,10 @@ cdef class Http1Server(RequestEvents):
     cdef void send_refusal(self):
         if self.closing:
             return
-        self.socket.write(self.acceptor.refusal(self.refusal_status, self.refusal_reason))
+        fields, content = self.acceptor.refusal(self.refusal_status, self.refusal_reason)
+        self.socket.write(
+            write_response_head(self.refusal_status, fields, <int>FRAME_LENGTH | <int>FRAME_CLOSE, len(content)) + content
+        )
         self.linger()
 
     cdef void expect_no_more(self):

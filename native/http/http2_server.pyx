@@ -325,16 +325,14 @@ cdef class Http2Server(Http2Connection):
 
     cdef _refuse(self, Http2Stream stream, int status, str reason):
         """Reset a malformed request (RFC 9113 8.1.1); answer a request that is unsupported or too large."""
-        cdef bytes answer
         add64(self.acceptor.counters.malformed, 1)
         if status == 400:
             self.reset(stream.flow.number, NGHTTP2_PROTOCOL_ERROR)
             return
         stream.head = Head.__new__(Head)
-        answer = self.acceptor.refusal(status, reason)
-        answer = answer[answer.find(b"\r\n\r\n") + 4:]
-        stream.send_head(status, [(b"content-type", b"application/json")], PyBytes_GET_SIZE(answer))
-        stream.send_data(answer)
+        fields, content = self.acceptor.refusal(status, reason)
+        stream.send_head(status, fields, len(content))
+        stream.send_data(content)
         stream.send_end(None)
 
     cdef on_trailers(self, int32_t stream, list trailers):

@@ -111,4 +111,5 @@ cdef class Acceptor:
     cdef Py_ssize_t buffered, buffered_limit    # bytes of requests in memory
     cdef bint hold(self, Py_ssize_t more) noexcept          # False = no room; a negative number releases
     cdef ServerEvents open(self, ServerStream stream, Head head)
-    cdef bytes refusal(self, int status, str reason)        # a complete HTTP/1.1 response to a malformed request
+    # The response to a malformed request: its fields without framing, and its content.
+    cdef tuple refusal(self, int status, str reason)

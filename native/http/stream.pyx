@@ -122,5 +122,5 @@ cdef class Acceptor:
     cdef ServerEvents open(self, ServerStream stream, Head head):
         return None
 
-    cdef bytes refusal(self, int status, str reason):
-        return b""
+    cdef tuple refusal(self, int status, str reason):
+        return [], b""

@@ -1,7 +1,10 @@
 cimport cython
 from libc.stdint cimport uint32_t
 from native.balance.breaker cimport OPEN, circuit_state
-from native.http.stream cimport FAILED_RESET, FAILED_TRUNCATED
+from native.codec.grpc cimport (
+    GRPC_CANCELLED, GRPC_INTERNAL, GRPC_PERMISSION_DENIED, GRPC_RESOURCE_EXHAUSTED, GRPC_UNKNOWN,
+)
+from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED
 from native.io.atomics cimport add32, add64, load64
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport (
@@ -29,8 +32,23 @@ cdef uint64_t ALIVE_NS = 3_000_000_000
 
 # The rest of an error's body may be silent for this long. Then the attempt is judged by what has come.
 cdef uint64_t FAULT_IDLE_NS = 2_000_000_000
+
+# What a gRPC caller is told of a stream that the upstream reset, by the HTTP/2 error (PROTOCOL-HTTP2, Errors). A reset
+# without one of these errors, or the loss of a connection, is UNAVAILABLE.
+cdef dict CALL_CODES = {
+    1: GRPC_INTERNAL, 2: GRPC_INTERNAL, 3: GRPC_INTERNAL, 4: GRPC_INTERNAL, 5: GRPC_UNKNOWN, 6: GRPC_INTERNAL,
+    8: GRPC_CANCELLED, 9: GRPC_INTERNAL, 10: GRPC_INTERNAL, 11: GRPC_RESOURCE_EXHAUSTED, 12: GRPC_PERMISSION_DENIED,
+}
+
 # How often on_late is repeated for a late attempt: the target's circuit may have opened meanwhile.
 cdef uint64_t TELL_LATE_AGAIN_NS = 250_000_000
+
+
+cdef int call_code_of(uint32_t reset_code, int failure):
+    """Return the gRPC status of a call that failed; 0 = UNAVAILABLE."""
+    if failure == <int>FAILED_MALFORMED:
+        return GRPC_INTERNAL
+    return CALL_CODES.get(reset_code, 0)
 
 
 @cython.freelist(64)
@@ -397,6 +415,7 @@ cdef class Attempt(ClientEvents):
             self.refused = self.stream.refused
             self.moved = self.stream.connection_ended
             cancelled = self.stream.reset_code == CANCEL
+            self.request.call_code = call_code_of(self.stream.reset_code, failure)
         self.stream = None
         if failure == <int>FAILED_RESET or failure == <int>FAILED_TRUNCATED:
             now = monotonic_ns()

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 from native.balance.balancer cimport CELL_STREAM
 from native.balance.declined cimport declined_alike
 from native.codec.field_rules cimport field_value
-from native.codec.grpc cimport GRPC_UNAVAILABLE
+from native.codec.grpc cimport GRPC_UNAVAILABLE, GRPC_UNKNOWN, is_grpc
 from native.codec.likeness cimport body_mark, quotes, text_mark
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 from native.io.clock cimport monotonic_ns
@@ -178,6 +178,11 @@ cdef class ModelAttempt(Attempt):
         return not offered or OPERATION_NAMES.get(self.request.operation) in offered
 
 
+cdef str describe_type(bytes content_type):
+    """Return a content type in words; what an upstream writes is bounded."""
+    return "no content type" if content_type is None else f"content type {content_type[:64].decode('latin-1')!r}"
+
+
 cdef class ServiceAttempt(Attempt):
     """Asks a service. Its answer is relayed as it comes; a gRPC call is judged by its status."""
 
@@ -209,6 +214,11 @@ cdef class ServiceAttempt(Attempt):
             self._hand_on(TUNNEL)
             return
         if self.request.grpc and head.status == 200:
+            if not is_grpc(head.content_type) and field_value(head.fields, b"grpc-status") is None:
+                # 200 is none of the statuses that gRPC's table for answers of other kinds names
+                self.request.call_code = GRPC_UNKNOWN
+                self.end(FAIL_MALFORMED, f"status 200 with {describe_type(head.content_type)}, which is no gRPC")
+                return
             if head.length == NO_BODY:
                 self.reader.mode = BARE
                 return
@@ -239,6 +249,7 @@ cdef class ServiceAttempt(Attempt):
         reader.read_call_end(status, trailers, self.request.deadline_ns - now if self.request.deadline_ns > now else 0)
         self.grpc_status = reader.grpc_status
         if reader.grpc_status < 0:
+            self.request.call_code = GRPC_UNKNOWN
             self.end(FAIL_TRUNCATED, "the call ended without a grpc-status")
             return
         if not self.facts.content_ns:

@@ -120,8 +120,13 @@ cdef class DataPlane(Acceptor):
         exchange.receive(self.runtime, stream, head)
         return None if exchange.state == <int>CLOSED else exchange
 
-    cdef bytes refusal(self, int status, str reason):
-        return self.runtime.replies.refusal(status, reason)
+    cdef tuple refusal(self, int status, str reason):
+        cdef bytes identifier = self.runtime.next_id()
+        reply = self.runtime.replies.refusal(status, reason)
+        return [
+            *reply.fields, (b"x-edge-request-id", identifier), (b"x-request-id", identifier),
+            self.runtime.date_field(monotonic_ns()),
+        ], reply.content
 
     # --- Snapshots ---------------------------------------------------------------------------------------------------
     def swap(self, Router router not None):

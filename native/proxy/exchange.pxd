@@ -56,7 +56,6 @@ cdef class Exchange(AttemptEvents):
     cdef void _start_beside(self, Attempt attempt, uint64_t now)
     cdef void _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now)
     cdef void _retry(self, Attempt attempt, int step, uint64_t now)
-    cdef void _back_off(self, Attempt attempt, uint64_t now)
     cdef _give_up(self, uint64_t now)
     cdef void _finish(self, Attempt attempt, AttemptResult result)
     cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result)

@@ -381,17 +381,15 @@ cdef class Exchange(AttemptEvents):
         add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
         add64(&attempt.target.rec.count[<int>T_RETRIED], 1)
         if step == Step.BACK_OFF:
-            self._back_off(attempt, now)
+            self._enter(State.BACKOFF)
+            self.resume_ns = now + pause_ns(attempt, self.live.begun, self.runtime.random())
+            self._arm_deadline()
             return
         if attempt.moved:
+            self.live.failed.pop()      # it has failed nowhere: the upstream has not begun it
             self.selection.tried &= ~((<uint64_t>1) << attempt.facts.index)
             self.live.fresh |= (<uint64_t>1) << attempt.facts.index
         self.choose()
-
-    cdef void _back_off(self, Attempt attempt, uint64_t now):
-        self._enter(State.BACKOFF)
-        self.resume_ns = now + pause_ns(attempt, self.live.begun, self.runtime.random())
-        self._arm_deadline()
 
     cdef void on_interim_answer(self, Attempt attempt, int status):
         self.stream.send_interim(status)

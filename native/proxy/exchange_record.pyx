@@ -121,7 +121,7 @@ cdef void record(Request request, Response response, LiveAttempts live, Charge c
     cdef int why
     if runtime.sink is None or (charge is None and is_own(request)):
         return
-    if request.identifier is None:      # refused before it counted as in flight
+    if request.trace.span == 0:         # refused before it counted as in flight
         request.begin_trace()
     if live.first is not None and live.first.facts.content_ns:
         first = live.first.facts.content_ns

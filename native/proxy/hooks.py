@@ -207,8 +207,8 @@ class Replies(Protocol):
         """Return the reply when no usable target has a free place; ``retry_after`` is in whole seconds."""
         ...
 
-    def refusal(self, status: int, reason: str) -> bytes:
-        """Return a whole HTTP/1.1 message for a connection whose framing cannot be trusted."""
+    def refusal(self, status: int, reason: str) -> Reply:
+        """Return the reply to a request whose head or framing is refused."""
         ...
 
     def passed_over(self, code: int) -> str:
@@ -231,8 +231,8 @@ class Replies(Protocol):
         """Return the trailers of a gRPC call; ``code`` is a gRPC status, an empty ``text`` gives no message."""
         ...
 
-    def broken_call(self, deadline_passed: bool, detail: str, target: str) -> Fields:
-        """Return the trailers of a gRPC call that failed after its first message was sent."""
+    def broken_call(self, code: int, detail: str, target: str) -> Fields:
+        """Return the trailers of a gRPC call that failed after its first message; ``code`` 0 = UNAVAILABLE."""
         ...
 
 

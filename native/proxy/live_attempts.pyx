@@ -24,6 +24,9 @@ cdef class LiveAttempts:
         if self.past is None:
             self.past = []
         self.past.append(attempt)
+        if attempt.moved:
+            self.begun -= 1     # the upstream has not begun it
+            attempt.request.moves += 1
         if attempt is self.first:
             self.first = self.second
             self.second = None
@@ -123,7 +126,7 @@ cdef class LiveAttempts:
         earlier = <Attempt>self.past[0]
         if earlier is attempt:
             return None
-        if self.failed is not None:
+        if self.failed:
             last = self.failed[-1]
             if (attempt is self.declining or self.stale) and last.target == attempt.target.id:
                 if len(self.failed) == 1:

@@ -52,6 +52,8 @@ cdef class Request:
     cdef bint answer_begun      # the client has the head of an event stream
     cdef Refusal refused        # why it is refused by its head; None = it is not
     cdef bint bounded           # the client set a deadline; the rest of it is sent upstream
+    cdef int call_code          # the gRPC status that the last failed attempt stands for; 0 = UNAVAILABLE
+    cdef int moves              # attempts that a connection's end refused, before the upstream began them
     cdef uint64_t started_ns, deadline_ns
     cdef uint64_t request_complete_ns   # when all of it had come (a service: its head); 0 = overhead is not measured
     cdef list fields            # fields for the upstream, without credentials

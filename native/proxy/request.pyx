@@ -30,7 +30,7 @@ cdef Py_ssize_t LOCAL_LIMIT = 4096
 cdef frozenset WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"via", b"accept-encoding", b"baggage",
     b"tracestate", b"traceparent", b"origin", b"referer", b"openai-organization", b"openai-project",
-    b"x-request-timeout", b"content-encoding",
+    b"x-request-timeout", b"content-encoding", b"trailer",
 ))
 # An upstream that enforces the caller's deadline itself may do so earlier than edge by a fiftieth of it, within these.
 cdef uint64_t EARLIEST_NS = 5_000_000

@@ -1,9 +1,10 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
-from native.codec.grpc cimport frame, read_status
+from native.codec.grpc cimport GRPC_DEADLINE_EXCEEDED, frame, read_status
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
 from native.codec.field_list cimport add_item, add_items, new_list
+from native.codec.field_names cimport find_name
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport decimal
 from native.io.clock cimport monotonic_ns
@@ -18,14 +19,63 @@ cdef frozenset ANSWER_WITHHELD = frozenset((
     b"set-cookie", b"alt-svc", b"strict-transport-security", b"x-edge-request-id", b"x-edge-target", b"x-edge-region",
     b"x-edge-attempts", b"x-edge-reason", b"access-control-allow-origin", b"access-control-allow-credentials",
     b"access-control-allow-headers", b"access-control-allow-methods", b"access-control-expose-headers",
-    b"access-control-max-age",
+    b"access-control-max-age", b"trailer",
 ))
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 cdef tuple ONE_ATTEMPT = (b"x-edge-attempts", b"1")
 # Fields that are added to those of an answer: of edge's own, and of a caller's limits.
-cdef int ADDED = 5
+cdef int ADDED = 8
 cdef int LIMIT_FIELDS = 6
 cdef tuple GRPC_CONTENT = (b"content-type", b"application/grpc")
+# Proxies in front that know this field pass an event stream on as it comes (nginx).
+cdef tuple NO_BUFFERING = (b"x-accel-buffering", b"no")
+# Parsed heads hold these objects themselves, so that a comparison of identity finds the fields.
+cdef bytes DATE = known_name(b"date")
+cdef bytes REQUEST_ID = known_name(b"x-request-id")
+
+
+cdef bytes known_name(bytes name):
+    """Return the object that is kept for a common name."""
+    return <bytes>find_name(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)).name
+
+
+cdef bint is_event_stream(bytes content_type) noexcept:
+    return content_type is not None and PyBytes_GET_SIZE(content_type) >= 17 and (
+        PyBytes_AS_STRING(content_type)[5] | 0x20 == c"e" and content_type[:17].lower() == b"text/event-stream"
+    )
+
+
+cdef int complete_answer(list sent, Request request, bytes content_type, uint64_t now) except -1:
+    """Add what every answer carries to the fields of an upstream's answer, where it has not said it itself."""
+    cdef bint dated = False
+    cdef bint named = False
+    cdef bytes name
+    for item in sent:
+        name = <bytes>(<tuple>item)[0]
+        if name is DATE:
+            dated = True
+        elif name is REQUEST_ID:
+            named = True
+    if not named:
+        add_item(sent, (REQUEST_ID, request.identifier))
+    if not dated:
+        add_item(sent, request.runtime.date_field(now))
+    if is_event_stream(content_type) and field_value(sent, b"x-accel-buffering") is None:
+        add_item(sent, NO_BUFFERING)
+    return 0
+
+
+cdef list complete_own(list fields, Request request):
+    """Add what every answer carries to the fields of an answer of edge's own."""
+    if request.identifier is None:
+        request.identifier = request.runtime.next_id()
+    fields = list(fields)
+    for pair in ((b"x-edge-request-id", request.identifier), (REQUEST_ID, request.identifier)):
+        if field_value(fields, pair[0]) is None:
+            fields.append(pair)
+    if field_value(fields, DATE) is None:
+        fields.append(request.runtime.date_field(monotonic_ns()))
+    return fields
 
 
 cdef inline bint is_grant(const char* name, Py_ssize_t size) noexcept:
@@ -132,7 +182,7 @@ cdef class Response:
         if request.response_format != PLAIN:
             if request.response_format == CHAT_STREAM:
                 self.translator = self.runtime.calls.writer(answer_facts(request, attempt, attempts))
-            self.stream.send_head(200, [GRPC_CONTENT, *fields], UNKNOWN_LENGTH)
+            self.stream.send_head(200, complete_own([GRPC_CONTENT, *fields], request), UNKNOWN_LENGTH)
         elif not self.stream_begun:
             if self.flight is not None:
                 fields.append((b"x-edge-cache", self.flight.result(False).encode()))
@@ -141,11 +191,12 @@ cdef class Response:
                 if caller is not None:
                     caller.add_rate_limits(sent, attempt.facts.last_ns)
             else:
-                sent = new_list(len(head.fields) + len(fields) + 1)
+                sent = new_list(len(head.fields) + len(fields) + ADDED)
                 add_items(sent, head.fields)
             add_items(sent, fields)
             if request.page_fields is not None and field_value(sent, b"access-control-allow-origin") is None:
                 add_items(sent, request.page_fields)        # unless the service has its own rules
+            complete_answer(sent, request, head.content_type, attempt.facts.last_ns)
             if length == TUNNEL:
                 self.tunnel = True
                 sent.append((b"upgrade", head.upgrade))
@@ -177,16 +228,21 @@ cdef class Response:
         if self.request.grpc:
             # at its deadline a call may have waited for the caller itself
             deadline = deadline or self.request.caller_is_over(monotonic_ns(), False)
-            trailers = self.runtime.replies.broken_call(deadline, detail, target)
+            trailers = self.runtime.replies.broken_call(
+                <int>GRPC_DEADLINE_EXCEEDED if deadline else self.request.call_code, detail, target
+            )
             self.grpc_status = read_status(field_value(trailers, b"grpc-status"))
             self.stream.send_end(trailers)
-            self.stream = None
-            return
-        if self.events and say:
-            self.stream.send_data(
-                self.runtime.replies.event("broken", detail, target, self.request.identifier.decode())
-            )
-        self.stream.cut()
+        elif self.events:
+            # An error event was sent, and no [DONE]: that tells it from a complete answer, so the framing may end well.
+            # An SDK that has read the event must not fail over the transport. With ``say`` unset it was the target's.
+            if say:
+                self.stream.send_data(
+                    self.runtime.replies.event("broken", detail, target, self.request.identifier.decode())
+                )
+            self.stream.send_end(None)
+        else:
+            self.stream.cut()
         self.stream = None
 
     cdef list own_fields(self, list fields, int attempts):
@@ -210,8 +266,10 @@ cdef class Response:
         if self.request.grpc and not self.stream_begun:
             # gRPC sends errors as a trailers-only response
             fields = self.runtime.replies.call_fields(status, fields, content)
+            if status == 502 and self.request.call_code:
+                fields = [(name, decimal(self.request.call_code) if name == b"grpc-status" else value) for name, value in fields]
             self.grpc_status = read_status(field_value(fields, b"grpc-status"))
-        return fields
+        return fields if self.stream_begun else complete_own(fields, self.request)
 
     cdef send(self, int status, list fields, bytes content):
         if self.stream_begun and self.source == FROM_CACHE:
@@ -220,8 +278,9 @@ cdef class Response:
             self.stream = None
             return
         if self.stream_begun:
+            # the event says that it is an error, so the framing ends as it does behind any other event
             self.stream.send_data(self.runtime.replies.as_event(content))
-            self.stream.cut()
+            self.stream.send_end(None)
             self.stream = None
             return
         if self.request.grpc:
@@ -253,12 +312,13 @@ cdef class Response:
             self.stream_begun = True
             self.request.answer_begun = True
             fields = [
-                (b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"),
+                (b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"), NO_BUFFERING,
                 (b"x-edge-request-id", self.request.identifier), self.runtime.region_field,
                 (b"x-edge-attempts", decimal(attempts)),
             ]
             if reason is not None:
                 fields.append((b"x-edge-reason", reason.encode()))
+            fields = complete_own(fields, self.request)
             if caller is not None:
                 caller.add_rate_limits(fields, now)
             if self.request.page_fields is not None:
@@ -271,13 +331,13 @@ cdef class Response:
         if not self.committed:
             self.committed = True
             self.source = FROM_EDGE
-            self.stream.send_head(200, [GRPC_CONTENT], UNKNOWN_LENGTH)
+            self.stream.send_head(200, complete_own([GRPC_CONTENT], self.request), UNKNOWN_LENGTH)
         for answer in answers:
             self.stream.send_data(frame(answer))
 
     cdef end_call(self, list trailers):
         if not self.committed:
             self.committed = True
-            self.stream.send_head(200, [GRPC_CONTENT], UNKNOWN_LENGTH)
+            self.stream.send_head(200, complete_own([GRPC_CONTENT], self.request), UNKNOWN_LENGTH)
         self.stream.send_end(trailers)
         self.stream = None

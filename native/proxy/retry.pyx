@@ -7,8 +7,17 @@ from native.state.shared_state cimport FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RA
 cdef uint64_t BACKOFF_NS = 50_000_000
 
 
+# A request that was not begun moves to another connection this often. Each time the upstream has ended a connection that
+# served others before; one that does so without end serves nobody.
+cdef int MOST_MOVES = 16
+
+
 cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, uint64_t now) noexcept:
-    if begun >= request.route.attempts or now >= request.deadline_ns or request.runtime.cutting:
+    if now >= request.deadline_ns or request.runtime.cutting:
+        return False
+    if attempt.moved and request.moves <= MOST_MOVES:
+        return request.may_resend(attempt.sent, attempt.refused)    # it has cost no attempt
+    if begun >= request.route.attempts:
         return False
     if not request.may_resend(attempt.sent, attempt.refused):
         return False

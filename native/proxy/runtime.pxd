@@ -43,6 +43,8 @@ cdef class Runtime:
     cdef uint64_t chance                # xorshift state
     cdef uint64_t serial
     cdef bytes prefix                   # of request ids
+    cdef tuple date                     # the Date field of answers
+    cdef uint64_t date_until_ns         # ... and until when it holds
     cdef uint64_t month, month_end_ns   # months since year 0 (UTC), and when this one ends
     cdef bytes region
     cdef tuple region_field             # the x-edge-region field of answers
@@ -54,6 +56,7 @@ cdef class Runtime:
     cdef bint is_peer(self, ClientCertificate certificate)
     cdef uint64_t random(self) noexcept
     cdef double unit_random(self) noexcept          # 0 <= x < 1
+    cdef tuple date_field(self, uint64_t now_ns)    # the Date field of an answer, made once a second
     cdef bytes next_id(self)
     cdef void wait_for_place(self, Route route)     # an exchange waits in that route's queue
     cdef void place_freed(self)

@@ -1,3 +1,4 @@
+from email.utils import formatdate
 from os import urandom
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -79,6 +80,14 @@ cdef class Runtime:
 
     cdef double unit_random(self) noexcept:
         return <double>(self.random() >> 11) / 9007199254740992.0
+
+    cdef tuple date_field(self, uint64_t now_ns):
+        cdef uint64_t wall
+        if now_ns >= self.date_until_ns:
+            wall = wall_ns()
+            self.date = (b"date", formatdate(wall // 1_000_000_000, usegmt=True).encode())
+            self.date_until_ns = now_ns + 1_000_000_000 - wall % 1_000_000_000
+        return self.date
 
     cdef bytes next_id(self):
         self.serial += 1

@@ -79,7 +79,7 @@ async def test_errors(http2: bool, path: str, content: bytes, status: int, code:
 
 @HTTP2
 async def test_a_stream_that_breaks(http2: bool) -> None:
-    """A stream that dies after its first content ends in an error event, and never looks complete."""
+    """A stream that dies after its first content ends in an error event without [DONE], and the framing ends well."""
     async with ScriptedServer((ReadMessage(), Send(sse(ROLE, HELLO, end=False)), Close())) as upstream:
         async with one_data_plane(models(upstream.url)) as data_plane, client_of(data_plane.url, http2) as client:
             taken = bytearray()
@@ -89,8 +89,7 @@ async def test_a_stream_that_breaks(http2: bool) -> None:
                     async for part in answer.aiter_bytes():
                         taken.extend(part)
 
-            with pytest.raises(httpx.RemoteProtocolError):
-                await take()
+            await take()
             assert taken.startswith(ROLE + HELLO)
             assert b"stream_broken" in taken
             assert DONE not in taken

@@ -45,11 +45,11 @@ async def test_comments_then_nothing() -> None:
         async with one_data_plane(
             models(primary.url, extra=COMMENTS).replace("total: 5s", "total: 800ms")
         ) as data_plane:
-            peer = await data_plane.raw(post(STREAM))
+            peer = await data_plane.raw(post(STREAM, fields=b"connection: close\r\n"))
             assert b": edge is waiting" in peer.received
             assert b'data: {"error":' in peer.received
             assert b"[DONE]" not in peer.received
-            assert not peer.received.endswith(b"0\r\n\r\n")
+            assert peer.received.endswith(b"0\r\n\r\n")
             assert peer.ended == "peer_closed"
 
 
