@@ -121,12 +121,12 @@ def metrics() -> str:
 
 def prices() -> str:
     """Return the prices that edge knows, with their dates."""
-    lines = ["| provider | upstream model | prompt | answer | as of |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| provider | upstream model | prompt | answer | cached prompt | as of |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
     for known in KNOWN.values():
-        lines += [
-            f"| {known.name} | {model} | {prompt:g} | {answer:g} | {known.priced} |"
-            for model, (prompt, answer) in known.prices.items()
-        ]
+        for model, (prompt, answer, *cached) in known.prices.items():
+            read = f"{cached[0]:g}" if cached else ""
+            lines.append(f"| {known.name} | {model} | {prompt:g} | {answer:g} | {read} | {known.priced} |")
     return "\n".join(lines) + "\n"
 
 

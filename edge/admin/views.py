@@ -93,8 +93,9 @@ def _target_view(target: Target) -> dict[str, Any]:
         "probe_path": target.probe_path,
         "health": target.health,
         "credential": target.credential,  # an index into Snapshot.credentials, not the secret
-        "price_input": target.price_input,
-        "price_output": target.price_output,
+        "price": msgspec.to_builtins(target.price),
+        "model_prices": msgspec.to_builtins(target.model_prices),
+        "media": target.media,
         "adaptive": target.adaptive,
         "min_concurrency": target.min_concurrency,
     }

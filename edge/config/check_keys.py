@@ -65,8 +65,10 @@ def providers(config: Config) -> Iterator[Problem]:
             path: Path = ("providers", name, "prices", model)
             if not model or not model.isprintable() or model.startswith(f"{name}/"):
                 yield Problem(path, f"write only the provider's name of the model, without {name}/")
-            if not price.input and not price.output:
-                yield Problem(path, "input and output are missing; write US dollars per million tokens")
+            if not price.known:
+                yield Problem(
+                    path, "input and output are missing; write US dollars per million tokens, 0 if it is free"
+                )
 
 
 def _sha256(path: Path, key: Key) -> Iterator[Problem]:
@@ -146,29 +148,36 @@ def _scope(config: Config, path: Path, scope: str) -> Iterator[Problem]:
 
 
 def _budget(config: Config, known: Mapping[str, places.Provider], path: Path, key: Key) -> Iterator[Problem]:
-    """Warn about models that the key may use and that have no known price, because they would be free."""
-    free = sorted(_unpriced(config, known, key))
-    if free:
-        shown = ", ".join(free[:3]) + (f" and {len(free) - 3} more" if len(free) > 3 else "")  # noqa: PLR2004
+    """Refuse models that the key may use and that have no price, because the budget could not be charged for them.
+
+    What a caller names after ``provider/`` is not known here. A request for a model without a price is refused when it
+    comes, so ``provider/*`` is an error only where no model of the provider has a price.
+    """
+    unpriced = sorted(_unpriced(config, known, key))
+    if unpriced:
+        shown = ", ".join(unpriced[:3]) + (f" and {len(unpriced) - 3} more" if len(unpriced) > 3 else "")  # noqa: PLR2004
         sentence = (
-            f"the price of {shown} is unknown, so its use is not charged to this budget; write it in "
-            f"providers.{free[0].partition('/')[0]}.prices (`*` for all models that are not listed)"
+            f"the price of {shown} is unknown, and a key with a budget may not use what has no price; write it in "
+            f"providers.{unpriced[0].partition('/')[0]}.prices (`*` for all models that are not listed, "
+            "{input: 0, output: 0} if it is free)"
         )
-        yield Problem((*path, "budget"), sentence, severity="warning")
+        yield Problem((*path, "budget"), sentence)
 
 
 def _unpriced(config: Config, known: Mapping[str, places.Provider], key: Key) -> set[str]:
     asked: set[str] = set()
-    for name in key.models or (*config.models, *(f"{provider}/*" for provider in config.providers)):
+    for name in key.models or config.models:
         if name in config.models:
             asked |= {member.target for member in config.models[name].targets}
         elif not name.startswith(SERVICE):
             asked.add(name)
-    free = set()
+    unpriced = set()
     for target in asked:
-        provider, _, model = target.partition("/")
-        if provider in config.providers:
-            price = effective.price(config.providers[provider], known.get(provider), model)
-            if not price.input and not price.output:
-                free.add(target)
-    return free
+        name, _, model = target.partition("/")
+        provider, facts = config.providers.get(name), known.get(name)
+        if provider is None:
+            continue
+        some = bool(provider.prices) or (facts is not None and bool(facts.prices))
+        if not effective.price(provider, facts, model).known and not (model == "*" and some):
+            unpriced.add(target)
+    return unpriced

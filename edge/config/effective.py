@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from edge.terms import places
 
 
+UNKNOWN_MAX_OUTPUT: Final = 131_072
+"""Output tokens that a response of an unknown model is believed to have at most: the limit of most large models."""
+
 _DATE: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
 
 
@@ -56,8 +59,17 @@ def price(provider: Provider, known: places.Provider | None, model: str) -> Pric
         if name in provider.prices:
             return provider.prices[name]
         if known is not None and name in known.prices:
-            return Price(*known.prices[name])
+            return Price(*known.prices[name])  # input, output, and cached input if it is known
     return provider.prices.get("*") or Price()
+
+
+def max_output(known: places.Provider | None, model: str) -> int:
+    """Return the most output tokens that a response of an upstream model can have, as far as that is known."""
+    if known is not None:
+        for name in (model, _DATE.sub("", model)):
+            if name in known.max_outputs:
+                return known.max_outputs[name]
+    return UNKNOWN_MAX_OUTPUT
 
 
 def whole(config: Config, known: Mapping[str, places.Provider]) -> Config:

@@ -227,7 +227,8 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, Price],
         about(
             "What its models cost, by upstream model, where that differs from what edge knows; `*` stands for "
-            "models that are not named. A model without a price costs a budget nothing."
+            "models that are not named, and a price of 0 is free. A key with a budget may not use a model without a "
+            "price."
         ),
     ] = field(default_factory=dict)
     concurrency: Annotated[Concurrency, about("How edge learns the limit of each of its targets.")] = Concurrency()

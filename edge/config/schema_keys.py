@@ -16,10 +16,35 @@ Scope = Literal["node", "global"]
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
-    """What one model costs. Budgets are charged by it. A price of 0 counts as unknown."""
+    """What one model costs, in US dollars per million tokens. Budgets are charged by it. A written 0 is free."""
 
-    input: Annotated[float, about("US dollars per million tokens of the prompt.", low=0, high=100_000)] = 0.0
-    output: Annotated[float, about("US dollars per million tokens of the response.", low=0, high=100_000)] = 0.0
+    input: Annotated[
+        float | None,
+        about("Tokens of the prompt. Default: 0 if output is written.", low=0, high=100_000),
+    ] = None
+    output: Annotated[
+        float | None,
+        about("Tokens of the response. Default: 0 if input is written.", low=0, high=100_000),
+    ] = None
+    cached_input: Annotated[
+        float | None,
+        about("Tokens of the prompt that the provider read from its cache. Default: as input.", low=0, high=100_000),
+    ] = None
+    reasoning: Annotated[
+        float | None, about("Tokens of the response that are reasoning. Default: as output.", low=0, high=100_000)
+    ] = None
+    audio: Annotated[
+        float | None,
+        about("Tokens of sound, in prompt and response. Default: as input and output.", low=0, high=100_000),
+    ] = None
+    image: Annotated[
+        float | None, about("Tokens of pictures in the prompt. Default: as input.", low=0, high=100_000)
+    ] = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the file, or what edge knows, says what the model costs."""
+        return self.input is not None or self.output is not None
 
 
 class ProviderLimits(Struct, frozen=True, forbid_unknown_fields=True):

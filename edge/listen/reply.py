@@ -181,6 +181,20 @@ PROBLEMS: Final[dict[str, Row]] = {
         None,
         "This key's monthly budget is spent; the next month begins in {0} s.",
     ),
+    "rate_limited_budget_held": Row(
+        429,
+        "insufficient_quota",
+        "budget_reserved",
+        None,
+        "What is left of this key's monthly budget is reserved by requests in progress; retry in {0} s.",
+    ),
+    "model_unpriced": Row(
+        403,
+        "invalid_request_error",
+        "model_not_priced",
+        "model",
+        "This key has a budget, and {0!r} has no price here; an operator can write it in providers.NAME.prices.",
+    ),
     "peer_loop": Row(
         503,
         "service_unavailable",

@@ -10,7 +10,8 @@ An exhausted account is reported as a 400 whose message begins with ``Your credi
 (anthropics/claude-code issue 66314, continuedev/continue issue 5499); 402 billing_error also exists. 529 means overload
 and is in the general table.
 
-Prices: https://platform.claude.com/docs/en/models/overview and each model's own page, without cache reads.
+Prices: https://platform.claude.com/docs/en/models/overview and each model's own page; a cache read costs a tenth of the
+prompt. The most tokens of an answer stand on the same page.
 """
 
 from __future__ import annotations
@@ -33,17 +34,23 @@ PROVIDER: Final = Provider(
         Hint(400, b': "Your credit balance is too low', ACTION_QUARANTINE, ACTION_QUARANTINE),
     ),
     prices={
-        "claude-fable-5-1": (10.0, 50.0),
-        "claude-opus-5-5": (4.0, 20.0),
-        "claude-opus-5": (5.0, 25.0),
-        "claude-opus-4-6": (5.0, 25.0),
-        "claude-opus-4-5": (5.0, 25.0),
-        "claude-sonnet-5-5": (2.0, 10.0),
-        "claude-sonnet-5": (2.0, 10.0),
-        "claude-sonnet-4-6": (3.0, 15.0),
-        "claude-sonnet-4-5": (3.0, 15.0),
-        "claude-haiku-4-5": (1.0, 5.0),
+        "claude-fable-5-1": (10.0, 50.0, 1.0),
+        "claude-opus-5-5": (4.0, 20.0, 0.4),
+        "claude-opus-5": (5.0, 25.0, 0.5),
+        "claude-opus-4-6": (5.0, 25.0, 0.5),
+        "claude-opus-4-5": (5.0, 25.0, 0.5),
+        "claude-sonnet-5-5": (2.0, 10.0, 0.2),
+        "claude-sonnet-5": (2.0, 10.0, 0.2),
+        "claude-sonnet-4-6": (3.0, 15.0, 0.3),
+        "claude-sonnet-4-5": (3.0, 15.0, 0.3),
+        "claude-haiku-4-5": (1.0, 5.0, 0.1),
     },
     priced="2026-11-22",
     status_page="https://status.claude.com/api/v2/summary.json",
+    max_outputs={
+        **dict.fromkeys(("claude-fable-5-1", "claude-opus-5-5", "claude-opus-5", "claude-opus-4-6"), 128_000),
+        **dict.fromkeys(("claude-sonnet-5-5", "claude-sonnet-5"), 128_000),
+        **dict.fromkeys(("claude-opus-4-5", "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-haiku-4-5"), 64_000),
+    },
+    media="anthropic",
 )

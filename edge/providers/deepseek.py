@@ -7,8 +7,8 @@ Facts: https://api-docs.deepseek.com (OpenAI-compatible under https://api.deepse
 An unknown model is reported as a 400 whose message is exactly ``Model Not Exist``, not as a 404 (seen in
 langbot-app/LangBot issue 1643 and deepwn/addi issue 13).
 
-Prices: https://api-docs.deepseek.com/quick_start/pricing, those of peak hours and without cache hits; off-peak prices
-are half. deepseek-v4-flash is served and billed as deepseek-flash.
+Prices: https://api-docs.deepseek.com/quick_start/pricing, those of peak hours, with cache hits; off-peak prices are
+half. An answer has at most 384K tokens (same page). deepseek-v4-flash is served and billed as deepseek-flash.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ PROVIDER: Final = Provider(
     hints=(Hint(400, b'"Model Not Exist"', ACTION_MISCONFIGURED, ACTION_CLIENT),),
     retired=(("deepseek-chat", "deepseek-v4-flash"), ("deepseek-reasoner", "deepseek-v4-flash")),
     prices={
-        "deepseek-flash": (0.3, 1.2),
-        "deepseek-v4-flash": (0.3, 1.2),
-        "deepseek-v4-pro": (1.32, 3.96),
+        "deepseek-flash": (0.3, 1.2, 0.006),
+        "deepseek-v4-flash": (0.3, 1.2, 0.006),
+        "deepseek-v4-pro": (1.32, 3.96, 0.044),
     },
     priced="2026-11-22",
     status_page="https://status.deepseek.com/api/status-page/6410630422455/summary/active",
+    max_outputs=dict.fromkeys(("deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro"), 393_216),
 )

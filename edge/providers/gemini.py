@@ -11,7 +11,8 @@ unsupported location of edge as a 400 with ``User location is not supported for 
 client.
 
 Prices: https://ai.google.dev/gemini-api/docs/pricing, paid tier, text. For gemini-2.5-pro and gemini-3.1-pro-preview
-they are those for prompts over 200,000 tokens, so that a budget is not overspent.
+they are those for prompts over 200,000 tokens, so that a budget is not overspent. A cached prompt costs a tenth;
+what a cache costs by the hour is not counted. An answer has at most 65,536 tokens (each model's page).
 """
 
 from __future__ import annotations
@@ -38,13 +39,24 @@ PROVIDER: Final = Provider(
         Hint(400, b'"User location is not supported for the API use."', ACTION_QUARANTINE, ACTION_QUARANTINE),
     ),
     prices={
-        "gemini-3.1-pro-preview": (4.0, 18.0),
-        "gemini-3.1-flash-lite": (0.25, 1.5),
-        "gemini-2.5-pro": (2.5, 15.0),
-        "gemini-2.5-flash": (0.3, 2.5),
-        "gemini-2.5-flash-lite": (0.1, 0.4),
+        "gemini-3.1-pro-preview": (4.0, 18.0, 0.4),
+        "gemini-3.1-flash-lite": (0.25, 1.5, 0.025),
+        "gemini-2.5-pro": (2.5, 15.0, 0.25),
+        "gemini-2.5-flash": (0.3, 2.5, 0.03),
+        "gemini-2.5-flash-lite": (0.1, 0.4, 0.01),
         "gemini-embedding-001": (0.15, 0.0),
     },
     priced="2026-11-22",
     status_page="https://status.cloud.google.com/incidents.json#Z0FZJAMvEB4j3NbCJs6B",
+    max_outputs=dict.fromkeys(
+        (
+            "gemini-3.1-pro-preview",
+            "gemini-3.1-flash-lite",
+            "gemini-2.5-pro",
+            "gemini-2.5-flash",
+            "gemini-2.5-flash-lite",
+        ),
+        65_536,
+    ),
+    media="gemini",
 )

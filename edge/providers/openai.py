@@ -7,7 +7,8 @@ A 429 with code ``insufficient_quota`` reports an unpaid bill, not a rate limit,
 error guide lists it beside the rate limit; langchain-ai/langchainjs issue 1929 shows the effect of retrying it). A 403
 with ``model_not_found`` names a model that the key may not use.
 
-Prices: https://developers.openai.com/api/docs/pricing, standard tier, without cached input.
+Prices: https://developers.openai.com/api/docs/pricing, standard tier. Most answers of each model: its
+page under https://developers.openai.com/api/docs/models.
 """
 
 from __future__ import annotations
@@ -32,22 +33,29 @@ PROVIDER: Final = Provider(
         Hint(403, b'"model_not_found"', ACTION_MISCONFIGURED, ACTION_CLIENT),
     ),
     prices={
-        "gpt-5.4": (2.5, 15.0),
-        "gpt-5.1": (1.25, 10.0),
-        "gpt-5": (1.25, 10.0),
-        "gpt-5-mini": (0.25, 2.0),
-        "gpt-5-nano": (0.05, 0.4),
-        "gpt-4.1": (2.0, 8.0),
-        "gpt-4.1-mini": (0.4, 1.6),
-        "gpt-4.1-nano": (0.1, 0.4),
-        "gpt-4o": (2.5, 10.0),
+        "gpt-5.4": (2.5, 15.0, 0.25),
+        "gpt-5.1": (1.25, 10.0, 0.125),
+        "gpt-5": (1.25, 10.0, 0.125),
+        "gpt-5-mini": (0.25, 2.0, 0.025),
+        "gpt-5-nano": (0.05, 0.4, 0.005),
+        "gpt-4.1": (2.0, 8.0, 0.5),
+        "gpt-4.1-mini": (0.4, 1.6, 0.1),
+        "gpt-4.1-nano": (0.1, 0.4, 0.025),
+        "gpt-4o": (2.5, 10.0, 1.25),
         "gpt-4o-2024-05-13": (5.0, 15.0),
-        "gpt-4o-mini": (0.15, 0.6),
-        "o3": (2.0, 8.0),
-        "o4-mini": (1.1, 4.4),
+        "gpt-4o-mini": (0.15, 0.6, 0.075),
+        "o3": (2.0, 8.0, 0.5),
+        "o4-mini": (1.1, 4.4, 0.275),
         "text-embedding-3-large": (0.13, 0.0),
         "text-embedding-3-small": (0.02, 0.0),
     },
     priced="2026-11-22",
     status_page="https://status.openai.com/api/v2/summary.json",
+    max_outputs={
+        **dict.fromkeys(("gpt-5.4", "gpt-5.1", "gpt-5", "gpt-5-mini", "gpt-5-nano"), 128_000),
+        **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"), 32_768),
+        **dict.fromkeys(("gpt-4o", "gpt-4o-mini"), 16_384),
+        "gpt-4o-2024-05-13": 4_096,
+        **dict.fromkeys(("o3", "o4-mini"), 100_000),
+    },
 )

@@ -279,7 +279,7 @@ class _Planner:
         if at is not None and asked in self._like:
             return self._add(reach.moved(self._like[asked], target_id, at, provider.tls.server_name or verified))
         wildcard = model == WILDCARD_MODEL
-        price = effective.price(provider, self._known.get(name), model)
+        known = self._known.get(name)
         target = compiled(
             provider,
             Target,
@@ -293,7 +293,7 @@ class _Planner:
             base_path=url.path,
             tls=reach.tls(provider.tls, verified) if url.tls else None,
             protocol=reach.provider_protocol(provider, tls=url.tls),
-            fields=reach.fields(provider, self._known.get(name)),
+            fields=reach.fields(provider, known),
             outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
             jurisdiction=provider.jurisdiction or None,
             capabilities=provider.capabilities or (),
@@ -302,8 +302,9 @@ class _Planner:
             min_concurrency=float(provider.concurrency.min),
             probe_path=url.path + provider.probe if provider.probe else None,
             credential=self._credentials.index(name) if name in self._credentials else -1,
-            price_input=price.input,
-            price_output=price.output,
+            price=allowances.price(provider, known, model),
+            model_prices=allowances.prices(provider, known) if wildcard else {},
+            media="openai" if known is None else known.media,
         )
         self._like[asked] = target
         return self._add(target)

@@ -12,6 +12,9 @@ from msgspec import Struct, field
 
 Dialect = Literal["openai"]
 
+MediaRule = Literal["openai", "anthropic", "gemini"]
+"""How pictures, sound and files become tokens: numbers and order as in native/codec/media.pxd."""
+
 
 class Hint(Struct, frozen=True):
     """A refinement of a status by the body: if ``needle`` occurs in the body of a ``status``, it means ``action``.
@@ -45,9 +48,11 @@ class Provider(Struct, frozen=True):
     ``auth`` is a header's name and the prefix of the key; ``probe`` is a path under ``base_url`` that costs nothing;
     ``chat_model`` and ``embed_model`` are small, cheap defaults for a start without a configuration file; ``retired``
     pairs the name of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of
-    prompt and completion by model, as of the day ``priced``; ``status_page`` is the address of a document that
-    ``edge.incidents.pages`` reads, with the component to look at as its fragment; without ``base_url`` it runs on the
-    user's machines; ``windows`` are tokens of prompt and answer by model.
+    prompt, completion and, where it is known, cached prompt by model, as of the day ``priced``; ``max_outputs`` are the
+    most tokens that a response can have, by model; ``media`` is the rule by which it counts pictures, sound and files
+    as tokens; ``status_page`` is the address of a document that ``edge.incidents.pages`` reads, with the component to
+    look at as its fragment; without ``base_url`` it runs on the user's machines; ``windows`` are tokens of prompt and
+    answer by model.
     """
 
     name: str
@@ -63,11 +68,13 @@ class Provider(Struct, frozen=True):
     url_variable: str = ""
     hints: tuple[Hint, ...] = ()
     retired: tuple[tuple[str, str], ...] = ()
-    prices: dict[str, tuple[float, float]] = field(default_factory=dict)
+    prices: dict[str, tuple[float, ...]] = field(default_factory=dict)
     priced: str = ""
     status_page: str = ""
     needs_key: bool = True
     windows: dict[str, int] = field(default_factory=dict)
+    max_outputs: dict[str, int] = field(default_factory=dict)
+    media: MediaRule = "openai"
 
 
 class Peer(Struct, frozen=True):

@@ -64,6 +64,20 @@ class UpstreamTls(Struct, frozen=True):
     content: str = ""  # changes with what the files hold
 
 
+class Price(Struct, frozen=True):
+    """What one upstream model costs, in US dollars per million tokens."""
+
+    known: bool  # False: a key with a budget may not use the model; all prices are 0
+    input: float
+    output: float
+    cached_input: float
+    reasoning: float
+    audio_input: float
+    audio_output: float
+    image: float
+    max_output: int  # tokens that one response can have
+
+
 class Target(Struct, frozen=True):
     """A provider with an upstream model and a credential, one address of a service, or another region's edge.
 
@@ -93,8 +107,9 @@ class Target(Struct, frozen=True):
     health: str | None = None  # gRPC: service whose health is checked ("": the whole server); None: no check
     probe_path: str | None = None  # a free request to which a healthy target responds with 2xx
     credential: int = -1  # index into Snapshot.credentials; -1: its limits are unknown
-    price_input: float = 0.0  # US dollars per million tokens; 0: unknown, counted as free
-    price_output: float = 0.0
+    price: Price | None = None  # None: not a model
+    model_prices: dict[str, Price] = field(default_factory=dict)  # of a provider's wildcard target, by upstream model
+    media: Literal["openai", "anthropic", "gemini"] = "openai"  # how it counts pictures, sound and files
 
 
 class Member(Struct, frozen=True):

@@ -1,6 +1,7 @@
 # Holds one target as a worker sees it.
 
 from edge.terms import snapshot as terms
+from native.balance.price import Price
 from native.http.connection_pool import ConnectionPool
 from native.state.allowance import Allowance
 from native.state.shared_state import SharedState
@@ -10,8 +11,6 @@ class Target:
     plan: terms.Target
     pool: ConnectionPool | None
     allowance: Allowance | None
-    input_nano: float  # US dollars * 1e9 per token
-    output_nano: float
     def __init__(
         self,
         shared_state: SharedState,
@@ -22,6 +21,11 @@ class Target:
     ) -> None: ...
     @property
     def shared_state(self) -> SharedState: ...
+    @property
+    def price(self) -> Price: ...
+    @property
+    def media_rule(self) -> int: ...
+    def find_price(self, model: bytes | None) -> Price: ...
     @property
     def slot(self) -> int: ...
     @property

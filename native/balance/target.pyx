@@ -8,6 +8,21 @@ from native.state.shared_state cimport EDGE_EWMA_TAU_NS, EDGE_MAX_WORKERS, Share
 
 cdef enum:
     MS = 1_000_000
+    MOST_REFUSED = 64           # models of one target that are remembered to refuse stream_options
+
+cdef uint64_t REFUSED_NS = 3_600_000_000_000
+cdef tuple MEDIA_RULES = ("openai", "anthropic", "gemini")
+
+
+cdef bytes undated(bytes model):
+    """Return a model's name without the date at its end: -20250414, or -2025-04-14."""
+    cdef bytes date = model[-11:]
+    if len(date) == 11 and date[0] == c"-" and date[5] == c"-" and date[8] == c"-" and (
+        (date[1:5] + date[6:8] + date[9:]).isdigit()
+    ):
+        return model[:-11]
+    date = model[-9:]
+    return model[:-9] if len(date) == 9 and date[0] == c"-" and date[1:].isdigit() else model
 
 
 cdef class Target:
@@ -25,6 +40,12 @@ cdef class Target:
         self.id = id
         self.max_inflight = max_inflight
         self.plan = plan
+        self.price = Price(None if plan is None else plan.price)
+        self.usage_refused = {}
+        if plan is not None:
+            self.media_rule = MEDIA_RULES.index(plan.media)
+            if plan.model_prices:
+                self.prices = {model.encode(): Price(price) for model, price in plan.model_prices.items()}
         if plan is not None and plan.adaptive:
             if not plan.min_concurrency > 0:
                 raise ValueError(f"{id}: min_concurrency is above 0, not {plan.min_concurrency}")
@@ -33,6 +54,28 @@ cdef class Target:
 
     def __repr__(self):
         return f"<Target {self.id} slot {self.slot}>"
+
+    cdef Price price_of(self, bytes model):
+        cdef Price price = None
+        if model is not None and self.prices is not None:
+            price = self.prices.get(model)
+            if price is None:
+                price = self.prices.get(undated(model))
+        return self.price if price is None else price
+
+    def find_price(self, bytes model):
+        """Return the Price of the model that was asked for; None = the target's own."""
+        return self.price_of(model)
+
+    cdef bint may_ask_usage(self, bytes model, uint64_t now_ns):
+        cdef object until = self.usage_refused.get(b"" if model is None else model)
+        return until is None or now_ns >= <uint64_t>until
+
+    cdef refuse_usage(self, bytes model, uint64_t now_ns):
+        if len(self.usage_refused) >= <int>MOST_REFUSED:
+            self.usage_refused = {known: until for known, until in self.usage_refused.items() if until > now_ns}
+        if len(self.usage_refused) < <int>MOST_REFUSED:
+            self.usage_refused[b"" if model is None else model] = now_ns + REFUSED_NS
 
     cdef void observe(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept:
         cdef int cell = latency_cell & 1

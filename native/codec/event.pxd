@@ -3,6 +3,7 @@
 Dialects: OpenAI chat, completions, responses, Anthropic messages, Gemini generateContent, vLLM and OpenRouter errors.
 Borrows the buffer and allocates nothing."""
 
+from libc.stdint cimport int64_t
 from native.codec.json_walk cimport Scan, Text
 from native.codec.usage cimport Usage
 
@@ -18,6 +19,8 @@ cdef enum:                  # the facts in the data of one event, as bits
 
 cdef struct Facts:
     int has
+    int64_t said            # bytes of text in its content, or that cost as much (native.codec.spoken)
+    bint repeats            # what it says was said in deltas before
     Usage usage
     Text type
 

@@ -1,15 +1,19 @@
 from native.codec.json_walk cimport (
     Scan, Text, is_empty, take_text, text_is, walk_elements, walk_members, walk_value,
 )
+from native.codec.spoken cimport said_by, text_size, walk_spoken
 from native.codec.usage cimport walk_usage
 
-cdef struct Block:
-    int has                 # the facts in the block's members, as those of a delta
+cdef struct Delta:          # or a block
+    int has                 # the facts in its members
+    int64_t said
     bint prose              # the block's type is text or thinking
 
 
 cdef const char* _visit_carried(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
-    """Read a member of an object of which only the usage counts: Responses' "response", Anthropic's "message"."""
+    """Read a member of an object of which only the usage counts.
+
+    That is Responses' "response", Anthropic's "message", Groq's "x_groq"."""
     if text_is(key, b"usage", 5):
         return walk_usage(p, scan, depth, &(<Facts*>into).usage)
     return walk_value(p, scan, depth)
@@ -21,32 +25,41 @@ cdef const char* _visit_delta(const char* p, Scan* scan, const Text* key, int de
     Any other string counts, because dialects keep adding names for a model's output (content, reasoning_content,
     reasoning, refusal, partial_json, thinking, signature). So does a non-empty list (tool_calls, content parts).
     """
-    cdef int* has = <int*>into
-    cdef const char* after = walk_value(p, scan, depth)
-    if after == NULL:
-        return NULL
-    if p[0] == c'"':
+    cdef Delta* delta = <Delta*>into
+    cdef const char* after
+    if p[0] == c"[":
+        after = walk_spoken(p, scan, depth, &delta.said)
+        if after != NULL:
+            delta.has |= 0 if is_empty(p, after) else DELTA_SPEAKS
+        return after
+    if p[0] == c"{" and (text_is(key, b"function_call", 13) or text_is(key, b"audio", 5)):
+        delta.has |= DELTA_SPEAKS
+        return walk_spoken(p, scan, depth, &delta.said)
+    after = walk_value(p, scan, depth)
+    if after != NULL and p[0] == c'"':
         if not (text_is(key, b"role", 4) or text_is(key, b"type", 4) or text_is(key, b"id", 2)):
-            has[0] |= DELTA_HOLLOW if is_empty(p, after) else DELTA_SPEAKS
-    elif p[0] == c"[":
-        has[0] |= 0 if is_empty(p, after) else DELTA_SPEAKS
-    elif p[0] == c"{" and (text_is(key, b"function_call", 13) or text_is(key, b"audio", 5)):
-        has[0] |= DELTA_SPEAKS
+            delta.has |= DELTA_HOLLOW if is_empty(p, after) else DELTA_SPEAKS
+            if not text_is(key, b"signature", 9):
+                delta.said += said_by(p, after, key)
     return after
 
 
-cdef const char* _walk_delta(const char* p, Scan* scan, int depth, int* has) noexcept nogil:
+cdef const char* _walk_delta(const char* p, Scan* scan, int depth, Delta* delta) noexcept nogil:
     """Read a delta, which is a string or an object."""
-    cdef const char* after = walk_members(p, scan, depth, _visit_delta, has)
+    cdef const char* after
+    delta.has = 0
+    delta.said = 0
+    after = walk_members(p, scan, depth, _visit_delta, delta)
     if after != NULL and p[0] == c'"':
-        has[0] |= DELTA_HOLLOW if is_empty(p, after) else DELTA_SPEAKS
+        delta.has |= DELTA_HOLLOW if is_empty(p, after) else DELTA_SPEAKS
+        delta.said += text_size(p, after)
     return after
 
 
 cdef const char* _visit_block(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
-    cdef Block* block = <Block*>into
+    cdef Delta* block = <Delta*>into
     cdef Text value
-    cdef const char* after = _visit_delta(p, scan, key, depth, &block.has)
+    cdef const char* after = _visit_delta(p, scan, key, depth, block)
     if after != NULL and text_is(key, b"type", 4) and p[0] == c'"':
         take_text(p, scan, &value)
         block.prose = text_is(&value, b"text", 4) or text_is(&value, b"thinking", 8)
@@ -55,21 +68,27 @@ cdef const char* _visit_block(const char* p, Scan* scan, const Text* key, int de
 
 cdef const char* _walk_block(const char* p, Scan* scan, int depth, Facts* facts) noexcept nogil:
     """Read Anthropic's content_block: a text or thinking block starts empty; a tool_use block counts for its name."""
-    cdef Block block
+    cdef Delta block
     cdef const char* after
     block.has = 0
+    block.said = 0
     block.prose = False
     after = walk_members(p, scan, depth, _visit_block, &block)
     if after != NULL and p[0] == c"{":
         facts.has |= BLOCK_SPEAKS if block.has & DELTA_SPEAKS or not block.prose else 0
+        facts.said += block.said
     return after
 
 
 cdef const char* _visit_content(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     """Read a member of Gemini's candidates[].content."""
-    cdef const char* after = walk_value(p, scan, depth)
-    if after != NULL and p[0] == c"[" and text_is(key, b"parts", 5) and not is_empty(p, after):
-        (<Facts*>into).has |= HAS_CONTENT
+    cdef Facts* facts = <Facts*>into
+    cdef const char* after
+    if p[0] != c"[" or not text_is(key, b"parts", 5):
+        return walk_value(p, scan, depth)
+    after = walk_spoken(p, scan, depth, &facts.said)
+    if after != NULL and not is_empty(p, after):
+        facts.has |= HAS_CONTENT
     return after
 
 
@@ -77,17 +96,21 @@ cdef const char* _visit_choice_member(const char* p, Scan* scan, const Text* key
     cdef Facts* facts = <Facts*>into
     cdef Text reason
     cdef const char* after
-    cdef int has = 0
+    cdef Delta delta
     if text_is(key, b"delta", 5) or text_is(key, b"message", 7):
-        after = _walk_delta(p, scan, depth, &has)
-        facts.has |= HAS_CONTENT if has & DELTA_SPEAKS else 0
+        after = _walk_delta(p, scan, depth, &delta)
+        facts.has |= HAS_CONTENT if delta.has & DELTA_SPEAKS else 0
+        facts.said += delta.said
         return after
     if text_is(key, b"content", 7):
         return walk_members(p, scan, depth, _visit_content, facts)
+    if text_is(key, b"usage", 5):       # Moonshot's place for it
+        return walk_usage(p, scan, depth, &facts.usage)
     after = walk_value(p, scan, depth)
     if after != NULL and p[0] == c'"' and not is_empty(p, after):
         if text_is(key, b"text", 4):
             facts.has |= HAS_CONTENT
+            facts.said += text_size(p, after)
         elif text_is(key, b"finish_reason", 13) or text_is(key, b"finishReason", 12):
             take_text(p, scan, &reason)
             facts.has |= HAS_ERROR if text_is(&reason, b"error", 5) else HAS_FINISH
@@ -117,19 +140,23 @@ cdef const char* _read_plain(const char* p, Scan* scan, const Text* key, int dep
         elif (text_is(key, b"text", 4) or text_is(key, b"arguments", 9) or text_is(key, b"refusal", 7)
                 or text_is(key, b"transcript", 10)):
             facts.has |= 0 if is_empty(p, after) else DONE_SPEAKS
+            facts.said += text_size(p, after)
     return after
 
 
 cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     cdef Facts* facts = <Facts*>into
     cdef int before = facts.has
+    cdef Delta delta
     if text_is(key, b"choices", 7) or text_is(key, b"candidates", 10):
         p = walk_elements(p, scan, depth, _visit_choice, facts)
     elif text_is(key, b"delta", 5):
-        p = _walk_delta(p, scan, depth, &facts.has)
+        p = _walk_delta(p, scan, depth, &delta)
+        facts.has |= delta.has
+        facts.said += delta.said
     elif text_is(key, b"usage", 5) or text_is(key, b"usageMetadata", 13):
         p = walk_usage(p, scan, depth, &facts.usage)
-    elif text_is(key, b"response", 8) or text_is(key, b"message", 7):
+    elif text_is(key, b"response", 8) or text_is(key, b"message", 7) or text_is(key, b"x_groq", 6):
         p = walk_members(p, scan, depth, _visit_carried, facts)
     elif text_is(key, b"content_block", 13):
         p = _walk_block(p, scan, depth, facts)

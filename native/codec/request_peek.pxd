@@ -4,6 +4,7 @@ Borrows the buffer and allocates nothing; offsets point into the buffer. Strict 
 most 128, UTF-8 not validated inside strings (passed through byte for byte)."""
 
 from libc.stdint cimport int64_t
+from native.codec.media cimport Media
 
 cpdef enum PeekError:
     PEEK_OK = 0
@@ -23,5 +24,12 @@ cdef struct Peek:
     int store, background   # 1 true, 0 false or null, -1 absent or something else
     int64_t max_tokens      # the largest of max_tokens, max_completion_tokens, max_output_tokens; -1 = none
     int include_usage       # stream_options.include_usage: 1 true, 0 false or absent
+    int64_t choices         # how many answers are asked for: n or best_of, for each prompt; at least 1
+    Py_ssize_t object_at    # behind the brace that opens the body
+    Py_ssize_t options_start, options_end   # the value of stream_options; -1 = absent
+    Py_ssize_t include_start, include_end   # the value of stream_options.include_usage; -1 = absent
 
-cdef int peek_request(const char* data, Py_ssize_t size, Peek* out) noexcept nogil      # returns out.error
+# Returns out.error. media: receives the pictures, sound and files of messages and input; NULL = nobody asks.
+cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media) noexcept nogil
+# Returns the body with stream_options.include_usage set to true, and the rest of it as it is.
+cdef bytes with_usage(bytes body, const Peek* peek)

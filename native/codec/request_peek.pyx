@@ -1,8 +1,14 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from native.codec.json_text cimport decode_escape, unescape_json
+from libc.string cimport memset
+from native.codec.json_text cimport decode_escape, splice, unescape_json
 from native.codec.json_walk cimport (
-    Scan, Text, at_end, begin, fail, read_count, skip_space, text_is, walk_members, walk_string, walk_value,
+    Scan, Text, at_end, begin, fail, skip_space, text_is, walk_elements, walk_members, walk_string, walk_value,
 )
+from native.codec.media cimport walk_media
+from native.codec.usage cimport read_amount
+
+# More answers than this are asked of no provider; a larger number would only overflow sums.
+cdef int64_t MOST_CHOICES = 1_000_000
 
 cdef enum:                  # one bit per top-level key that may occur only once in a request
     KEY_NONE = 0
@@ -12,7 +18,8 @@ cdef enum:                  # one bit per top-level key that may occur only once
     KEY_MAX_COMPLETION_TOKENS = 8
     KEY_MAX_OUTPUT_TOKENS = 16
     KEY_STREAM_OPTIONS = 32
-    KEY_CHOICES = 64        # "n"
+    KEY_N = 64
+    KEY_BEST_OF = 128
 
 
 cdef int _request_key(const Text* key) noexcept nogil:
@@ -29,7 +36,9 @@ cdef int _request_key(const Text* key) noexcept nogil:
     if text_is(key, b"stream_options", 14):
         return KEY_STREAM_OPTIONS
     if text_is(key, b"n", 1):
-        return KEY_CHOICES
+        return KEY_N
+    if text_is(key, b"best_of", 7):
+        return KEY_BEST_OF
     return KEY_NONE
 
 
@@ -82,12 +91,24 @@ cdef bint _resembles_known(const Text* key, const char* end) noexcept nogil:
 
 cdef struct Reading:
     Peek* out
+    Media* media
+    int64_t prompts
     int seen                # bits of the keys that have occurred
 
 
 cdef const char* _visit_stream_option(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
-    if text_is(key, b"include_usage", 13):
-        (<Peek*>into).include_usage = p[0] == c"t"
+    cdef const char* after = walk_value(p, scan, depth)
+    cdef Peek* out = <Peek*>into
+    if after != NULL and text_is(key, b"include_usage", 13):
+        out.include_usage = p[0] == c"t"
+        out.include_start = p - scan.start
+        out.include_end = after - scan.start
+    return after
+
+
+cdef const char* _visit_prompt(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    """Count the prompts of a list: texts, or lists of tokens. A list of numbers is one prompt."""
+    (<Reading*>into).prompts += p[0] == c'"' or p[0] == c"["
     return walk_value(p, scan, depth)
 
 
@@ -97,7 +118,10 @@ cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek
     cdef bint escaped = False
     cdef int64_t count
     if key == KEY_STREAM_OPTIONS:
-        return walk_members(p, scan, depth, _visit_stream_option, out)
+        after = walk_members(p, scan, depth, _visit_stream_option, out)
+        out.options_start = p - scan.start
+        out.options_end = -1 if after == NULL else after - scan.start
+        return after
     if key == KEY_MODEL:
         if p[0] != c'"':
             return fail(scan, p, PEEK_TYPE)
@@ -112,12 +136,12 @@ cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek
             return fail(scan, p, PEEK_TYPE)
         out.stream = p[0] == c"t"
         return walk_value(p, scan, depth)
-    if key == KEY_CHOICES:
-        return walk_value(p, scan, depth)
     after = walk_value(p, scan, depth)
     if after != NULL:
-        count = read_count(p, after)
-        if count > out.max_tokens:
+        count = read_amount(p, after)
+        if key == KEY_N or key == KEY_BEST_OF:
+            out.choices = max(out.choices, min(count, MOST_CHOICES))
+        elif count > out.max_tokens:
             out.max_tokens = count
     return after
 
@@ -137,6 +161,13 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
             reading.out.background = max(reading.out.background, _flag(p))
         elif _resembles_known(key, scan.end):
             return fail(scan, key.quote, PEEK_DUPLICATE)
+        elif p[0] == c"[":
+            if text_is(key, b"prompt", 6):
+                return walk_elements(p, scan, depth, _visit_prompt, reading)
+            if reading.media != NULL and (
+                text_is(key, b"messages", 8) or text_is(key, b"input", 5) or text_is(key, b"contents", 8)
+            ):
+                return walk_media(p, scan, depth, reading.media)
         return walk_value(p, scan, depth)
     if reading.seen & known:
         return fail(scan, key.quote, PEEK_DUPLICATE)
@@ -144,7 +175,7 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
     return _read_known(p, scan, known, depth, reading.out)
 
 
-cdef int peek_request(const char* data, Py_ssize_t size, Peek* out) noexcept nogil:
+cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media) noexcept nogil:
     cdef Scan scan
     cdef Reading reading
     cdef const char* p
@@ -152,19 +183,43 @@ cdef int peek_request(const char* data, Py_ssize_t size, Peek* out) noexcept nog
     out.model_escaped = False
     out.store = out.background = -1
     out.stream = out.include_usage = 0
+    out.choices = 1
+    out.object_at = 0
+    out.options_start = out.options_end = out.include_start = out.include_end = -1
     out.error = PEEK_OK
     reading.out = out
+    reading.media = media
+    reading.prompts = 0
     reading.seen = 0
+    if media != NULL:
+        memset(media, 0, sizeof(Media))
     begin(&scan, data, size)
     p = skip_space(data, scan.end)
     if p < scan.end and p[0] == c"{":
+        out.object_at = p + 1 - data
         at_end(walk_members(p, &scan, 0, _visit_member, &reading), &scan)
     elif at_end(walk_value(p, &scan, 0), &scan):
         fail(&scan, p, PEEK_NOT_OBJECT)
+    if reading.prompts > 1:
+        out.choices *= reading.prompts
     if scan.fault != PEEK_OK:
         out.error = scan.fault
         out.error_at = scan.fault_at - data
     return out.error
+
+
+cdef bytes with_usage(bytes body, const Peek* peek):
+    cdef Py_ssize_t inside
+    if peek.include_start >= 0:
+        return splice(body, peek.include_start, peek.include_end, b"true")
+    if peek.options_start < 0:
+        return splice(body, peek.object_at, peek.object_at, b'"stream_options":{"include_usage":true},')
+    if body[peek.options_start] != c"{":
+        return splice(body, peek.options_start, peek.options_end, b'{"include_usage":true}')
+    inside = peek.options_start + 1
+    if body[inside:peek.options_end - 1].strip():
+        return splice(body, inside, inside, b'"include_usage":true,')
+    return splice(body, inside, inside, b'"include_usage":true')
 
 
 cdef class Peeked:
@@ -174,6 +229,7 @@ cdef class Peeked:
     cdef readonly str model
     cdef readonly bint stream, include_usage
     cdef readonly object max_tokens
+    cdef readonly int64_t choices
 
     def __repr__(self):
         if self.error:
@@ -198,7 +254,7 @@ def read_request(bytes data not None):
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
     cdef Peeked out = Peeked.__new__(Peeked)
     with nogil:
-        peek_request(start, size, &found)
+        peek_request(start, size, &found, NULL)
     if found.error == PEEK_OK and found.model_start >= 0:
         out.model = _name(data[found.model_start:found.model_end])
         if out.model is None:
@@ -211,4 +267,12 @@ def read_request(bytes data not None):
     out.stream = found.stream
     out.include_usage = found.include_usage
     out.max_tokens = None if found.max_tokens < 0 else found.max_tokens
+    out.choices = found.choices
     return out
+
+
+def ask_usage(bytes body not None):
+    """Return a valid body with stream_options.include_usage set to true."""
+    cdef Peek found
+    peek_request(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &found, NULL)
+    return with_usage(body, &found)

@@ -2,7 +2,7 @@
 
 Borrows the buffer and allocates nothing. Grammar: RFC 8259, nesting at most 128."""
 
-from libc.stdint cimport int64_t
+from native.codec.usage cimport Usage
 
 cdef struct Verdict:
     bint valid              # one well-formed JSON value
@@ -10,7 +10,6 @@ cdef struct Verdict:
     bint has_error          # a top-level "error" that is not empty, or "object":"error" (vLLM), and no non-empty
                             # "choices"/"output"/"data"/"content"; or such an "error" with "status":"failed"; or an
                             # "error" that is an object, there or in a choice; or a choice's finish_reason "error"
-    int64_t prompt_tokens   # from "usage"; -1 = absent
-    int64_t output_tokens
+    Usage usage             # from "usage" or "x_groq"
 
 cdef int peek_response(const char* data, Py_ssize_t size, Verdict* out) noexcept nogil     # returns out.valid

@@ -3,7 +3,7 @@ from libc.string cimport memcmp
 from native.codec.json_walk cimport (
     Scan, Text, at_end, begin, is_empty, skip_space, take_text, text_is, walk_elements, walk_members, walk_value,
 )
-from native.codec.usage cimport Usage, walk_usage
+from native.codec.usage cimport Usage, clear, usage_view, walk_usage
 
 cdef enum:                  # facts in the top level of a response, as bits
     SAYS_ERROR = 1          # an "error" that is not empty
@@ -35,12 +35,20 @@ cdef const char* _visit_choice(const char* p, Scan* scan, const Text* key, int d
     return walk_members(p, scan, depth, _visit_choice_member, into)
 
 
+cdef const char* _visit_groq(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    if text_is(key, b"usage", 5):
+        return walk_usage(p, scan, depth, &(<Reading*>into).usage)
+    return walk_value(p, scan, depth)
+
+
 cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     cdef Reading* reading = <Reading*>into
     cdef Text value
     cdef const char* after
-    if text_is(key, b"usage", 5):
+    if text_is(key, b"usage", 5) or text_is(key, b"usageMetadata", 13):
         return walk_usage(p, scan, depth, &reading.usage)
+    if text_is(key, b"x_groq", 6):
+        return walk_members(p, scan, depth, _visit_groq, reading)
     if text_is(key, b"choices", 7):
         after = walk_elements(p, scan, depth, _visit_choice, into)
     else:
@@ -66,7 +74,7 @@ cdef int peek_response(const char* data, Py_ssize_t size, Verdict* out) noexcept
     cdef Reading reading
     cdef const char* p
     reading.says = 0
-    reading.usage.prompt_tokens = reading.usage.output_tokens = -1
+    clear(&reading.usage)
     if size >= 3 and memcmp(data, b"\xef\xbb\xbf", 3) == 0:
         data += 3           # RFC 8259, 8.1: a reader may ignore a byte order mark; some providers' frameworks write one
         size -= 3
@@ -79,8 +87,7 @@ cdef int peek_response(const char* data, Py_ssize_t size, Verdict* out) noexcept
         (reading.says & SAYS_ERROR and reading.says & SAYS_FAILED)
         or (reading.says & (SAYS_ERROR | SAYS_OBJECT_ERROR) and not reading.says & SAYS_SUBSTANCE)
     )
-    out.prompt_tokens = reading.usage.prompt_tokens
-    out.output_tokens = reading.usage.output_tokens
+    out.usage = reading.usage
     return out.valid
 
 
@@ -88,6 +95,7 @@ cdef class PeekedResponse:
     """The result of :func:`read_response`; see Verdict in response_peek.pxd. Token counts are None if absent."""
     cdef readonly bint valid, is_object, has_error
     cdef readonly object prompt_tokens, output_tokens
+    cdef readonly dict tokens
 
     def __repr__(self):
         return (f"PeekedResponse(valid={self.valid}, is_object={self.is_object}, has_error={self.has_error}, "
@@ -105,6 +113,7 @@ def read_response(bytes data not None):
     out.valid = found.valid
     out.is_object = found.is_object
     out.has_error = found.has_error
-    out.prompt_tokens = None if found.prompt_tokens < 0 else found.prompt_tokens
-    out.output_tokens = None if found.output_tokens < 0 else found.output_tokens
+    out.tokens = usage_view(&found.usage)
+    out.prompt_tokens = None if out.tokens["prompt"] < 0 else out.tokens["prompt"]
+    out.output_tokens = None if out.tokens["output"] < 0 else out.tokens["output"]
     return out

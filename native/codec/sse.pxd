@@ -4,12 +4,14 @@ The results of ``feed``, followed by ``rest``, are the stream, byte for byte. Th
 the stream was cut into chunks. Source: WHATWG HTML 9.2; comments between events as DeepSeek sends them."""
 
 from libc.stdint cimport int64_t
+from native.codec.usage cimport Usage
 
 cdef class Scanner:
     cdef readonly int said          # all bits so far
     cdef readonly int fresh         # bits of the last feed
     cdef readonly bytes error       # data of the first error event, or None
-    cdef readonly int64_t prompt_tokens, output_tokens   # from the last usage object; -1 = none
+    cdef Usage usage                # all counts so far, each from the last object that has it
+    cdef readonly int64_t said_size # bytes of text in the content so far, or that cost as much
     cdef readonly int events        # content events so far
     cdef readonly Py_ssize_t limit  # maximum bytes of an incomplete event that are held back
     cdef readonly Py_ssize_t error_end   # end of the first error event in the last result of feed; -1 = not in it
@@ -21,6 +23,7 @@ cdef class Scanner:
     cdef bint fields                # the open event has a line that is not a comment
     cdef bint after_cr              # the last byte was a CR: a line feed now belongs to the same line end
     cdef bint raw                   # inside an event over the limit, of which a part has been passed on
+    cdef bint raw_text              # ... and that is text, not a picture
     # Returns the complete events of carry + chunk (the chunk itself, not a copy, if nothing was cut), b"" if there is
     # none. An incomplete event over ``limit`` bytes is passed on raw (without SAID_GARBAGE), so that memory is bounded.
     # Such an event is content. It is an error or the end if its first ``limit`` bytes or its event name say so.

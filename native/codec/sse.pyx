@@ -3,8 +3,11 @@ from libc.string cimport memchr, memcmp
 from native.codec.event cimport Facts
 from native.codec.event_kind cimport SAID_CONTENT, SAID_ERROR, SAID_ERROR_FIRST, classify
 from native.codec.json_walk cimport Text
+from native.codec.spoken cimport PICTURE_SAID
+from native.codec.usage cimport Tokens, clear, merge_usage, resolve_usage
 
 cdef unsigned char* BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+cdef Py_ssize_t RUN = 4096
 cdef Py_ssize_t ERROR_KEPT = 16 * 1024      # of the first error event's data: enough to relay, small enough to keep
 
 cdef struct Lines:          # the next LF and the next CR, so that each is searched for only once
@@ -52,7 +55,22 @@ cdef class Scanner:
             raise ValueError(f"limit must be at least 1 byte, not {limit}")
         self.limit = limit
         self.carry = b""
-        self.prompt_tokens = self.output_tokens = self.error_end = -1
+        self.error_end = -1
+        clear(&self.usage)
+
+    @property
+    def prompt_tokens(self):
+        """Tokens of the prompt by the counts so far; -1 = not counted."""
+        cdef Tokens tokens
+        resolve_usage(&self.usage, &tokens)
+        return tokens.prompt
+
+    @property
+    def output_tokens(self):
+        """Tokens of the output by the counts so far; -1 = not counted."""
+        cdef Tokens tokens
+        resolve_usage(&self.usage, &tokens)
+        return tokens.output
 
     def push(self, bytes chunk not None):
         """Feed ``chunk``; return the complete events to pass on (``chunk`` itself if nothing is held back)."""
@@ -132,14 +150,21 @@ cdef class Scanner:
                 self._judge(unit, stop + 1)
                 if not known and self.error is not None:
                     self.error_end = p - start
+            elif self.raw_text:
+                self.said_size += p - unit
             self.raw = self.fields = False
             unit = p
         if end - unit > self.limit and not self.raw:
             known = self.error is not None
             self._judge(unit, end)
             self.raw = True
+            # base64 has no spaces, and no text goes on so long without one
+            self.raw_text = memchr(unit + self.limit - min(self.limit, RUN), c" ", min(self.limit, RUN)) != NULL
+            self.said_size += end - unit if self.raw_text else <int>PICTURE_SAID
             if not known and self.error is not None:
                 self.error_end = size
+        elif self.raw and self.raw_text:
+            self.said_size += end - unit
         border[0] = size if self.raw else unit - start
         return 0
 
@@ -189,10 +214,10 @@ cdef class Scanner:
             data = PyBytes_AS_STRING(joined)
             data_end = data + PyBytes_GET_SIZE(joined)
         bits = classify(data, data_end, &name, whole or not self.fields, &facts)
-        if facts.usage.prompt_tokens >= 0:
-            self.prompt_tokens = facts.usage.prompt_tokens
-        if facts.usage.output_tokens >= 0:
-            self.output_tokens = facts.usage.output_tokens
+        if facts.usage.seen:
+            merge_usage(&self.usage, &facts.usage)
+        if not facts.repeats or self.said_size == 0:
+            self.said_size += facts.said
         if bits & SAID_ERROR:
             if self.error is None:
                 self.error = data[:min(data_end - data, ERROR_KEPT)]

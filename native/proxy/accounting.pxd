@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.balance.balancer cimport Target
+from native.balance.price cimport Price, Used
+from native.proxy.request cimport ModelRequest
 from native.proxy.router cimport Route
 
 cdef struct AttemptFacts:       # times and marks of one attempt; times are monotonic ns, 0 = not yet
@@ -51,8 +53,12 @@ cdef void set_aside(Route route, Target target, const AttemptFacts* facts, int o
 # Adopt the remaining requests and tokens that the provider reports (x-ratelimit-*, anthropic-ratelimit-*). Returns
 # whether it reported tokens, from which it has subtracted this attempt. wait_ns: Retry-After of the answer.
 cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wait_ns)
-# Set the cost of ``usage``, and count both for target and route. answered_by: the target of another region.
-cdef void count_usage(Route route, Target target, Usage* usage, bint is_region, bytes answered_by)
+# Return the price of an attempt's answer. answered_by: the target of another region that says that it answered.
+cdef Price price_of(ModelRequest request, Target target, bint is_region, bytes answered_by)
+# Set the cost of what a request usually needs, and at most, by the dearest target that may answer it.
+cdef void dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nano)
+# Set ``usage`` with its cost, and count both for target and route.
+cdef void count_usage(Route route, Target target, Usage* usage, const Used* used, Price price, bint is_region)
 # Replace the ``guess`` that was taken from the credential's allowance by the tokens that were used. tokens_told: the
 # result of learn_limits.
 cdef void settle_credential(Target target, const Usage* usage, uint64_t guess, bint tokens_told, bint sent,

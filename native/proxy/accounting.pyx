@@ -228,27 +228,42 @@ cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wai
     return tokens_told
 
 
-cdef void price_elsewhere(Route route, bytes target_id, double* input_nano, double* output_nano):
-    """Find the prices of the remote target that answered; if it is not known, take the highest of the route."""
-    cdef Target target
+cdef Price price_of(ModelRequest request, Target target, bint is_region, bytes answered_by):
+    cdef Route route = request.route
+    cdef Target other
+    cdef Price price, found = None
     cdef int i
+    if not is_region:
+        return target.price if request.wildcard is None else target.price_of(request.wildcard)
     for i in range(route.pool.size):
-        target = route.pool.target_at(i)
-        if target_id is not None and target.id.encode() == target_id:
-            input_nano[0] = target.input_nano
-            output_nano[0] = target.output_nano
-            return
-        input_nano[0] = max(input_nano[0], target.input_nano)
-        output_nano[0] = max(output_nano[0], target.output_nano)
+        other = route.pool.target_at(i)
+        price = other.price_of(request.wildcard)
+        if answered_by is not None and other.id.encode() == answered_by:
+            return price
+        # a target that is not known here: the highest price of the route
+        if found is None or price.input + price.output > found.input + found.output:
+            found = price
+    return found
 
 
-cdef void count_usage(Route route, Target target, Usage* usage, bint is_region, bytes answered_by):
+cdef void dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nano):
+    cdef Route route = request.route
+    cdef Price price
+    cdef int i
+    usual_nano[0] = worst_nano[0] = 0
+    for i in range(route.pool.size):
+        price = route.pool.target_at(i).price_of(request.wildcard)
+        usual_nano[0] = max(usual_nano[0], price.most(request.prompt_guess, request.output_guess))
+        worst_nano[0] = max(worst_nano[0], price.most(request.prompt_guess, request.output_most(price)))
+    if not request.usual_known:
+        usual_nano[0] = worst_nano[0]       # an assumption is no reason to let many pass
+
+
+cdef void count_usage(Route route, Target target, Usage* usage, const Used* used, Price price, bint is_region):
     cdef RouteRec* rec = route.rec
-    cdef double input_nano = target.input_nano
-    cdef double output_nano = target.output_nano
-    if is_region:
-        price_elsewhere(route, answered_by, &input_nano, &output_nano)
-    usage.cost_nano = <uint64_t>(usage.prompt_tokens * input_nano + usage.output_tokens * output_nano + 0.5)
+    usage.prompt_tokens = used.prompt
+    usage.output_tokens = used.output
+    usage.cost_nano = price.cost(used)
     if usage.prompt_tokens:
         add64(&target.rec.count[<int>T_PROMPT_TOKENS], usage.prompt_tokens)
         add64(&rec.count[<int>R_PROMPT_TOKENS], usage.prompt_tokens)

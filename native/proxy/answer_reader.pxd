@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t, uint64_t
 from native.codec.content_coding cimport Decoder
 from native.codec.head cimport Head
 from native.codec.sse cimport Scanner
+from native.codec.usage cimport Usage
 from native.http.connection_pool cimport ConnectionPool
-from native.proxy.accounting cimport Usage
 
 cdef enum Mode:             # what is done with an answer's body
     HOLD = 0                # collected, checked, then relayed whole
@@ -63,7 +63,7 @@ cdef class AnswerReader:
     cdef int grpc_status            # of CALL and BARE, once it has ended; -1 = none
     cdef int64_t pushback           # ms that a gRPC server asks to wait; -1 never retry, -2 it does not say
     cdef uint64_t retry_after_ns    # the same, capped
-    cdef int64_t prompt_tokens, output_tokens   # as a whole answer reports them; -1 = it does not
+    cdef Usage usage                # as a whole answer reports it
     cdef int begin(self, Head head, bint stream_asked)      # of a model's answer; returns a Reading
     cdef int action(self) noexcept                          # of the status alone
     cdef bytes decode(self, bytes data)     # of a compressed answer; None = it cannot be decoded, see ``detail``
@@ -75,9 +75,6 @@ cdef class AnswerReader:
     # Set grpc_status, outcome and pushback at the end of a gRPC call. left_ns: until the deadline of the exchange.
     cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns)
     cdef bint said_done(self) noexcept                      # [DONE] has come: only framing is missing
-    # Set what the attempt used. shown: the client got part of it. usual: output tokens of an answer without any count.
-    cdef void measure(self, Usage* usage, bint complete, bint shown, bint embeddings, uint64_t prompt_guess,
-                      uint64_t usual) noexcept
     cdef int _failed(self, int outcome, str detail) noexcept
     cdef int _tell_events(self, bytes data)
     cdef int _relay_unchecked(self)

@@ -10,6 +10,7 @@ from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH
 from native.codec.numbers cimport parse_length
 from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.response_peek cimport Verdict, peek_response
+from native.codec.usage cimport clear
 from native.codec.event_kind cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
 from native.state.shared_state cimport (
     CLIENT_FAULT, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL,
@@ -21,8 +22,6 @@ cdef Py_ssize_t PREAMBLE_LIMIT = 262144
 cdef Py_ssize_t FAULT_LIMIT = 65536
 # The words of an error stand within this many bytes of its body.
 cdef Py_ssize_t WORDS_LIMIT = 16384
-# No answer has this many tokens. A larger count is wrong, and a sum of such counts could overflow.
-cdef int64_t MOST_TOKENS = 1_000_000_000
 
 
 cdef inline bint may_relay(int action) noexcept:
@@ -38,7 +37,7 @@ cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint tra
     reader.outcome = -1
     reader.grpc_status = -1
     reader.pushback = -2
-    reader.prompt_tokens = reader.output_tokens = -1
+    clear(&reader.usage)
     return reader
 
 
@@ -238,8 +237,7 @@ cdef class AnswerReader:
         cdef bytes content = b"".join(self.held)
         cdef Verdict verdict
         peek_response(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
-        self.prompt_tokens = verdict.prompt_tokens
-        self.output_tokens = verdict.output_tokens
+        self.usage = verdict.usage
         if not verdict.valid or not verdict.is_object:
             return self._failed(FAIL_MALFORMED, "an answer that is not a JSON object")
         if verdict.has_error:
@@ -359,31 +357,3 @@ cdef class AnswerReader:
 
     cdef bint said_done(self) noexcept:
         return self.mode == EVENTS and self.scanner.said & <int>SAID_DONE
-
-    cdef void measure(self, Usage* usage, bint complete, bint shown, bint embeddings, uint64_t prompt_guess,
-                      uint64_t usual) noexcept:
-        """Use the counts of the target. Without them, estimate what the client got: one token for each event with
-        content, and one for four bytes of a prompt or of a whole answer. What was neither counted nor sent is zero."""
-        cdef int64_t prompt = self.prompt_tokens
-        cdef int64_t output = self.output_tokens
-        if self.mode == EVENTS and self.scanner is not None:
-            prompt = self.scanner.prompt_tokens
-            output = self.scanner.output_tokens
-        prompt = prompt if prompt <= MOST_TOKENS else -1
-        output = output if output <= MOST_TOKENS else -1
-        if complete or shown:
-            if self.mode == EVENTS and not complete and output < <int64_t>self.scanner.events:
-                output = self.scanner.events    # a running count, or an initial 0, is too low
-            if output < 0:
-                if self.mode == EVENTS:
-                    output = self.scanner.events
-                elif embeddings or prompt >= 0:
-                    output = 0
-                elif self.mode == HOLD:
-                    output = self.held_size // 4
-                else:       # the body was relayed unread
-                    output = usual
-            if prompt < 0:
-                prompt = prompt_guess
-        usage.prompt_tokens = prompt if prompt > 0 else 0
-        usage.output_tokens = output if output > 0 else 0

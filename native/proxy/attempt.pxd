@@ -75,10 +75,13 @@ cdef class Attempt(ClientEvents):
     cdef bint sent, body_done, paused, refused, moved, tripped
     cdef bint retry_granted     # its retry has been taken from the budget
     cdef bint detached          # the client has the answer of another attempt; this one runs on to be learned from
+    cdef bint asks_usage        # the request asks for usage that its client did not ask for
+    cdef bint usage_refused     # the target refused a request that did, and is asked again without
     cdef bint absent            # the target is another region, and has nothing for this request
     cdef int declined           # the Action of an answer with which the target declined the request; 0 = it did not
     cdef Head head
     cdef begin(self)
+    cdef void prepare(self)     # set what the request needs to know before it is sent
     # What a kind of attempt does with the answer.
     cdef void hear_head(self, Head head, uint64_t now)
     cdef void hear_data(self, bytes data)

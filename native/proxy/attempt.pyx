@@ -136,6 +136,7 @@ cdef class Attempt(ClientEvents):
         request.reached = True
         if request.stream is not None:
             request.stream.reached_upstream = True
+        self.prepare()
         whole = request.send(stream, self.upstream, self.span, now)
         if self.phase == OVER:
             return
@@ -387,6 +388,9 @@ cdef class Attempt(ClientEvents):
         if self.phase != OVER:
             self.stream = None
             self.hear_end(trailers)
+
+    cdef void prepare(self):
+        return
 
     cdef void hear_head(self, Head head, uint64_t now):
         return

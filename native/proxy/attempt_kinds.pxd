@@ -8,6 +8,8 @@ from native.proxy.request cimport Request
 cdef class ModelAttempt(Attempt):
     cdef void _act(self, int reading, uint64_t now)
     cdef void _decline(self, uint64_t now)
+    cdef bint _refuses_usage(self)
+    cdef void _ask_without_usage(self, uint64_t now)
     cdef bint _first_content(self, uint64_t now, int64_t length)
     cdef void _offer_whole(self, bytes content, uint64_t now)
 

@@ -6,25 +6,43 @@ from native.codec.field_rules cimport field_value
 from native.codec.grpc cimport GRPC_UNAVAILABLE, GRPC_UNKNOWN, is_grpc
 from native.codec.likeness cimport body_mark, quotes, text_mark
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
+from native.http.stream cimport ClientStream
 from native.io.clock cimport monotonic_ns
+from native.balance.price cimport Price, Used
 from native.proxy.accounting cimport (
-    count_usage, note_first_content, note_good_answer, settle_credential,
+    count_usage, note_first_content, note_good_answer, price_of, settle_credential,
 )
 from native.proxy.answer_reader cimport (
-    ACTION_DECLINED, ACTION_FAIL, ACTION_RELAY, ACTION_UNCLEAR, BARE, CALL, EVENTS, PIPE, RAW, READ_ABSENT, READ_CONTENT,
+    ACTION_DECLINED, ACTION_FAIL, ACTION_RELAY, ACTION_UNCLEAR, BARE, CALL, EVENTS, FAULT, PIPE, RAW, READ_ABSENT, READ_CONTENT,
     READ_DATA, READ_DATA_FAILED, READ_DECLINED, READ_DONE, READ_ON, READ_REFUSED, READ_WHOLE, AnswerReader, new_reader,
 )
-from native.proxy.attempt cimport ANSWERING, OVER, RELAYING
+from native.proxy.attempt cimport ANSWERING, CONNECTING, OVER, RELAYING
+from native.proxy.measure cimport Basis, measure
 from native.proxy.request cimport PLAIN, ModelRequest
 from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_NAMES
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
-from native.state.shared_state cimport CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL
+from native.state.shared_state cimport (
+    CANCELLED, CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
+    REFUSED_CREDENTIAL,
+)
+
+# A prompt has at least this many tokens before its count is doubted: ids stand for conversations and files that are not
+# in the body, and no model takes more.
+cdef uint64_t MOST_PROMPT = 2_097_152
 
 
 cdef class ModelAttempt(Attempt):
     """Asks a target of a model. Its answer is checked before it is relayed, and its tokens are counted."""
 
+    cdef void prepare(self):
+        (<ModelRequest>self.request).with_usage = self.asks_usage
+
     cdef void hear_head(self, Head head, uint64_t now):
+        if 200 <= head.status < 300:
+            if self.asks_usage:
+                self.target.usage_accepted = True
+            elif self.usage_refused and not self.upstream.is_region:
+                self.target.refuse_usage((<ModelRequest>self.request).wildcard, now)
         self.reader.stream_begun = self.request.answer_begun
         self._act(self.reader.begin(head, self.request.latency_cell == CELL_STREAM), now)
 
@@ -81,6 +99,8 @@ cdef class ModelAttempt(Attempt):
             if reader.ready:
                 self.events.on_answer_data(self, reader.ready)
             self.finish(OK, None, 0, None, None)
+        elif (reading == READ_REFUSED or reading == READ_DECLINED) and self.asks_usage and self._refuses_usage():
+            self._ask_without_usage(now)
         elif reading == READ_REFUSED:
             self.facts.content_ns = self.facts.head_ns
             self.finish(CLIENT_FAULT, reader.detail, 0, None, reader.ready)
@@ -123,6 +143,43 @@ cdef class ModelAttempt(Attempt):
         self._act(reading, monotonic_ns())
         return True
 
+    cdef bint _refuses_usage(self):
+        """Return whether a 400 or 422 may be about stream_options, which edge has added.
+
+        It is if it names them. One that does not may still be, until the target has once accepted them."""
+        cdef bytes said = self.reader.ready
+        if self.head.status != 400 and self.head.status != 422:
+            return False
+        if said is not None and (b"stream_options" in said or b"include_usage" in said):
+            return True
+        return not self.target.usage_accepted
+
+    cdef void _ask_without_usage(self, uint64_t now):
+        """Ask the target again, without stream_options. Neither the client nor the target's health notices."""
+        cdef ClientStream stream = self.stream
+        cdef int got
+        self.stream = None
+        if stream is not None:
+            stream.discard()
+        self.asks_usage = False
+        self.usage_refused = True
+        self.tokens_told = False
+        self.head = None
+        self.body_done = self.sent = False
+        self.reader = new_reader(
+            self.upstream, self.runtime.limits.max_response, self.request.response_format != PLAIN
+        )
+        self.phase = CONNECTING
+        self.facts.started_ns = now
+        self.facts.waiting_ns = self.facts.asked_ns = self.facts.head_ns = self.facts.last_ns = 0
+        got = self.upstream.acquire(self)
+        if got < 0:
+            self.end(CANCELLED, "every connection to it is in use")
+        elif got == 0:
+            self.facts.waiting_ns = now
+        if self.phase != OVER:
+            self.events.on_deadline_change(self, now)
+
     cdef bint _first_content(self, uint64_t now, int64_t length):
         """Offer the first content to the owner; return whether the attempt goes on. It ends if another was first."""
         self.facts.content_ns = now
@@ -155,17 +212,30 @@ cdef class ModelAttempt(Attempt):
 
     cdef void settle_usage(self, int outcome, uint64_t now):
         """Charge target, route and credential; the exchange charges the caller."""
-        cdef Request request = self.request
+        cdef ModelRequest request = <ModelRequest>self.request
         cdef bytes peer_target = None
-        self.reader.measure(
-            &self.usage, outcome == <int>OK and not self.detached, self.phase == RELAYING or outcome == <int>OK,
-            request.operation == OPERATION_EMBEDDINGS, request.prompt_guess, usual_output(self.route.rec),
-        )
+        cdef Price price
+        cdef Basis basis
+        cdef Used used
+        cdef bint known = False
+        cdef int rule = self.target.media_rule
         if self.upstream.is_region and self.head is not None:
             peer_target = field_value(self.head.fields, b"x-edge-target")
-        count_usage(self.route, self.target, &self.usage, self.upstream.is_region, peer_target)
+        price = price_of(request, self.target, self.upstream.is_region, peer_target)
+        basis.complete = outcome == <int>OK and not self.detached
+        basis.shown = self.phase == RELAYING or outcome == <int>OK
+        basis.left = request.left and self.facts.asked_ns and self.reader.mode != FAULT
+        basis.embeddings = request.operation == OPERATION_EMBEDDINGS
+        basis.prompt = request.prompt_by(rule)
+        basis.picture_prompt = request.media.pictures[rule]
+        basis.sound_prompt = request.media.sound[rule]
+        basis.prompt_most = max(MOST_PROMPT, <uint64_t>request.text_size + basis.prompt)
+        basis.output_most = request.output_most(price)
+        basis.usual = usual_output(self.route.rec, &known)
+        measure(self.reader, &basis, &used)
+        count_usage(self.route, self.target, &self.usage, &used, price, self.upstream.is_region)
         if outcome == <int>OK and not self.detached:
-            note_output(self.route.rec, self.usage.output_tokens)
+            note_output(self.route.rec, self.usage.output_tokens // request.peek.choices)
         if self.charged:
             self.charged = False
             settle_credential(
@@ -283,6 +353,9 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
         attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN
     )
     attempt.charged = attempt.target.allowance is not None
+    attempt.asks_usage = request.is_model() and (<ModelRequest>request).wants_usage and (
+        attempt.target.may_ask_usage((<ModelRequest>request).wildcard, now)
+    )
     attempt.outcome = -1
     attempt.grpc_status = -1
     attempt.facts.index = index

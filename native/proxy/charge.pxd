@@ -3,10 +3,12 @@
 from libc.stdint cimport uint64_t
 from native.proxy.accounting cimport Usage
 from native.proxy.request cimport Request
+from native.state.allowance cimport Reservation
 
 cdef class Charge:
     cdef Request request
-    cdef bint held              # the caller's allowance holds a place and tokens for it
+    cdef bint held              # the caller's allowance holds a place, tokens and money for it
+    cdef Reservation reservation
     cdef uint64_t prompt_tokens, output_tokens, cost_nano       # of all attempts that the caller pays for
     # Reserve the request's estimate in the caller's allowance. Returns the Bound (native.state.allowance) that refuses
     # it, 0 = reserved; wait_ns receives the time until that bound admits it.

@@ -1,7 +1,12 @@
 cimport cython
+from native.proxy.accounting cimport dearest
+from native.proxy.request cimport ModelRequest
 from native.state.allowance cimport BOUND_BUDGET
 
-LIMITED = (None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget")
+LIMITED = (
+    None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget",
+    "rate_limited_budget_held",
+)
 
 
 cdef Charge new_charge(Request request):
@@ -19,13 +24,18 @@ cdef class Charge:
 
     cdef int reserve(self, uint64_t now, uint64_t* wait_ns) noexcept:
         cdef Request request = self.request
+        cdef Reservation* reservation = &self.reservation
+        cdef bint paid = False      # a service costs no money, so its month is 0 and no budget applies
         cdef int bound
         if request.identity.caller is None:
             return 0
-        # a service costs no money, so its month is 0 and no budget applies
+        reservation.usual = request.prompt_guess + request.output_guess
+        reservation.worst = request.prompt_guess + request.output_worst
+        if request.identity.caller.budget_nano and request.is_model():
+            paid = True
+            dearest(<ModelRequest>request, &reservation.usual_nano, &reservation.worst_nano)
         bound = request.identity.caller.enter(
-            request.runtime.worker, now, request.prompt_guess + request.output_guess,
-            request.runtime.month if request.is_model() else 0, wait_ns,
+            request.runtime.worker, now, reservation, request.runtime.month if paid else 0, wait_ns,
         )
         self.held = bound == 0
         if bound == <int>BOUND_BUDGET:
@@ -43,16 +53,14 @@ cdef class Charge:
         cdef Request request = self.request
         if self.held:
             request.identity.caller.repay(
-                now, request.prompt_guess + request.output_guess, self.prompt_tokens + self.output_tokens
+                request.runtime.worker, now, &self.reservation, self.prompt_tokens + self.output_tokens
             )
-            request.prompt_guess = self.prompt_tokens
-            request.output_guess = self.output_tokens
 
     cdef void settle(self, uint64_t now) noexcept:
         cdef Request request = self.request
         if self.held:
             self.held = False
             request.identity.caller.leave(
-                request.runtime.worker, now, request.prompt_guess + request.output_guess, self.prompt_tokens,
-                self.output_tokens, self.cost_nano, request.runtime.month, not request.reached,
+                request.runtime.worker, now, &self.reservation, self.prompt_tokens, self.output_tokens,
+                self.cost_nano, request.runtime.month, not request.reached,
             )

@@ -479,6 +479,7 @@ cdef class Exchange(AttemptEvents):
     cdef void on_client_gone(self):
         if self.state == State.CLOSED:
             return
+        self.request.left = True
         self.live.stop(CANCELLED, self.charge)
         if self.alarm is not None:
             add64(&self.request.route.rec.count[<int>R_CANCELLED], 1)

@@ -49,6 +49,7 @@ cdef class LiveAttempts:
             attempt.cancel(outcome)
             if charge is not None:
                 charge.add(&attempt.usage)
+                charge = None       # of two that are still unanswered, the caller pays for one
             self.remove(attempt)
 
     cdef void expire(self, int outcome, str why, Charge charge):

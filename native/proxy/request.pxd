@@ -1,7 +1,9 @@
 """Holds what is asked, for whom, and until when; one class for each kind of request."""
 
 from libc.stdint cimport int64_t, uint64_t
+from native.balance.price cimport Price
 from native.codec.head cimport Head
+from native.codec.media cimport Media
 from native.codec.request_peek cimport Peek
 from native.http.connection_pool cimport ConnectionPool
 from native.http.stream cimport ClientStream, ServerStream
@@ -64,7 +66,9 @@ cdef class Request:
     cdef list body              # the bytes that have come and may be sent again; None = not kept
     cdef Py_ssize_t body_size, holding  # bytes that have come, bytes counted as held
     cdef list trailers
+    cdef bint left              # the client has left before the answer was complete
     cdef uint64_t prompt_guess, output_guess    # tokens, before a target has counted them
+    cdef uint64_t output_worst  # the most that the answers can have, as the allowance reserves it
     cdef bint hold(self, Py_ssize_t size) noexcept      # hold this many bytes from now on; False = no room
     cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value)
     cdef void bind_route(self) noexcept         # apply the route's total deadline too
@@ -90,7 +94,17 @@ cdef class ModelRequest(Request):
     cdef bytes wildcard         # the upstream model the client named after "provider/"
     cdef bytes suffix           # the path behind the provider's base path, with the part of the query that is kept
     cdef bint stored            # the provider stores the answer, or makes it in the background: never joined
+    cdef Media media            # what of it is no text; all 0 if nothing is metered
+    cdef Py_ssize_t text_size   # bytes of the rest
+    cdef bint usual_known       # output_guess is what answers of the route needed, and no assumption
+    cdef bint wants_usage       # the caller is bounded: its streams ask for usage, which it did not ask for
+    cdef bint with_usage        # what is sent next asks for it
     cdef Refusal read_call(self)
+    cdef Refusal check_prices(self)             # a caller with a budget needs a price for every target
+    cdef void estimate(self) noexcept           # set the tokens that are reserved
+    cdef uint64_t prompt_by(self, int rule) noexcept    # tokens by a native.codec.media.Rule
+    # the most output tokens of all answers that are asked for
+    cdef uint64_t output_most(self, Price price) noexcept
     cdef bytes body_for(self, ConnectionPool upstream)
     cdef Refusal decode(self)
     cdef bytes model_as_written(self)   # the model's name in the body, with its escapes

@@ -1,7 +1,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
-from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE
+from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE, Target
 from native.codec.content_coding cimport CODINGS, Decoder, new_decoder
 from native.codec.grpc cimport timeout_ns, unframe, write_timeout
 from native.codec.head cimport NO_BODY
@@ -9,22 +9,27 @@ from native.codec.field_list cimport FieldView, add_item, add_items, field_at, n
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds, write_seconds
 from native.codec.json_text cimport escape_json, splice, unescape_json
-from native.codec.request_peek cimport PEEK_OK, peek_request
+from native.codec.media cimport media_tokens
+from native.codec.request_peek cimport PEEK_OK, peek_request, with_usage
 from native.io.clock cimport monotonic_ns
 from native.proxy.forwarded cimport (
     EDGES_OWN, FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, NO_CLAIM, PROTO_FIELDS, VIA_FIELDS,
     address_field, claim_of, forwarded_element, host_field, kept_query,
 )
 from native.codec.trace_context cimport write_traceparent
-from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_RESPONSES, OPERATION_SERVICE
+from native.proxy.router cimport (
+    OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES, OPERATION_SERVICE,
+)
 from native.proxy.runtime cimport NEVER
-from native.state.allowance cimport usual_output
+from native.state.allowance cimport longest_output, usual_output
 from native.state.callers cimport Callers
 from native.state.shared_state cimport W_REFUSED, W_REFUSED_KEYS, W_UNBUFFERED, W_UNROUTED
 
 # The largest message to a gRPC method of edge's own. Health checks need no key, and these messages do not count towards
 # limits.max_buffered, so they must be small.
 cdef Py_ssize_t LOCAL_LIMIT = 4096
+# No answer has this many tokens; sums of larger numbers could overflow.
+cdef int64_t MOST_TOKENS = 1_000_000_000
 # Fields of a client that no provider gets, besides those of proxies and edge's own (claim_of). The target's own
 # credentials are added last.
 cdef frozenset WITHHELD = frozenset((
@@ -64,7 +69,9 @@ cdef class Refusal:
             return W_UNBUFFERED
         if self.kind == "unknown_path" or self.kind == "unknown_model":
             return W_UNROUTED
-        if self.kind == "missing_key" or self.kind == "unknown_key" or self.kind == "model_not_allowed":
+        if self.kind == "missing_key" or self.kind == "unknown_key":
+            return W_REFUSED_KEYS
+        if self.kind == "model_not_allowed" or self.kind == "model_unpriced":
             return W_REFUSED_KEYS
         return W_REFUSED
 
@@ -219,7 +226,10 @@ cdef class ModelRequest(Request):
             why = self.decode()
             if why is not None:
                 return why
-        if peek_request(PyBytes_AS_STRING(self.content), PyBytes_GET_SIZE(self.content), &self.peek) != <int>PEEK_OK:
+        if peek_request(
+            PyBytes_AS_STRING(self.content), PyBytes_GET_SIZE(self.content), &self.peek,
+            &self.media if runtime.router.metered else NULL,
+        ) != <int>PEEK_OK:
             return refusal("malformed_json", f"{self.peek.error}:{self.peek.error_at}")
         if self.peek.model_start < 0:
             return refusal("model_missing")
@@ -257,12 +267,57 @@ cdef class ModelRequest(Request):
                         return why
         else:
             self.fields = [(b"content-type", b"application/json")]
-        self.prompt_guess = PyBytes_GET_SIZE(self.content) // 4
-        if runtime.router.metered and self.operation != OPERATION_EMBEDDINGS:
-            self.output_guess = usual_output(self.route.rec)
-            if 0 <= self.peek.max_tokens < <int64_t>self.output_guess:
-                self.output_guess = self.peek.max_tokens
+        self.text_size = PyBytes_GET_SIZE(self.content) - self.media.size
+        self.prompt_guess = self.text_size // 4
+        if runtime.router.metered:
+            self.estimate()
+            if caller is not None and caller.budget_nano:
+                why = self.check_prices()
+                if why is not None:
+                    return why
+            self.wants_usage = caller is not None and caller.metered and self.peek.stream and not (
+                self.peek.include_usage
+            ) and (self.operation == OPERATION_CHAT or self.operation == OPERATION_COMPLETIONS)
         return None
+
+    cdef Refusal check_prices(self):
+        cdef Target target
+        cdef int i
+        for i in range(self.route.pool.size):
+            target = self.route.pool.target_at(i)
+            if not self.route.regions >> i & 1 and not target.price_of(self.wildcard).known:
+                return refusal("model_unpriced", self.route.name if self.wildcard is None else (
+                    f"{target.plan.provider}/{self.wildcard.decode('utf-8', 'replace')}"
+                ))
+        return None
+
+    cdef void estimate(self) noexcept:
+        cdef uint64_t usual, most = 0
+        cdef Target target
+        cdef int i
+        if self.route.pool.size:        # its targets may not be discovered yet
+            self.prompt_guess = self.prompt_by(self.route.pool.target_at(0).media_rule)
+        if self.operation == OPERATION_EMBEDDINGS:
+            self.usual_known = True
+            return
+        usual = usual_output(self.route.rec, &self.usual_known)
+        for i in range(self.route.pool.size):
+            target = self.route.pool.target_at(i)
+            most = max(most, self.output_most(target.price_of(self.wildcard)))
+        self.output_guess = min(usual * <uint64_t>self.peek.choices, most)
+        self.output_worst = most
+        if self.usual_known and self.peek.max_tokens < 0:
+            # a bucket that is overdrawn fills again, so what no recent answer needed is not kept free for one
+            self.output_worst = max(
+                min(most, longest_output(self.route.rec) * <uint64_t>self.peek.choices), self.output_guess
+            )
+
+    cdef uint64_t prompt_by(self, int rule) noexcept:
+        return self.text_size // 4 + media_tokens(&self.media, rule)
+
+    cdef uint64_t output_most(self, Price price) noexcept:
+        cdef int64_t each = price.max_output if self.peek.max_tokens < 0 else min(self.peek.max_tokens, MOST_TOKENS)
+        return 0 if self.operation == OPERATION_EMBEDDINGS else <uint64_t>(each * self.peek.choices)
 
     cdef Refusal read_call(self):
         """Turn the one message of a call of edge.v1.Inference into the JSON body that providers know."""
@@ -297,8 +352,14 @@ cdef class ModelRequest(Request):
 
     cdef bytes body_for(self, ConnectionPool upstream):
         """Return the body for a target: that of the client, with the target's name of the model."""
-        cdef bytes model = upstream.model if upstream.model or self.wildcard is None else self.wildcard
-        return splice(self.content, self.peek.model_start, self.peek.model_end, escape_json(model))
+        cdef bytes model = escape_json(upstream.model if upstream.model or self.wildcard is None else self.wildcard)
+        cdef bytes content = self.content
+        cdef Py_ssize_t start = self.peek.model_start
+        if self.with_usage:
+            content = with_usage(content, &self.peek)
+            if self.peek.options_start < start:     # absent: it was put first
+                start += PyBytes_GET_SIZE(content) - PyBytes_GET_SIZE(self.content)
+        return splice(content, start, start + self.peek.model_end - self.peek.model_start, model)
 
     cdef Refusal decode(self):
         """Decode the body, which the client has compressed, within the limits of a body that came as it is."""
@@ -335,8 +396,9 @@ cdef class ModelRequest(Request):
         return True
 
     cdef send_to_region(self, ClientStream stream, ConnectionPool upstream, list fields, uint64_t now):
-        """Send the client's body unchanged to another region's edge, with hops, deadline, caller and trace."""
+        """Send the client's body to another region's edge, with hops, deadline, caller and trace."""
         cdef bytes region = self.runtime.region
+        cdef bytes content = with_usage(self.content, &self.peek) if self.with_usage else self.content
         cdef Identity who = self.identity
         cdef uint64_t left
         fields = [pair for pair in fields if pair[0] != b"x-request-timeout"]
@@ -353,9 +415,9 @@ cdef class ModelRequest(Request):
             fields.extend([pair for pair in self.head.fields if pair[0] == b"tracestate" or pair[0] == b"baggage"])
         fields.extend(upstream.fields)
         stream.send_request(
-            b"POST", upstream.base_path + self.suffix, upstream.authority, fields, PyBytes_GET_SIZE(self.content)
+            b"POST", upstream.base_path + self.suffix, upstream.authority, fields, PyBytes_GET_SIZE(content)
         )
-        stream.send_data(self.content)
+        stream.send_data(content)
 
     cdef release(self):
         self.content = None

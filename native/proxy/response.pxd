@@ -28,6 +28,7 @@ cdef class Response:
     cdef bint committed         # content was sent: no other attempt is started
     cdef bint tunnel            # bytes in both directions, until one side ends
     cdef bint events            # the answer of the attempt is an event stream
+    cdef bint hides_usage       # ... and edge asked for the usage in it, which its client did not
     cdef int grpc_status        # the gRPC status that the client got; -1 = none
     cdef uint64_t last_sent_ns  # when the last comment was sent; at first, when the request began
     cdef Flight flight          # the exchange's part in the cache; None = it has none

@@ -2,6 +2,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 from native.codec.grpc cimport GRPC_DEADLINE_EXCEEDED, frame, read_status
+from native.codec.usage_filter cimport hide_usage
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
 from native.codec.field_list cimport add_item, add_items, new_list
 from native.codec.field_names cimport find_name
@@ -179,6 +180,7 @@ cdef class Response:
         if self.flight is not None:
             self.flight.begin_answer(head, attempt.upstream.told[1])
         self.events = attempt.reader.mode == EVENTS
+        self.hides_usage = attempt.asks_usage and self.events
         if request.response_format != PLAIN:
             if request.response_format == CHAT_STREAM:
                 self.translator = self.runtime.calls.writer(answer_facts(request, attempt, attempts))
@@ -206,6 +208,10 @@ cdef class Response:
         cdef ServerStream stream = self.stream
         if stream is None:
             return
+        if self.hides_usage:
+            data = hide_usage(data)
+            if not data:
+                return
         if self.translator is None:
             if self.flight is not None:
                 self.flight.take(data)

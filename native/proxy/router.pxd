@@ -54,7 +54,7 @@ cdef class Router:
     cdef readonly list targets      # native.balance.balancer.Target, in Snapshot order
     cdef readonly list routes       # Route, in Snapshot order
     cdef readonly Callers callers   # None = no keys are configured
-    cdef readonly bint metered      # a key or a credential has a token limit
+    cdef readonly bint metered      # a key or a credential has a token limit, or a key a budget
     cdef bint public_status         # /edge/status is one of edge's own paths
     cdef dict models                # bytes -> Route
     cdef dict providers             # bytes -> Route (wildcards)

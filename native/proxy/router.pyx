@@ -95,13 +95,11 @@ cdef class Router:
         ]
         allowances = [Allowance(shared_state, credential.allowance) for credential in snapshot.credentials]
         for target in self.targets:
-            target.input_nano = target.plan.price_input * 1000
-            target.output_nano = target.plan.price_output * 1000
             if target.plan.credential >= 0:
                 target.allowance = allowances[target.plan.credential]
         if snapshot.keys:
             self.callers = Callers(shared_state, snapshot.keys, workers)
-        self.metered = any([
+        self.metered = any([key.budget_nano for key in snapshot.keys]) or any([
             owner.allowance is not None and owner.allowance.tokens_per_minute
             for owner in (*snapshot.keys, *snapshot.credentials)
         ])

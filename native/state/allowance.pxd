@@ -9,6 +9,7 @@ cpdef enum Bound:           # the limit that refuses a request; 0 = none
     BOUND_TOKENS = 2
     BOUND_CONCURRENT = 3
     BOUND_BUDGET = 4
+    BOUND_BUDGET_HELD = 5   # what is left of the budget is reserved by requests in flight
 
 cdef struct Rate:
     uint64_t thousandths    # thousandths of a unit per minute; 0 = no limit
@@ -20,12 +21,31 @@ cdef struct Grant:
     Rate requests, tokens
     bint shared             # all nodes share the limits; the shared state has this node's part
 
+cdef struct Reservation:    # of one request
+    uint64_t usual, worst   # tokens that 19 of 20 such requests need, and that this one needs at most
+    uint64_t usual_nano, worst_nano     # the same in US dollars * 1e9; read for keys with a budget
+    uint64_t tokens         # taken from the bucket
+    uint64_t held           # of these, those that are not settled
+    uint64_t nano           # held of the budget
+
 # Return the current rate: the Snapshot's, or this node's share of it with a burst in the same proportion.
 cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil
 cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil
 # Take one request and ``tokens`` tokens, or nothing. Returns the Bound that refuses; ``wait_ns`` is the time until it
 # admits.
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil
+# Take one request and the reservation's tokens, or nothing; returns the Bound that refuses. What is taken is the usual
+# while sixteen such requests fit into what is left, and then the worst case. A worst case that does not fit passes only
+# while no other request holds tokens: so a bucket is overdrawn by one request at most, and no request waits for ever.
+cdef int bounds_reserve(const Grant* bounds, int worker, int workers, uint64_t now_ns, Reservation* reservation,
+                        uint64_t* wait_ns) noexcept nogil
+# Settle the reservation's tokens to the ``used`` ones; again after that: nothing is held any more.
+cdef void bounds_release(const Grant* bounds, int worker, uint64_t now_ns, Reservation* reservation, uint64_t used,
+                         bint untouched) noexcept nogil
+# Hold the reservation's money, by the same rule; returns the Bound that refuses.
+cdef int budget_hold(AllowanceRec* rec, int worker, int workers, uint64_t budget, uint64_t month,
+                     Reservation* reservation) noexcept nogil
+cdef void budget_release(AllowanceRec* rec, int worker, Reservation* reservation) noexcept nogil
 # Return how long until one request and one token are available; 0 = now.
 cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil
 # Correct ``reserved`` tokens to the ``used`` ones; ``untouched`` returns the request too.
@@ -48,7 +68,10 @@ cdef void month_at(uint64_t now_s, uint64_t* month, uint64_t* end_s) noexcept no
 
 # Count the output tokens of a route's answer by powers of two; return the number that 19 of 20 answers stay below.
 cdef void note_output(RouteRec* rec, uint64_t tokens) noexcept nogil
-cdef uint64_t usual_output(RouteRec* rec) noexcept nogil
+# known: enough answers have been counted; otherwise the number is assumed.
+cdef uint64_t usual_output(RouteRec* rec, bint* known) noexcept nogil
+# Return the number that all of the answers counted lately stay below.
+cdef uint64_t longest_output(RouteRec* rec) noexcept nogil
 
 cdef class Allowance:
     """One allowance record with its limits, as this worker sees them."""

@@ -1,8 +1,8 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport add64, cas64, load64, store64
 from native.state.shared_state cimport (
-    A_COST_NANO, A_LEARNED, A_OUTPUT_TOKENS, A_PROMPT_TOKENS, A_RESERVED, A_RETURNED, EDGE_HIST_BUCKETS, SharedState,
-    edge_ceiling, edge_concurrent, edge_share,
+    A_COST_NANO, A_LEARNED, A_OUTPUT_TOKENS, A_PROMPT_TOKENS, A_RESERVED, A_RETURNED, EDGE_HIST_BUCKETS,
+    EDGE_MAX_WORKERS, SharedState, edge_ceiling, edge_concurrent, edge_share,
 )
 from native.state.token_bucket cimport (
     bucket_lower, bucket_remaining, bucket_reset_ns, bucket_settle, bucket_take, bucket_wait, interval_of,
@@ -11,6 +11,10 @@ from native.state.token_bucket cimport (
 # The output tokens that are assumed of an answer until ENOUGH answers have been counted.
 cdef uint64_t UNKNOWN_OUTPUT = 512
 cdef uint64_t ENOUGH = 20
+# While so many usual requests fit into what is left, one that needs more does not matter.
+cdef uint64_t MANY = 16
+# Retry-After while others hold what is left: when they end is unknown.
+cdef uint64_t SOON_NS = 1_000_000_000
 
 
 cdef inline Rate rate_of(const Rate* whole, uint64_t share) noexcept nogil:
@@ -55,6 +59,83 @@ cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint
             return Bound.BOUND_TOKENS
         add64(&bounds.rec.count[<int>A_RESERVED], tokens)
     return Bound.UNBOUND
+
+
+cdef uint64_t held_by_all(uint64_t* columns, int workers) noexcept nogil:
+    cdef uint64_t total = 0
+    cdef int64_t value
+    cdef int place
+    for place in range(workers):
+        value = <int64_t>load64(&columns[place])
+        total += <uint64_t>value if value > 0 else 0    # below 0 for a moment when a killed worker was cleared
+    return total
+
+
+cdef int bounds_reserve(const Grant* bounds, int worker, int workers, uint64_t now_ns, Reservation* reservation,
+                        uint64_t* wait_ns) noexcept nogil:
+    cdef AllowanceRec* rec = bounds.rec
+    cdef Rate each
+    cdef uint64_t left
+    cdef int bound
+    reservation.tokens = reservation.usual
+    reservation.held = 0
+    wait_ns[0] = 0
+    if bounds.tokens.thousandths and reservation.usual:
+        each = tokens_now(bounds, now_ns)
+        left = bucket_remaining(&rec.tokens_tat, now_ns, each.interval_ns, each.burst)
+        if reservation.usual > left // MANY:
+            reservation.tokens = max(reservation.worst, reservation.usual)
+            if reservation.tokens > left:
+                if held_by_all(rec.held_tokens, workers) == 0:
+                    reservation.tokens = max(reservation.usual, left)
+                elif reservation.usual <= left:
+                    wait_ns[0] = SOON_NS
+                    return Bound.BOUND_TOKENS
+                else:
+                    reservation.tokens = reservation.usual      # which does not fit, and tells how long to wait
+    bound = bounds_take(bounds, now_ns, reservation.tokens, wait_ns)
+    if bound == 0 and bounds.tokens.thousandths:
+        reservation.held = reservation.tokens
+        add64(&rec.held_tokens[worker], reservation.held)
+    return bound
+
+
+cdef void bounds_release(const Grant* bounds, int worker, uint64_t now_ns, Reservation* reservation, uint64_t used,
+                         bint untouched) noexcept nogil:
+    bounds_settle(bounds, now_ns, reservation.tokens, used, untouched)
+    reservation.tokens = used
+    if reservation.held:
+        add64(&bounds.rec.held_tokens[worker], -reservation.held)
+        reservation.held = 0
+
+
+cdef int budget_hold(AllowanceRec* rec, int worker, int workers, uint64_t budget, uint64_t month,
+                     Reservation* reservation) noexcept nogil:
+    cdef uint64_t gone = spent(rec, month)
+    cdef uint64_t left, others, total
+    reservation.nano = 0
+    if gone >= budget:
+        return Bound.BOUND_BUDGET
+    left = budget - gone
+    others = held_by_all(rec.held_nano, workers)
+    reservation.nano = reservation.usual_nano
+    if others >= left or reservation.usual_nano > (left - others) // MANY:
+        reservation.nano = max(reservation.worst_nano, reservation.usual_nano)
+    if reservation.nano == 0:
+        return Bound.UNBOUND        # it is free
+    # hold first, then compare: two concurrent requests may both be refused, but never both get the last of it
+    add64(&rec.held_nano[worker], reservation.nano)
+    total = held_by_all(rec.held_nano, workers)
+    if total > left and total > reservation.nano:
+        budget_release(rec, worker, reservation)
+        return Bound.BOUND_BUDGET_HELD
+    return Bound.UNBOUND
+
+
+cdef void budget_release(AllowanceRec* rec, int worker, Reservation* reservation) noexcept nogil:
+    if reservation.nano:
+        add64(&rec.held_nano[worker], -reservation.nano)
+        reservation.nano = 0
 
 
 cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil:
@@ -161,20 +242,29 @@ cdef void note_output(RouteRec* rec, uint64_t tokens) noexcept nogil:
     add64(&rec.output_hist[place], 1)
 
 
-cdef uint64_t usual_output(RouteRec* rec) noexcept nogil:
+cdef uint64_t usual_output(RouteRec* rec, bint* known) noexcept nogil:
     cdef uint64_t total = 0
     cdef uint64_t above
     cdef uint64_t limit
     cdef int place
     for place in range(EDGE_HIST_BUCKETS):
         total += load64(&rec.output_hist[place])
-    if total < ENOUGH:
+    known[0] = total >= ENOUGH
+    if not known[0]:
         return UNKNOWN_OUTPUT
     limit = total // 20
     above = 0
     for place in range(EDGE_HIST_BUCKETS - 1, 0, -1):
         above += load64(&rec.output_hist[place])
         if above > limit:
+            return (<uint64_t>1 << place) - 1
+    return 0
+
+
+cdef uint64_t longest_output(RouteRec* rec) noexcept nogil:
+    cdef int place
+    for place in range(EDGE_HIST_BUCKETS - 1, 0, -1):
+        if load64(&rec.output_hist[place]):
             return (<uint64_t>1 << place) - 1
     return 0
 
@@ -216,6 +306,36 @@ cdef class Allowance:
     def settle(self, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched=False):
         """Correct ``reserved`` tokens to the ``used`` ones; ``untouched`` returns the request too."""
         bounds_settle(&self.bounds, now_ns, reserved, used, untouched)
+
+    def reserve(self, uint64_t now_ns, uint64_t usual, uint64_t worst, int worker=0):
+        """Take one request and tokens for it; return (Bound or 0, ns until it is admitted, tokens taken)."""
+        cdef Reservation reservation
+        cdef uint64_t wait = 0
+        reservation.usual = usual
+        reservation.worst = worst
+        cdef int bound = bounds_reserve(&self.bounds, worker, EDGE_MAX_WORKERS, now_ns, &reservation, &wait)
+        return bound, wait, reservation.held
+
+    def release(self, uint64_t now_ns, uint64_t held, uint64_t used, int worker=0):
+        """Settle what :meth:`reserve` took to the ``used`` tokens."""
+        cdef Reservation reservation
+        reservation.tokens = reservation.held = held
+        bounds_release(&self.bounds, worker, now_ns, &reservation, used, False)
+
+    def hold(self, uint64_t budget, uint64_t month, uint64_t usual, uint64_t worst, int worker=0):
+        """Hold money of a month's budget; return (Bound or 0, US dollars * 1e9 held)."""
+        cdef Reservation reservation
+        reservation.usual_nano = usual
+        reservation.worst_nano = worst
+        cdef int bound = budget_hold(self.bounds.rec, worker, EDGE_MAX_WORKERS, budget, month, &reservation)
+        return bound, reservation.nano
+
+    def spend(self, uint64_t month, uint64_t held, uint64_t cost, int worker=0):
+        """Spend money, and give back what :meth:`hold` held for it."""
+        cdef Reservation reservation
+        reservation.nano = held
+        spend(self.bounds.rec, month, cost)
+        budget_release(self.bounds.rec, worker, &reservation)
 
     def learn(self, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns=0):
         """Apply what the provider reports as remaining; return whether that lowered the bucket."""

@@ -3,7 +3,7 @@
 Keys are compared by their SHA-256. No key is kept in the clear."""
 
 from libc.stdint cimport int64_t, uint64_t
-from native.state.allowance cimport Allowance
+from native.state.allowance cimport Allowance, Reservation
 from native.state.rate_limit_fields cimport RateLimitFields
 from native.state.shared_state cimport SharedState
 
@@ -30,19 +30,21 @@ cdef class Caller:
     cdef frozenset models           # bytes: aliases and provider/model
     cdef frozenset providers        # bytes: of provider/*
     cdef frozenset services         # str
+    cdef bint metered               # tokens or money are bounded
     cdef int workers, concurrent
     cdef uint64_t budget_nano
     cdef bytes told_name, told_priority    # the caller's name and priority, as sent to another region's edge
     cdef RateLimitFields limits     # None = responses carry no x-ratelimit-* fields
     cdef bint may_use(self, bytes model)
     cdef bint may_call(self, str service)
-    # Take one request, ``tokens`` tokens and a concurrency slot; return 0, or the Bound that refuses. After 0 the
-    # exchange must call ``leave``, which gives back what was not used.
-    cdef int enter(self, int worker, uint64_t now_ns, uint64_t tokens, uint64_t month, uint64_t* wait_ns) noexcept
-    cdef void leave(self, int worker, uint64_t now_ns, uint64_t reserved, uint64_t prompt, uint64_t output,
+    # Take one request, the reservation's tokens and money, and a concurrency slot; return 0, or the Bound that refuses.
+    # After 0 the exchange must call ``leave``, which gives back what was not used. month 0: no budget applies.
+    cdef int enter(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t month,
+                   uint64_t* wait_ns) noexcept
+    cdef void leave(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t prompt, uint64_t output,
                     uint64_t cost_nano, uint64_t month, bint untouched) noexcept
-    # Correct ``reserved`` tokens to the ``used`` ones before the end. ``leave`` then gets reserved == used.
-    cdef void repay(self, uint64_t now_ns, uint64_t reserved, uint64_t used) noexcept
+    # Correct the reserved tokens to the ``used`` ones before the end.
+    cdef void repay(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t used) noexcept
     cdef add_rate_limits(self, list fields, uint64_t now_ns)    # append the x-ratelimit-* fields
     cdef str limit_of(self, int bound)              # the limit in words, for an error message
 

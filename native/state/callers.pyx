@@ -2,8 +2,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 from native.state.allowance cimport (
-    BOUND_BUDGET, BOUND_CONCURRENT, BOUND_REQUESTS, UNBOUND, Allowance, bounds_settle, bounds_take, budget_now,
-    concurrent_now, note_usage, spend, spent,
+    BOUND_BUDGET, BOUND_BUDGET_HELD, BOUND_CONCURRENT, BOUND_REQUESTS, UNBOUND, Allowance, bounds_release,
+    bounds_reserve, budget_hold, budget_now, budget_release, concurrent_now, note_usage, spend,
 )
 from native.io.atomics cimport add32, add64, load32
 from native.state.shared_state cimport (
@@ -53,6 +53,7 @@ cdef class Caller:
         self.workers = workers
         self.concurrent = plan.concurrent
         self.budget_nano = plan.budget_nano
+        self.metered = plan.budget_nano or (plan.allowance is not None and plan.allowance.tokens_per_minute)
         if plan.allowance is not None:
             self.allowance = Allowance(shared_state, plan.allowance)
             if plan.allowance.requests_per_minute or plan.allowance.tokens_per_minute:
@@ -82,7 +83,8 @@ cdef class Caller:
         """Return whether this key may use a model, by the name in a request."""
         return self.may_use(model.encode())
 
-    cdef int enter(self, int worker, uint64_t now_ns, uint64_t tokens, uint64_t month, uint64_t* wait_ns) noexcept:
+    cdef int enter(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t month,
+                   uint64_t* wait_ns) noexcept:
         cdef AllowanceRec* rec
         cdef int bound
         cdef int place
@@ -92,9 +94,15 @@ cdef class Caller:
         if self.allowance is None:
             return UNBOUND
         rec = self.allowance.bounds.rec
-        if self.budget_nano and spent(rec, month) >= budget_now(&self.allowance.bounds, self.budget_nano, month):
-            add64(&rec.count[<int>A_REFUSED_BUDGET], 1)
-            return BOUND_BUDGET
+        if self.budget_nano and month:
+            bound = budget_hold(
+                rec, worker, self.workers, budget_now(&self.allowance.bounds, self.budget_nano, month), month,
+                reservation,
+            )
+            if bound:
+                add64(&rec.count[<int>A_REFUSED_BUDGET], 1)
+                wait_ns[0] = SOON_NS
+                return bound
         # count first, then compare: two concurrent requests may both be refused, but never both get the last slot
         add32(&rec.inflight[worker], 1)
         if self.concurrent:
@@ -105,30 +113,33 @@ cdef class Caller:
                 add32(&rec.inflight[worker], -1)
                 add64(&rec.count[<int>A_REFUSED_CONCURRENT], 1)
                 wait_ns[0] = SOON_NS
+                budget_release(rec, worker, reservation)
                 return BOUND_CONCURRENT
-        bound = bounds_take(&self.allowance.bounds, now_ns, tokens, wait_ns)
+        bound = bounds_reserve(&self.allowance.bounds, worker, self.workers, now_ns, reservation, wait_ns)
         if bound:
+            budget_release(rec, worker, reservation)
             add32(&rec.inflight[worker], -1)
             add64(&rec.count[<int>A_REFUSED_REQUESTS + bound - 1], 1)
             return bound
         add64(&rec.count[<int>A_REQUESTS], 1)
         return UNBOUND
 
-    cdef void leave(self, int worker, uint64_t now_ns, uint64_t reserved, uint64_t prompt, uint64_t output,
+    cdef void leave(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t prompt, uint64_t output,
                     uint64_t cost_nano, uint64_t month, bint untouched) noexcept:
         cdef AllowanceRec* rec
         if self.allowance is None:
             return
         rec = self.allowance.bounds.rec
         add32(&rec.inflight[worker], -1)
-        bounds_settle(&self.allowance.bounds, now_ns, reserved, prompt + output, untouched)
+        bounds_release(&self.allowance.bounds, worker, now_ns, reservation, prompt + output, untouched)
         note_usage(rec, prompt, output, cost_nano)
         if cost_nano:
             spend(rec, month, cost_nano)
+        budget_release(rec, worker, reservation)        # after it is spent, so that nobody sees more left than there is
 
-    cdef void repay(self, uint64_t now_ns, uint64_t reserved, uint64_t used) noexcept:
+    cdef void repay(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t used) noexcept:
         if self.allowance is not None:
-            bounds_settle(&self.allowance.bounds, now_ns, reserved, used, False)
+            bounds_release(&self.allowance.bounds, worker, now_ns, reservation, used, False)
 
     cdef add_rate_limits(self, list fields, uint64_t now_ns):
         if self.limits is not None:
@@ -137,7 +148,7 @@ cdef class Caller:
     cdef str limit_of(self, int bound):
         if bound == BOUND_CONCURRENT:
             return str(self.concurrent)
-        if bound == BOUND_BUDGET:
+        if bound == BOUND_BUDGET or bound == BOUND_BUDGET_HELD:
             return f"{self.budget_nano / 1e9:.2f}"
         return str(
             self.plan.allowance.requests_per_minute if bound == BOUND_REQUESTS else self.plan.allowance.tokens_per_minute

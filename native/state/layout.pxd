@@ -64,6 +64,8 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t share_until_ns, share_nodes, concurrent_share, ceiling_month, ceiling_nano
         uint64_t[16] count
         uint32_t[64] inflight
+        uint64_t[64] held_tokens
+        uint64_t[64] held_nano
     ctypedef struct WorkerRec "edge_worker_rec":
         uint64_t pid, started_ns, heartbeat_ns
         uint64_t[32] count

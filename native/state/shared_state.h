@@ -130,6 +130,8 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t spare[5];
     uint64_t count[EDGE_ALLOWANCE_COUNTERS];   /* enum AllowanceCounter */
     uint32_t inflight[EDGE_MAX_WORKERS];
+    uint64_t held_tokens[EDGE_MAX_WORKERS];    /* of the bucket, by requests in flight that have not settled */
+    uint64_t held_nano[EDGE_MAX_WORKERS];      /* of the budget, in US dollars * 1e9 */
 } edge_allowance_rec;
 
 typedef struct __attribute__((aligned(64))) {

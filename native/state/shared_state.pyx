@@ -190,6 +190,8 @@ cdef class SharedState:
             store32(&self.routes[slot].waiting[index], 0)
         for slot in range(self.header.allowance_capacity):
             store32(&self.allowances[slot].inflight[index], 0)
+            store64(&self.allowances[slot].held_tokens[index], 0)
+            store64(&self.allowances[slot].held_nano[index], 0)
         for gauge in (
             WorkerCounter.W_CONNECTIONS, WorkerCounter.W_UPSTREAMS, WorkerCounter.W_UPSTREAMS_IDLE,
             WorkerCounter.W_LOOP_LAG_US, WorkerCounter.W_BUFFERED,
@@ -244,6 +246,10 @@ cdef class SharedState:
             spent = load64(&rec.spent_nano)
             if spent < nano:
                 add64(&rec.spent_nano, nano - spent)
+
+    def forget_spent(self, int slot):
+        """Set a key's spending to 0, because an operator says so; what requests in flight cost is added to that."""
+        store64(&self.allowance(slot).spent_nano, 0)
 
     def turn_back(self, int slot, uint64_t month):
         """Move a record of a later month back to this month: a clock that was ahead had written it.

@@ -66,6 +66,8 @@ class AllowanceView(TypedDict):
     spent_month: int  # months since year 0
     spent_nano: int  # US dollars * 1e9
     inflight: int
+    held_tokens: int  # reserved by requests in flight
+    held_nano: int  # likewise, US dollars * 1e9
     counts: tuple[int, ...]
 
 class WorkerView(TypedDict):

@@ -95,6 +95,8 @@ cdef dict allowance_view(AllowanceRec* rec, int workers):
         "spent_month": load64(&rec.spent_month),
         "spent_nano": load64(&rec.spent_nano),
         "inflight": sum_workers(rec.inflight, workers),
+        "held_tokens": sum(copy64(rec.held_tokens, workers)),
+        "held_nano": sum(copy64(rec.held_nano, workers)),
         "counts": copy64(rec.count, EDGE_ALLOWANCE_COUNTERS),
     }
 

@@ -25,14 +25,18 @@ CLIENTS = 150
 TOTAL_S = 1.5
 
 
+PRICES = "prices: {m: {input: 1}}"
+
+
 def config(one: Upstream, two: Upstream, three: h2peer.Upstream) -> str:
     """Return a model over two tiers and a service, with limited callers and 2 MiB of buffers."""
     tls = verified().replace(", ", "\n    ", 1)
     http1 = f"{verified()}, protocol: http1" if tls else ""
     return f"""
 providers:
-  p0: {{dialect: openai, base_url: '{one.url}/v1', limits: {{requests_per_minute: 100000000}}{http1}}}
-  p1: {{dialect: openai, base_url: '{two.url}/v1'{http1}}}
+  p0:
+    {{dialect: openai, base_url: '{one.url}/v1', limits: {{requests_per_minute: 100000000}}, {PRICES}{http1}}}
+  p1: {{dialect: openai, base_url: '{two.url}/v1', {PRICES}{http1}}}
 models:
   chat:
     targets: [{{target: p0/m, tier: 1}}, {{target: p1/m, tier: 2}}]

@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 
 from native.codec import json_text, request_peek, response_peek
 from tests.reference import peek as twin
+from tests.reference import usage as usage_twin
 
 SPACES = st.text(" \t\n\r", max_size=3)
-USAGE = ("usage", *twin.PROMPT, *twin.OUTPUT)
+USAGE = (
+    "usage",
+    "x_groq",
+    *usage_twin.NAMES,
+    *usage_twin.DETAILS,
+    *{name for names in usage_twin.DETAILS.values() for name in names},
+)
 VERDICT = ("error", "object", "status", "failed", "choices", "output", "data", "content")
 WORDS = st.sampled_from((*twin.ONCE, *USAGE, *VERDICT, "include_usage", "messages", "models", "mode", ""))
 SCALARS = st.one_of(
@@ -44,7 +51,7 @@ def well_typed(draw: st.DrawFn) -> twin.Members:
     members: dict[str, Any] = {"model": draw(UNICODE)}
     if draw(st.booleans()):
         members["stream"] = draw(st.sampled_from([True, False, None]))
-    for key in draw(st.sets(st.sampled_from(twin.COUNTED))):
+    for key in draw(st.sets(st.sampled_from((*twin.COUNTED, "n", "best_of")))):
         members[key] = draw(COUNTS)
     if draw(st.booleans()):
         usage = draw(st.one_of(st.booleans(), SCALARS))
@@ -114,7 +121,7 @@ def agree_on_request(data: bytes) -> None:
         return
     assert expected.error == request_peek.PeekError(found.error).name, data
     if expected.error == "PEEK_OK":
-        got = twin.Request("PEEK_OK", found.model, found.stream, found.max_tokens, found.include_usage)
+        got = twin.Request("PEEK_OK", found.model, found.stream, found.max_tokens, found.include_usage, found.choices)
         assert expected == got, data
         assert found.error_at == -1
         spelled = data[found.model_start : found.model_end] if found.model_start >= 0 else None
@@ -129,10 +136,10 @@ def agree_on_response(data: bytes) -> None:
     """Assert that both readers find the same in an answer."""
     expected = twin.read_response(data)
     found = response_peek.read_response(data)
-    got = twin.Response(found.valid, found.is_object if found.valid else False, found.has_error, None, None)
-    assert expected._replace(prompt_tokens=None, output_tokens=None) == got, data
+    got = twin.Response(found.valid, found.is_object if found.valid else False, found.has_error)
+    assert expected._replace(usage=()) == got, data
     if found.valid:
-        assert (expected.prompt_tokens, expected.output_tokens) == (found.prompt_tokens, found.output_tokens), data
+        assert usage_twin.read_usage(expected.usage) == found.tokens, data
 
 
 @given(documents(st.one_of(REQUESTS, OBJECTS)))
@@ -140,6 +147,7 @@ def agree_on_response(data: bytes) -> None:
 @example(b'{"model":"a","mod\\u0065l":"b"}')
 @example(b'{"max_tokens":1e3,"max_output_tokens":99999999999999999999,"max_completion_tokens":null}')
 @example(b'{"stream":null,"stream_options":{"include_usage":true}}')
+@example(b'{"n":2,"best_of":3.5,"prompt":["a",[1],2]}')
 @example(b'{"stream":1}')
 @example(b'{"model":null}')
 @example(b'{"model":"\\ud83d\\ude00 \\u00e9"}')
@@ -159,6 +167,9 @@ def test_request_reads_as_a_whole_parse_does(data: bytes) -> None:
 @example(b'\xef\xbb\xbf{"error":{ }}')
 @example(b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}')
 @example(b'{"usage":{"prompt_tokens":3,"input_tokens":null}}')
+@example(b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":20.5}}')
+@example(b'{"usage":{"input_tokens":3,"cache_read_input_tokens":4},"x_groq":{"usage":{"output_tokens":1e400}}}')
+@example(b'{"usage":{"completion_tokens":3,"completion_tokens_details":{"reasoning_tokens":4}}}')
 def test_response_reads_as_a_whole_parse_does(data: bytes) -> None:
     """Every well-formed answer gives the error, content and usage of a complete parse."""
     agree_on_response(data)
@@ -266,6 +277,24 @@ def test_known_keys_come_once(key: str) -> None:
     data = f'{{"{key}":{value},"x":1,"\\u{ord(key[0]):04x}{key[1:]}":{value}}}'.encode()
     found = request_peek.read_request(data)
     assert found.error == request_peek.PeekError.PEEK_DUPLICATE
+
+
+@given(documents(REQUESTS))
+@example(b'{"model":"a","stream_options":{ }}')
+@example(b'{"model":"a","stream_options":{"x":1,"include_usage":null}}')
+@example(b' {"stream_options":null,"model":"a"}')
+def test_asking_for_usage_changes_nothing_else(data: bytes) -> None:
+    """The body that asks for usage is the same but for that one member."""
+    options = twin.last(twin.parse(data), "stream_options")
+    if options is not None and not isinstance(options, twin.Members):
+        return  # no provider takes it
+    changed = twin.parse(request_peek.ask_usage(data))
+    assert twin.last(twin.last(changed, "stream_options"), "include_usage") is True
+    assert [pair for pair in changed if pair[0] != "stream_options"] == [
+        pair for pair in twin.parse(data) if pair[0] != "stream_options"
+    ]
+    kept = [pair for pair in twin.last(changed, "stream_options") if pair[0] != "include_usage"]
+    assert kept == [pair for pair in options or () if pair[0] != "include_usage"]
 
 
 @given(documents(REQUESTS), UNICODE)

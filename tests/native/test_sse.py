@@ -239,8 +239,7 @@ def check(chunks: list[bytes], limit: int) -> None:
             expected.said,
             expected.events,
             expected.error,
-            expected.prompt_tokens,
-            expected.output_tokens,
+            *expected.tokens,
         ) == heard_by(scanner), stream[:came]
         assert expected.border == handed
         assert came - handed <= limit

@@ -1,14 +1,14 @@
-"""Reads requests, responses and usage by a complete parse: the reference model of native.codec's peeks and usage."""
+"""Reads requests, responses and usage by a complete parse: the reference model of native.codec's peeks."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NamedTuple, NoReturn
 
-PROMPT = ("prompt_tokens", "input_tokens", "promptTokenCount")
-OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount")
 COUNTED = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-ONCE = ("model", "stream", *COUNTED, "stream_options", "n")
+ONCE = ("model", "stream", *COUNTED, "stream_options", "n", "best_of")
+MOST_CHOICES = 10**6
 # What folds into ASCII, as Go's encoding/json compares names (unicode.SimpleFold).
 FOLDED = str.maketrans({"\u017f": "s", "\u212a": "k"} | {chr(code): chr(code + 32) for code in range(65, 91)})
 MAX_DEPTH = 128
@@ -23,6 +23,10 @@ class Count(int):
     """A number that is written as a plain integer without a sign."""
 
 
+class Decimal(float):
+    """A number that is written with a fraction or an exponent, without a sign."""
+
+
 class Request(NamedTuple):
     """The options of a request body; ``error`` is a name of PeekError."""
 
@@ -31,6 +35,7 @@ class Request(NamedTuple):
     stream: bool = False
     max_tokens: int | None = None
     include_usage: bool = False
+    choices: int = 1
 
 
 class Response(NamedTuple):
@@ -39,8 +44,7 @@ class Response(NamedTuple):
     valid: bool = False
     is_object: bool = False
     has_error: bool = False
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
+    usage: tuple[Any, ...] | list[Any] = ()  # its usage objects, in order
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -52,7 +56,13 @@ def _integer(text: str) -> int:
     return -1 if text.startswith("-") else Count(text[:40])
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=Members, parse_constant=_no_constant, parse_int=_integer)
+def _decimal(text: str) -> float:
+    return -1.0 if text.startswith("-") else Decimal(text)
+
+
+DECODER = json.JSONDecoder(
+    object_pairs_hook=Members, parse_constant=_no_constant, parse_int=_integer, parse_float=_decimal
+)
 
 
 def parse(data: bytes) -> Any:
@@ -75,8 +85,22 @@ def last(value: Any, key: str) -> Any:
 
 
 def count(value: Any) -> int | None:
-    """Return a number of tokens; None = not a plain integer."""
+    """Return a number of tokens, rounded up; None = not a number without a sign."""
+    if isinstance(value, Decimal):
+        return math.ceil(value) if math.isfinite(value) and math.ceil(value) < 9.2e18 else INT64_MAX
     return min(int(value), INT64_MAX) if isinstance(value, Count) else None
+
+
+def choices(body: Members) -> int:
+    """Return how many answers a request asks for: n or best_of, for each prompt of a list."""
+    lists = [value for key, value in body if key == "prompt" and _is_list(value)]
+    prompts = sum(isinstance(prompt, str) or _is_list(prompt) for each in lists for prompt in each)
+    most = max(1, *(min(count(last(body, key)) or 0, MOST_CHOICES) for key in ("n", "best_of")))
+    return most * max(prompts, 1)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and not isinstance(value, Members)
 
 
 def _is_type(key: str, value: Any) -> bool:
@@ -119,23 +143,13 @@ def read_request(data: bytes) -> Request:
         stream=last(body, "stream") is True,
         max_tokens=max(limits, default=None),
         include_usage=last(last(body, "stream_options"), "include_usage") is True,
+        choices=choices(body),
     )
 
 
 def says_nothing(value: Any) -> bool:
     """Return whether a value is null, false, "", [] or {}."""
     return value is None or value is False or value == "" or (isinstance(value, list) and not value)
-
-
-def read_usage(objects: list[Any]) -> tuple[int | None, int | None]:
-    """Return the last prompt and output tokens in usage objects that are plain counts."""
-    prompt = output = None
-    for usage in objects:
-        for name, value in usage if isinstance(usage, Members) else ():
-            if (number := count(value)) is not None:
-                prompt = number if name in PROMPT else prompt
-                output = number if name in OUTPUT else output
-    return prompt, output
 
 
 def elements(value: Any) -> list[Any]:
@@ -153,7 +167,11 @@ def read_response(data: bytes) -> Response:
         return Response()
     if not isinstance(body, Members):
         return Response(valid=True)
-    prompt, output = read_usage([value for key, value in body if key == "usage"])
+    found: list[Any] = []
+    for key, value in body:
+        found += [value] if key in ("usage", "usageMetadata") else []
+        if key == "x_groq" and isinstance(value, Members):
+            found += [inner for name, inner in value if name == "usage"]
     members = {key for key, value in body if not says_nothing(value)}
     error = "error" in members
     substance = bool(members & {"choices", "output", "data", "content"})
@@ -168,6 +186,5 @@ def read_response(data: bytes) -> Response:
         valid=True,
         is_object=True,
         has_error=broken or (error and failed) or ((error or said) and not substance),
-        prompt_tokens=prompt,
-        output_tokens=output,
+        usage=found,
     )

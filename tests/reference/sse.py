@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from tests.reference.peek import DECODER, Members, depth, parse, read_usage, says_nothing
+from tests.reference.peek import DECODER, Members, depth, parse, says_nothing
+from tests.reference.usage import collect, resolve
 
 COMMENT, PREAMBLE, CONTENT, ERROR, FINISH, DONE, ERROR_FIRST, GARBAGE = (1 << bit for bit in range(8))
 BLANKS = " \t\r\n"
@@ -25,10 +26,15 @@ class Heard:
     said: int = 0
     events: int = 0
     error: bytes | None = None
-    prompt_tokens: int = -1
-    output_tokens: int = -1
+    counts: dict[str, int] = field(default_factory=dict)
     border: int = 0
     units: int = 0
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Tokens of the prompt and of the output by the counts so far; -1 = not counted."""
+        used = resolve(self.counts)
+        return used["prompt"], used["output"]
 
 
 def members(value: Any) -> list[tuple[str, Any]]:
@@ -118,8 +124,11 @@ def usage_of(body: Members) -> list[Any]:
     for key, value in body:
         if key in ("usage", "usageMetadata"):
             found.append(value)
-        if key in ("response", "message"):
+        if key in ("response", "message", "x_groq"):
             found.extend(inner for name, inner in members(value) if name == "usage")
+        if key in ("choices", "candidates"):
+            for choice in elements(value):
+                found.extend(inner for name, inner in members(choice) if name == "usage")
     return found
 
 
@@ -220,9 +229,7 @@ def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> None:
     bits, body = judge(
         joined.decode("utf-8", "surrogateescape"), name.decode("utf-8", "surrogateescape"), whole=whole or not eventful
     )
-    prompt, output = read_usage(usage_of(body))
-    heard.prompt_tokens = heard.prompt_tokens if prompt is None else prompt
-    heard.output_tokens = heard.output_tokens if output is None else output
+    heard.counts |= collect(usage_of(body))
     if bits & ERROR:
         if heard.error is None:
             heard.error = joined[:ERROR_KEPT]

@@ -121,7 +121,11 @@ def test_the_snapshot_view_is_decided_field_by_field() -> None:
 
 KEYED = f"""
 providers:
-  one: {{base_url: "http://127.0.0.1:9/v1", api_key: "{SECRET}", limits: {{requests_per_minute: 60}}}}
+  one:
+    base_url: "http://127.0.0.1:9/v1"
+    api_key: "{SECRET}"
+    limits: {{requests_per_minute: 60}}
+    prices: {{small: {{input: 1}}}}
 models: {{chat: {{targets: [one/small]}}}}
 keys:
   - {{name: plain, sha256: "{"ab" * 32}"}}

@@ -24,6 +24,7 @@ from edge.terms.snapshot import (
     Credential,
     Key,
     Member,
+    Price,
     ServiceMatch,
     Snapshot,
     Target,
@@ -292,14 +293,39 @@ def test_a_limited_credential_has_its_own_record() -> None:
 def test_a_price_is_the_operators_else_the_catalogues_else_unknown() -> None:
     """A configured price wins; `*` covers models that neither the file nor edge names; otherwise the price is 0."""
     snapshot = snapshot_of(KEYED)
-    prices = {each.id: (each.price_input, each.price_output) for each in snapshot.targets}
-    assert prices == {
-        "openai/gpt-4.1-mini": (0.5, 0.0),
-        "openai/own-name": (9.0, 10.0),
-        "openai/*": (9.0, 10.0),
-        "local/qwen3": (0.0, 0.0),
-        "local/*": (0.0, 0.0),
+    prices = {
+        each.id: (each.price.input, each.price.output, each.price.known) for each in snapshot.targets if each.price
     }
+    assert prices == {
+        "openai/gpt-4.1-mini": (0.5, 0.0, True),
+        "openai/own-name": (9.0, 10.0, True),
+        "openai/*": (9.0, 10.0, True),
+        "local/qwen3": (0.0, 0.0, False),
+        "local/*": (0.0, 0.0, False),
+    }
+
+
+def test_a_wildcard_target_knows_the_price_of_each_model() -> None:
+    """What the file or the catalogue says of a model holds for provider/model too, with the limit of its answers."""
+    wildcard = target(snapshot_of(KEYED), "openai/*")
+    known = {model: (price.input, price.max_output) for model, price in wildcard.model_prices.items()}
+    assert {model: known[model] for model in ("gpt-4.1-mini", "gpt-4o", "o3")} == {
+        "gpt-4.1-mini": (0.5, 32_768),
+        "gpt-4o": (2.5, 16_384),
+        "o3": (2.0, 100_000),
+    }
+    assert target(snapshot_of(KEYED), "openai/own-name").model_prices == {}
+
+
+def test_kinds_of_tokens_without_a_price_cost_what_the_others_do() -> None:
+    """Cached and spoken tokens of a prompt follow its price, reasoning and spoken answers that of the answer."""
+    written = (
+        "{openai: {prices: {a: {input: 3, output: 8}, b: {input: 3, output: 8, audio: 9, cached_input: 0, image: 1}}}}"
+    )
+    text = f"providers: {written}\nmodels: {{a: {{targets: [openai/a, openai/b]}}}}"
+    first, second = (target(snapshot_of(text), f"openai/{model}").price for model in "ab")
+    assert first == Price(True, 3, 8, 3, 8, 3, 8, 3, 131_072)
+    assert second == Price(True, 3, 8, 0, 8, 9, 9, 1, 131_072)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +344,8 @@ def test_a_dated_name_costs_what_its_model_does(model: str, expected: tuple[floa
     """A dated name has the price of its model, unless it is named itself in the file or the catalogue."""
     text = KEYED.replace("openai/own-name", f"openai/{model}")
     priced = target(snapshot_of(text), f"openai/{model}")
-    assert (priced.price_input, priced.price_output) == expected
+    assert priced.price is not None
+    assert (priced.price.input, priced.price.output) == expected
 
 
 def test_allowances_keep_their_records_over_reloads() -> None:

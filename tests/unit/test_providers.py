@@ -148,8 +148,10 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
     assert re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", known.priced)
     named = {known.chat_model, known.embed_model, *(successor for _, successor in known.retired)} - {""}
     assert named <= set(known.prices)
-    for prompt, answer in known.prices.values():
+    assert {model for model, price in known.prices.items() if price[1]} == set(known.max_outputs)
+    for prompt, answer, *cached in known.prices.values():
         assert 0 < prompt <= 200
+        assert all(0 < price <= prompt for price in cached)
         assert 0 <= answer <= 1000
         assert answer == 0 or answer >= prompt
 

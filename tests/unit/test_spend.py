@@ -18,7 +18,7 @@ from edge.telemetry.usage import month_of
 
 HASHES = ("aa" * 32, "bb" * 32)
 TEXT = f"""
-providers: {{p: {{base_url: "http://127.0.0.1:9/v1"}}}}
+providers: {{p: {{base_url: "http://127.0.0.1:9/v1", prices: {{m: {{input: 1}}}}}}}}
 models: {{chat: {{targets: [p/m]}}}}
 keys:
   - {{name: a, sha256: "{HASHES[0]}", budget: 5}}

@@ -1,0 +1,36 @@
+# Holds what one upstream model costs.
+
+from edge.terms import snapshot as terms
+
+class Price:
+    # A price; ``plan`` None = unknown. Amounts are US dollars * 1e9 per token.
+    def __init__(self, plan: terms.Price | None = None) -> None: ...
+    @property
+    def known(self) -> bool: ...
+    @property
+    def input(self) -> float: ...
+    @property
+    def output(self) -> float: ...
+    @property
+    def cached(self) -> float: ...
+    @property
+    def reasoning(self) -> float: ...
+    @property
+    def audio_input(self) -> float: ...
+    @property
+    def audio_output(self) -> float: ...
+    @property
+    def image(self) -> float: ...
+    @property
+    def max_output(self) -> int: ...
+    def cost_of(
+        self,
+        *,
+        prompt: int = 0,
+        output: int = 0,
+        cached: int = 0,
+        audio_prompt: int = 0,
+        image_prompt: int = 0,
+        reasoning: int = 0,
+        audio_output: int = 0,
+    ) -> int: ...

@@ -1,0 +1,3 @@
+# Estimates the tokens of what a model says.  Types of the compiled module; the contract is in spoken.pxd.
+
+def spoken(content: bytes) -> int: ...

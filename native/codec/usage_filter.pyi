@@ -1,0 +1,3 @@
+# Hides usage in the events of a stream.  Types of the compiled module; the contract is in usage_filter.pxd.
+
+def without_usage(events: bytes) -> bytes: ...

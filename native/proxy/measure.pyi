@@ -1,0 +1,1 @@
+# Tells what an attempt used.  Called by native modules only; the contract is in measure.pxd.
