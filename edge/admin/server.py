@@ -8,6 +8,7 @@
     /api/snapshot    the Snapshot that the data path uses, without secrets
     /api/metrics     the metrics as JSON
     /api/keys        usage and limits of each key and of each provider credential with limits
+    /api/spend       what each node has spent of this month's budgets
     /api/traces      the last recorded requests (edge.admin.traces)
     /api/regions     every region as this node sees it, side by side
     /api/node        the node: versions, reloads, stored state, draining
@@ -20,6 +21,7 @@
     POST /api/drain                                   take the node out of service, then stop it
     PUT  /api/targets/ID/drain|eject|restore          {"reason": "..."}; take a target out of rotation, or put it back;
                                                       with ?all=1 in all regions
+    DELETE /api/spend/REGION/NODE                     forget what a node has spent this month
 
 The same address serves gRPC: ``edge.v1.Admin``, health and reflection (edge.admin.calls).
 
@@ -49,6 +51,7 @@ from edge.admin.report import Reports
 from edge.admin.steps import Steps
 from edge.admin.traces import Traces
 from edge.admin.views import keys_view, metrics_view, regions_view, snapshot_view, targets_view
+from edge.control.node_spending import node_spending
 from edge.telemetry import exposition, logs
 from edge.version import VERSION
 
@@ -103,6 +106,7 @@ class AdminServer:
                 web.get("/api/snapshot", self._snapshot),
                 web.get("/api/metrics", self._numbers),
                 web.get("/api/keys", self._keys),
+                web.get("/api/spend", self._spend),
                 web.get("/api/node", self._state),
                 web.get("/api/regions", self._regions),
             ]
@@ -152,8 +156,8 @@ class AdminServer:
             return problem(
                 404,
                 f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
-                "/api/keys /api/traces /api/regions /api/node /api/history /api/actions /api/incidents /api/pages "
-                "/api/alerts /api/report, "
+                "/api/keys /api/spend /api/traces /api/regions /api/node /api/history /api/actions /api/incidents "
+                "/api/pages /api/alerts /api/report, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:
@@ -200,6 +204,9 @@ class AdminServer:
     async def _keys(self, _request: web.Request) -> web.Response:
         now_ns = clock.now_ns()
         return json_answer(keys_view(self._node.keys(now_ns), self._node.credentials(now_ns)))
+
+    async def _spend(self, _request: web.Request) -> web.Response:
+        return json_answer({"nodes": msgspec.to_builtins(node_spending(self._node))})
 
     async def _snapshot(self, _request: web.Request) -> web.Response:
         return json_answer(snapshot_view(self._node.snapshot))

@@ -1,4 +1,4 @@
-"""The write operations of the HTTP admin API: reload, drain the node, drain, eject or restore a target."""
+"""The write operations of the HTTP admin API: reload, drain, take targets out or put them back, forget spending."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import json_answer, problem
 from edge.admin.views import targets_view
+from edge.control.node_spending import NodeAliveError, UnknownNodeError, forget
 from edge.control.operations import NoSourceError, UnknownTargetError
 from edge.control.reasons import NoReasonError
 from edge.control.sharing_deps import NothingSharedError
@@ -43,6 +44,7 @@ class Steps:
             web.post("/api/reload", self.reload),
             web.post("/api/drain", self.drain),
             web.put("/api/targets/{id:.+}/{action:drain|eject|restore}", self.steer),
+            web.delete("/api/spend/{node:.+}", self.forget),
         ]
 
     async def reload(self, _request: web.Request) -> web.Response:
@@ -90,6 +92,18 @@ class Steps:
             return problem(400, f'the body must be JSON such as {{"reason": "why, for later readers"}}: {error}')
         shown: list[dict[str, Any]] = targets_view(self._node.targets(clock.now_ns()))
         return json_answer(next(target for target in shown if target["id"] == name))
+
+    async def forget(self, request: web.Request) -> web.Response:
+        """Forget what a node has spent this month; 404: unknown node, 409: another node that is alive."""
+        try:
+            forgotten = await forget(self._node, request.match_info["node"])
+        except UnknownNodeError as error:
+            return problem(404, str(error))
+        except NodeAliveError as error:
+            return problem(409, str(error))
+        except (StoreUnavailableError, StoreRefusedError) as error:
+            return problem(503, f"the other nodes cannot be reached now, and nothing has changed: {error}")
+        return json_answer({"forgotten": msgspec.to_builtins(forgotten)})
 
     async def _everywhere(self, name: str, action: Action, reason: str) -> None:
         """Publish the operation to all regions; this node applies it at once, the others when they see it."""

@@ -1,4 +1,4 @@
-"""``edge keys``: makes a key (``new``), lists those of a file (``list``), shows usage on a node (``status``)."""
+"""``edge keys``: makes a key (``new``), lists those of a file (``list``), shows their usage (``status``, ``spend``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from edge.cli import keys_spend
 from edge.cli.admin_client import add_address, ask, interpreting
 from edge.cli.screen import screen
 
@@ -29,7 +30,7 @@ _FIELDS: Final = {
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Add ``edge keys new``, ``list`` and ``status`` to the parser."""
+    """Add ``edge keys new``, ``list``, ``status`` and ``spend`` to the parser."""
     parser = subparsers.add_parser("keys", help="make a key for a caller; show keys and their usage")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     new = actions.add_parser("new", help="make a key: print the key to stdout, once, and its file entry to stderr")
@@ -51,6 +52,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     add_address(status)
     status.add_argument("--json", action="store_true", help="print the JSON of the admin API")
     status.set_defaults(run=run_status)
+    keys_spend.add(actions)
 
 
 def run_new(args: argparse.Namespace) -> int:

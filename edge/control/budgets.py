@@ -61,6 +61,7 @@ class Budgets:
         self._raised: set[str] = set()  # keys whose earlier spending by this node is in the shared state
         self._stands: set[str] = set()  # nodes that have a document in the store
         self._alive: set[str] = set()
+        self._forgotten = 0  # Told.forgotten of this node
         self.unread = 0
         """Number of documents that could not be used."""
         self.urgent = False
@@ -124,7 +125,7 @@ class Budgets:
             if spent:
                 there = budgets.elsewhere(name, month, others)
                 parts[name] = Part(spent, budgets.ceiling(budget, spent, there, 1 + len(heard)))
-        document = Told(month, dict(sorted(parts.items())[: budgets.MOST_TOLD]))
+        document = Told(month, dict(sorted(parts.items())[: budgets.MOST_TOLD]), forgotten=self._forgotten)
         if not document.keys or (document == self._stored and self._me in self._stands):
             return None
         return document
@@ -157,8 +158,29 @@ class Budgets:
         for name, slot, _ in _common(snapshot):
             parts[name] = max(self._spent(slot, month), parts.get(name, 0))
         known = sorted((name, Part(spent, spent)) for name, spent in parts.items() if spent)
-        document = Told(month, dict(known[: budgets.MOST_TOLD]))
+        document = Told(month, dict(known[: budgets.MOST_TOLD]), forgotten=self._forgotten)
         return [Write(SPENT + self._me, budgets.encode(document))] if document.keys else []
+
+    def nodes(self) -> dict[str, dict[str, Part]]:
+        """Return what each other node has published for this month: REGION/NODE, then key."""
+        month = month_of(self._clock.wall())
+        return {name: dict(told.keys) for name, told in self._others.items() if told.month == month and told.keys}
+
+    def forget(self, name: str) -> tuple[str, Told]:
+        """Return the key and the document to write, so that all nodes forget what a node has published this month."""
+        month = month_of(self._clock.wall())
+        known = self._mine if name == self._me else self._others.get(name)
+        before = 0 if known is None else known.forgotten
+        return SPENT + name, Told(month, forgotten=max(int(self._clock.wall() * 1000), before + 1))
+
+    def forgot(self, name: str, document: Told) -> None:
+        """Apply a document of :meth:`forget` that the store has; the watch may deliver it again."""
+        if name == self._me:
+            self._mine = self._stored = document
+            self._forgotten = document.forgotten
+            self._ceilings.clear()
+        else:
+            self._take_one(name, document, document.month)
 
     def remembered(self) -> dict[str, Spent]:
         """Return the spending of other nodes, by KEY@REGION/NODE, for a start without a store."""
@@ -207,6 +229,8 @@ class Budgets:
             return True
         if name == self._me:
             self._mine = document
+            if document.forgotten > self._forgotten:  # while this node was silent: what it has spent is told again
+                self._forgotten, self._stored = document.forgotten, None
             return True
         if name not in self._others and len(self._others) >= MOST_OTHERS:
             return False

@@ -22,6 +22,7 @@ from edge.control.sharing_deps import NothingSharedError, SharingDeps, SharingSt
 from edge.errors import EdgeError
 from edge.regions import digest as digests
 from edge.regions import verdicts, view
+from edge.regions.budgets import encode as encode_told
 from edge.regions.digest import FRESH_NS, OVERRIDES, Digest, ManualOverride, TargetDigest
 from edge.regions.keeper import ShareKeeper
 from edge.regions.sampler import Sampler
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.control.spend import Spending
     from edge.native import SharedState
-    from edge.regions.budgets import Told
+    from edge.regions.budgets import Part, Told
     from edge.regions.verdicts import Verdict
     from edge.regions.view import Heard, Peer, RegionPicture
     from edge.terms import places
@@ -196,6 +197,27 @@ class Sharing:
             return  # the watch has delivered this change already, and perhaps a later one
         others = {name: done for name, done in (self._overrides or {}).items() if name != target}
         self._set_overrides(others if override is None else {**others, target: override})
+
+    def spending(self) -> dict[str, tuple[float | None, dict[str, Part]]]:
+        """Return what other nodes have published: seconds since a heartbeat (None: there is none), and parts by key."""
+        if self._budgets is None:
+            return {}
+        now_ns = self._clock.now_ns()
+        ages = {digests.name_of(at.digest.region, at.digest.node): at.age_ns / _S for at in self._known.heard(now_ns)}
+        return {name: (ages.get(name), parts) for name, parts in self._budgets.nodes().items()}
+
+    async def forget(self, name: str) -> None:
+        """Make all nodes forget what a node has published this month.
+
+        Raises:
+            StoreUnavailableError: the store cannot be reached; nothing has changed.
+            StoreRefusedError: the store denies the write.
+        """
+        if self._store is None or self._budgets is None:
+            return
+        key, document = self._budgets.forget(name)
+        await self._store.txn((), (Write(key, encode_told(document)),))
+        self._budgets.forgot(name, document)
 
     def state(self) -> SharingState:
         """Return the state of the sharing, for the status."""

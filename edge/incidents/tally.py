@@ -66,7 +66,11 @@ def take(snapshot: Snapshot, read_target: Callable[[int], TargetView], read_rout
     }
     return Tally(
         {
-            target.id: TargetTally(read_target(target.slot)["counts"], target.price_input, target.price_output)
+            target.id: TargetTally(
+                read_target(target.slot)["counts"],
+                0.0 if target.price is None else target.price.input,
+                0.0 if target.price is None else target.price.output,
+            )
             for target in snapshot.targets
         },
         {

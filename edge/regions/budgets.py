@@ -43,11 +43,15 @@ class Part(Struct, frozen=True, array_like=True):
 
 
 class Told(Struct, frozen=True):
-    """What one node publishes about a month, by key."""
+    """What one node publishes about a month, by key.
+
+    ``forgotten`` is the Unix time in ms at which an operator had what was published before forgotten; 0: never.
+    """
 
     month: Annotated[int, Meta(ge=0, le=2**31)]
     keys: Annotated[dict[str, Part], Meta(max_length=MOST_TOLD)] = field(default_factory=dict)
     v: int = VERSION
+    forgotten: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 def decode(value: bytes) -> Told | None:
@@ -65,14 +69,16 @@ def encode(told: Told) -> bytes:
 
 
 def later(known: Told | None, told: Told) -> Told:
-    """Merge what is known of a node with its new document; within a month, spending never decreases."""
+    """Merge what is known of a node with its new document; within a month only an operator decreases spending."""
     if known is None or known.month < told.month:
         return told
     if known.month > told.month:
         return known
+    if known.forgotten != told.forgotten:
+        return told if told.forgotten > known.forgotten else known
     # if both spent the same, max() returns the new one, so that its ceiling applies
     kept = {name: max(told.keys.get(name, part), part, key=_spent) for name, part in known.keys.items()}
-    return Told(told.month, {**told.keys, **kept})
+    return Told(told.month, {**told.keys, **kept}, forgotten=told.forgotten)
 
 
 def counted(part: Part, silent_ns: int) -> int:

@@ -26,7 +26,7 @@ END = b"}}"
 async def test_a_model_that_a_client_names_itself_was_free(model: str, nano: int) -> None:
     """``provider/model`` costs what the model that is asked costs, not what the provider's ``*`` does."""
     async with PaidProvider(lambda _: told('{"prompt_tokens":100,"completion_tokens":20}')) as provider:
-        prices = "{dear: {input: 10, output: 40}, cheap: {input: 1, output: 1}, m: {input: 0, output: 0}}"
+        prices = "{dear: {input: 10, output: 40}, cheap: {input: 1, output: 1}, m: {input: 5, output: 5}}"
         async with one_data_plane(config(provider, prices) + RICH) as data_plane:
             await data_plane.ask(request("alice", model=f"p0/{model}"), END)
             assert provider.asked[0]["model"] == model
