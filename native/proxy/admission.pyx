@@ -6,9 +6,9 @@ from native.codec.head cimport NO_BODY
 from native.codec.field_rules cimport field_value
 from native.http.stream cimport ClientCertificate
 from native.io.atomics cimport add64
-from native.proxy.request cimport (
-    LOCAL, MOST_HOPS, PLAIN, LocalCall, LocalQuery, ModelRequest, PeerRequest, ServiceRequest, refusal,
-)
+from native.proxy.local_request cimport LocalCall, LocalQuery
+from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, ModelRequest, PeerRequest, refusal
+from native.proxy.service_request cimport ServiceRequest
 from native.http.listen_policy cimport ListenPolicy
 from native.proxy.router cimport (
     OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE, OPERATION_UNKNOWN, Route,

@@ -12,7 +12,9 @@ from native.proxy.exchange_record cimport record
 from native.proxy.flight cimport LOOK_AGAIN_NS, new_flight
 from native.proxy.hooks import Reply
 from native.proxy.place cimport Place
-from native.proxy.request cimport PLAIN, LocalCall, LocalQuery, ModelRequest, ServiceRequest
+from native.proxy.local_request cimport LocalCall, LocalQuery
+from native.proxy.request cimport PLAIN, ModelRequest
+from native.proxy.service_request cimport ServiceRequest
 from native.proxy.response cimport new_response
 from native.proxy.runtime cimport NEVER
 from native.proxy.retry cimport pause_ns, pay_for_retry, repeatable
@@ -199,8 +201,7 @@ cdef class Exchange(AttemptEvents):
 
     # --- QUEUED ------------------------------------------------------------------------------------------------------
     cdef choose(self):
-        """Start attempts until one is under way or the exchange is closed. The loop is not recursive: an attempt that
-        ends while it is being started only sets ``again``."""
+        """Start attempts until one is under way. An attempt that ends while it is started only sets ``again``."""
         self.again = True
         if self.choosing:
             return

@@ -112,18 +112,3 @@ cdef class ModelRequest(Request):
 
 cdef class PeerRequest(ModelRequest):
     pass
-
-cdef class ServiceRequest(Request):
-    cdef bint replayable        # its body is kept from the beginning
-    cdef bint asked             # an upstream is being sent this request
-    cdef ClientStream upstream  # ... on this stream
-    cdef Refusal prepare(self)
-    cdef Refusal collect_fields(self)
-
-cdef class LocalCall(Request):
-    cdef bytes unread           # the beginning of an incomplete message
-    cdef list messages          # complete messages that are not answered yet
-    cdef list answer(self, list answers)    # answer them; returns the trailers that end the call, or None
-
-cdef class LocalQuery(Request):
-    pass

@@ -1,0 +1,6 @@
+# Holds requests that edge answers itself.  Types of the compiled module; the contract is in local_request.pxd.
+
+from native.proxy.request import Request
+
+class LocalCall(Request): ...
+class LocalQuery(Request): ...
