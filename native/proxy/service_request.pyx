@@ -1,4 +1,5 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
 from native.balance.balancer cimport CELL_WHOLE
 from native.codec.field_list cimport add_item, add_items, new_list
 from native.codec.grpc cimport timeout_ns, write_timeout
