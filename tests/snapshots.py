@@ -57,7 +57,14 @@ def member(target: int, **given: Any) -> Member:
 
 def route(slot: int, name: str, *members: Member, **given: Any) -> Route:
     """Return a route with the default queue and shares; the policy must be given."""
-    facts = {"kind": "model", "members": members, "rescue": "never", "cache": None, "shares": structs.astuple(Shares())}
+    facts = {
+        "kind": "model",
+        "members": members,
+        "rescue": "never",
+        "cache": None,
+        "strict": False,
+        "shares": structs.astuple(Shares()),
+    }
     return Route(**{"name": name, "slot": slot, "queue": compiled(QueueSection(), Queue), **facts, **given})
 
 
@@ -72,7 +79,7 @@ def target(name: str, slot: int, **given: Any) -> Target:
     facts = {
         "kind": "model", "provider": provider, "model": model, "host": "127.0.0.1", "port": 9, "base_path": "/v1",
         "tls": None, "protocol": "http1", "fields": (), "outcomes": "model", "capabilities": (), "adaptive": False,
-        "min_concurrency": 4.0,
+        "min_concurrency": 4.0, "dialect": "openai",
     }  # fmt: skip
     return compiled(schema.Provider(), Target, **{"id": name, "slot": slot, **facts, **given})
 

@@ -22,6 +22,7 @@ from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, s
 from edge.app.parent_death import die_with_parent
 from edge.app.private_memory import keep_memory_private
 from edge.app.record_sink import RecordSink
+from edge.app.translations import Translations
 from edge.cache.answers import Answers
 from edge.control import frames
 from edge.control.follow import Follower
@@ -128,6 +129,7 @@ class Worker:
                     replies=reply,
                     local=local.answer,
                     retry_hint=retry_after_seconds,
+                    translations=Translations(),
                     calls=Calls(_inference, models_document, lambda: not self._stop.is_set()),
                     peer_names_match=is_named,
                     sink=RecordSink(lambda records: self._follower.send(self._index, records)),

@@ -29,14 +29,17 @@ def named(config: Config, known: Mapping[str, places.Provider]) -> dict[str, pla
 
 
 def provider(name: str, written: Provider, known: Mapping[str, places.Provider]) -> Provider:
-    """Return the provider with every field set. Every dialect so far has the free probe ``/models``."""
+    """Return the provider with every field set. Anthropic's ``/models`` needs a version field, which no probe has."""
     facts = known.get(name)
+    dialect = written.dialect or (facts.dialect if facts else "openai")
+    probe = "" if dialect == "anthropic" else "/models"
     return structs.replace(
         written,
+        dialect=dialect,
         base_url=written.base_url or (facts.base_url if facts else ""),
         jurisdiction=written.jurisdiction or (facts.jurisdiction if facts else None) or "",
         capabilities=(facts.capabilities if facts else ()) if written.capabilities is None else written.capabilities,
-        probe=(facts.probe if facts else "/models") if written.probe is None else written.probe,
+        probe=(facts.probe if facts else probe) if written.probe is None else written.probe,
         status_page=_status_page(written, facts),
     )
 

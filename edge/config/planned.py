@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge.config.crowding import Concurrency
-from edge.config.schema import Model, Provider
+from edge.config.schema import Model
 from edge.config.schema_telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -22,11 +22,5 @@ PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
 
 PLANNED_VALUES: Final[dict[tuple[type[Struct], str], dict[str, str]]] = {
     (Model, "rescue"): {"text": "this version never continues a broken stream"},
-    (Provider, "dialect"): {
-        "anthropic": "this version supports OpenAI's dialect only; the provider anthropic is called through its "
-        "OpenAI-compatible layer",
-        "gemini": "this version supports OpenAI's dialect only; the provider gemini is called through its "
-        "OpenAI-compatible layer",
-    },
 }
 """Planned values that this version does not support, by section and field, with what this version does instead."""

@@ -154,7 +154,13 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
             "its name."
         ),
     ] = ""
-    dialect: Annotated[Dialect, about("The JSON dialect of its API.")] = "openai"
+    dialect: Annotated[
+        Dialect | None,
+        about(
+            "The JSON dialect of its API; clients of other dialects are translated. Known names have one; the others "
+            "speak openai."
+        ),
+    ] = None
     base_url: Annotated[
         str,
         about("URL at which its API begins, such as https://api.openai.com/v1. Known names have one; others need it."),
@@ -166,7 +172,13 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
             "file:///PATH or etcd://PREFIX. They replace host and port of base_url, and change without a reload."
         ),
     ] = ""
-    api_key: Annotated[Secret, about("Sent as Authorization: Bearer. Empty: no such header field.")] = Secret()
+    api_key: Annotated[
+        Secret,
+        about(
+            "Sent as Authorization: Bearer; in the dialects anthropic and gemini as x-api-key and x-goog-api-key. "
+            "Empty: no such header field."
+        ),
+    ] = Secret()
     headers: Annotated[
         dict[str, Secret], about("Fixed header fields that edge adds to each request, such as openai-organization.")
     ] = field(default_factory=dict)
@@ -286,6 +298,13 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
     cache: Annotated[
         Cache | None, about("Keep answers and give them to repeated requests. Absent: every request is asked.")
     ] = None
+    strict: Annotated[
+        bool,
+        about(
+            "Do not ask a target whose dialect cannot carry a hint of the request, such as seed or logprobs. "
+            "False: the hint is left out, and named in x-edge-dropped."
+        ),
+    ] = False
     require: Annotated[Require, about("What every target must satisfy.")] = Require()
 
 

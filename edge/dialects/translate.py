@@ -5,17 +5,24 @@ The data path calls it where a target speaks another dialect than the client (``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from edge import clock
+from edge.dialects.embeddings import Embeddings
 from edge.dialects.errors import CannotCarryError, UnreadableAnswerError
 from edge.dialects.events import EventSplitter, EventTooLargeError
-from edge.dialects.known import DIALECTS
+from edge.dialects.known import DIALECTS, OPENAI
 
 if TYPE_CHECKING:
     from edge.dialects.known import Dialect
     from edge.dialects.written import Written
     from edge.terms import chat
+
+
+# The fields of OpenAI's error object.
+_SHAPE: Final = frozenset(("message", "type", "param", "code"))
 
 
 class Conversation:
@@ -85,17 +92,47 @@ class StreamTranslation:
         return self._writer.write(self._reader.end()) + self._writer.finish()
 
 
-def read(dialect: str, body: bytes, model: str, stream: bool) -> Conversation:
-    """Read a client's request.
+def read(dialect: str, body: bytes, model: str, stream: bool) -> Conversation | Embeddings:
+    """Read a client's request; ``dialect`` may also be ``embeddings``, OpenAI's.
 
     Raises:
         UnreadableRequestError: it is no request of this dialect.
     """
+    return Embeddings(body, model) if dialect == "embeddings" else conversation(dialect, body, model, stream)
+
+
+def conversation(dialect: str, body: bytes, model: str, stream: bool) -> Conversation:
+    """Read a client's request of a chat; raises as :func:`read` does."""
     client = DIALECTS[dialect]
     return Conversation(client, client.read_request(body, model, stream))
 
 
-def error(target: str, client: str, status: int, body: bytes, request_id: str) -> tuple[int, bytes]:
-    """Return status and body of a target's error in the client's dialect."""
+def error(target: str, client: str, status: int, body: bytes, request_id: str) -> bytes:
+    """Return the body of a target's error in the client's dialect."""
     said = DIALECTS[target].read_error(status, body)
-    return DIALECTS[client].write_error(status, said, request_id)
+    return DIALECTS.get(client, OPENAI).write_error(status, said, request_id)[1]
+
+
+def own_error(client: str, status: int, body: bytes, request_id: str) -> bytes:
+    """Return an error body of edge's own, which has OpenAI's shape, in the client's dialect.
+
+    What edge tells beyond the shape (``tried``, ``targets``) stays, under ``edge``.
+    """
+    said = msgspec.json.decode(body)
+    written: dict[str, Any] = msgspec.json.decode(
+        DIALECTS[client].write_error(status, DIALECTS["openai"].read_error(status, body), request_id)[1]
+    )
+    inner = written["error"]
+    inner |= {name: value for name, value in said["error"].items() if name not in _SHAPE and name not in inner}
+    return msgspec.json.encode(written)
+
+
+def own_event(client: str, event: bytes) -> bytes:
+    """Return an error event of edge's own, ``data: `` with OpenAI's shape, in the client's dialect."""
+    body = event.removeprefix(b"data: ").strip()
+    if client == "responses":
+        said = msgspec.json.decode(body)["error"]
+        told = {"type": "error", "code": said["code"], "message": said["message"], "param": None, "sequence_number": 0}
+        return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
+    front = b"event: error\ndata: " if client == "anthropic" else b"data: "
+    return front + own_error(client, 502, body, "") + b"\n\n"

@@ -135,6 +135,20 @@ PROBLEMS: Final[dict[str, Row]] = {
     "one_message": Row(
         400, "invalid_request_error", "one_message", None, "This method takes exactly one message, not {0}."
     ),
+    "cannot_carry": Row(
+        400,
+        "invalid_request_error",
+        "cannot_carry",
+        None,
+        "No target of this model can be asked this: {0}. Leave it out, or ask a model whose provider has this dialect.",
+    ),
+    "stream_form": Row(
+        400,
+        "invalid_request_error",
+        "stream_form",
+        None,
+        "Streams are sent as server-sent events only; add alt=sse to the query.",
+    ),
     "bad_message": Row(400, "invalid_request_error", "bad_message", None, "{0}"),
     "missing_key": Row(
         401,

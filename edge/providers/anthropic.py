@@ -1,10 +1,8 @@
-"""Anthropic, called through its OpenAI-compatible API.
+"""Anthropic.
 
-Facts: https://docs.anthropic.com/en/api/openai-sdk describes an OpenAI-compatible layer under
-https://api.anthropic.com/v1/ that takes an Anthropic key as Bearer. It ignores ``response_format``, so the capability
-``json`` is missing here; it is meant for evaluation, and the native API offers more. ``GET /v1/models`` is documented
-with ``x-api-key`` and ``anthropic-version`` only, so this dialect has no free probe: only real requests show whether
-the provider is healthy.
+Facts: https://docs.anthropic.com/en/api/messages (messages under https://api.anthropic.com/v1, key in ``x-api-key``,
+``anthropic-version`` required). ``GET /v1/models`` requires ``anthropic-version`` too, which a probe does not send, so
+there is no free probe: only real requests show whether the provider is healthy.
 
 An exhausted account is reported as a 400 whose message begins with ``Your credit balance is too low``
 (anthropics/claude-code issue 66314, continuedev/continue issue 5499); 402 billing_error also exists. 529 means overload
@@ -24,8 +22,9 @@ from edge.terms.places import Hint, Provider
 PROVIDER: Final = Provider(
     name="anthropic",
     base_url="https://api.anthropic.com/v1",
+    dialect="anthropic",
     jurisdiction="us",
-    capabilities=("chat", "images", "tools"),
+    capabilities=("chat", "images", "json", "tools"),
     chat_model="claude-haiku-4-5",
     key_variables=("ANTHROPIC_API_KEY",),
     url_variable="ANTHROPIC_BASE_URL",

@@ -1,9 +1,9 @@
-"""Google's Gemini API, called through its OpenAI-compatible API.
+"""Google's Gemini API.
 
-Facts: https://ai.google.dev/gemini-api/docs/openai (OpenAI-compatible under
-https://generativelanguage.googleapis.com/v1beta/openai/ with a Gemini key as Bearer: chat, embeddings and
-``GET /models``). gemini-3.1-flash-lite is the small stable model (generally available since 2026-05-07, not shut down
-before 2027-05-07).
+Facts: https://ai.google.dev/api/generate-content (generateContent under
+https://generativelanguage.googleapis.com/v1beta with the key in ``x-goog-api-key``; ``GET /models``).
+gemini-3.1-flash-lite is the small stable model (generally available since 2026-05-07, not shut down before
+2027-05-07).
 
 An invalid key is reported as a 400 with reason ``API_KEY_INVALID`` (cequence-io/openai-scala-client issue 109), and an
 unsupported location of edge as a 400 with ``User location is not supported for the API use.``
@@ -24,7 +24,8 @@ from edge.terms.places import Hint, Provider
 
 PROVIDER: Final = Provider(
     name="gemini",
-    base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+    base_url="https://generativelanguage.googleapis.com/v1beta",
+    dialect="gemini",
     jurisdiction="us",
     capabilities=("chat", "embeddings", "images", "json", "tools"),
     probe="/models",

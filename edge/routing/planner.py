@@ -257,6 +257,7 @@ class _Planner:
                 shares=structs.astuple(rules.shares),
                 rescue=rules.rescue if isinstance(rules, schema.Model) else "never",
                 cache=reach.cache(rules),
+                strict=isinstance(rules, schema.Model) and rules.strict,
             )
         )
         return len(self._routes) - 1
@@ -293,7 +294,7 @@ class _Planner:
             base_path=url.path,
             tls=reach.tls(provider.tls, verified) if url.tls else None,
             protocol=reach.provider_protocol(provider, tls=url.tls),
-            fields=reach.fields(provider, known),
+            fields=reach.fields(provider),
             outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
             jurisdiction=provider.jurisdiction or None,
             capabilities=provider.capabilities or (),
@@ -305,6 +306,7 @@ class _Planner:
             price=allowances.price(provider, known, model),
             model_prices=allowances.prices(provider, known) if wildcard else {},
             media="openai" if known is None else known.media,
+            dialect=provider.dialect or "openai",
         )
         self._like[asked] = target
         return self._add(target)
@@ -340,6 +342,7 @@ class _Planner:
             health="" if service.match.grpc else None,
             adaptive=service.concurrency.adaptive is True,
             min_concurrency=float(service.concurrency.min),
+            dialect="openai",
         )
         self._like[name] = target
         return self._add(target)
@@ -372,6 +375,7 @@ class _Planner:
             max_inflight=0,
             adaptive=False,
             min_concurrency=float(crowding.Concurrency().min),
+            dialect="openai",
             probe_path="/healthz",
         )
         return self._add(target)

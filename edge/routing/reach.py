@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import structs
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from edge.config.schema_peers import Peers, PeerTls
     from edge.config.schema_policy import Timeouts
-    from edge.terms.places import Endpoint, Provider
+    from edge.terms.places import Endpoint
     from edge.terms.snapshot import Target
+
+# How a key is sent, by dialect: the field's name, and what stands before the key.
+_CREDENTIALS: Final = {"anthropic": ("x-api-key", ""), "gemini": ("x-goog-api-key", "")}
 
 
 def peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
@@ -44,10 +47,10 @@ def believed(peers: Peers) -> plan_of.Peers:
     return compiled(peers, plan_of.Peers, token=str(peers.token), allowed_names=names)
 
 
-def fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:
+def fields(provider: schema.Provider) -> tuple[tuple[str, str], ...]:
     """Return the header fields of every request to a provider, the credential first."""
     fields = {name.lower(): str(value) for name, value in provider.headers.items()}
-    name, before = known.auth if known is not None else ("authorization", "Bearer ")
+    name, before = _CREDENTIALS.get(provider.dialect or "openai", ("authorization", "Bearer "))
     credential = {name: before + provider.api_key} if provider.api_key else {}
     return tuple((credential | fields).items())
 

@@ -52,6 +52,7 @@ WORDS = [
     "answers",
 ]
 DONE = b"data: [DONE]\n\n"
+THOUGHT = "Let me see."  # what a model shows that reasons
 _MARK = "\x00"  # placeholder for a token while the frame of an event is built; never occurs in a token
 
 
@@ -93,6 +94,9 @@ class Answer:
             return
         if self.ask.call is not None:
             return
+        if self.ask.json is not None:
+            yield self.ask.json
+            return
         count, seed = self.ask.pace.tokens, self.ask.pace.seed
         start = ["Hello", " from", f" {self.name}", ":"][:count]
         yield from start
@@ -105,7 +109,8 @@ class Answer:
 
     def output_tokens(self) -> int:
         """Return the number of billed output tokens."""
-        return 1 if self.ask.echo is not None or self.ask.call is not None else self.ask.pace.tokens
+        short = self.ask.echo is not None or self.ask.call is not None or self.ask.json is not None
+        return 1 if short else self.ask.pace.tokens
 
     def usage(self) -> dict[str, Any]:
         """Return the billed tokens."""
@@ -117,6 +122,8 @@ class Answer:
     def whole(self) -> bytes:
         """Return the response as one JSON body."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text() or None, "refusal": None}
+        if self.ask.thinks:
+            message["reasoning_content"] = THOUGHT
         if self.ask.call is not None:
             message["tool_calls"] = [self._tool_call(self.ask.call.arguments)]
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish()}
@@ -128,6 +135,8 @@ class Answer:
 
     def content(self) -> Iterator[bytes]:
         """Yield the events that carry content."""
+        if self.ask.thinks:
+            yield self._delta({"reasoning_content": THOUGHT})
         if self.ask.call is not None:
             yield self._delta({"tool_calls": [{"index": 0, **self._tool_call("")}]})
             for position in range(0, len(self.ask.call.arguments), 8):
@@ -332,11 +341,3 @@ class Responses(Answer):
             "metadata": {"answered_by": self.name},
             "usage": self.usage() if status == "completed" else None,
         }
-
-
-LANGUAGES: dict[str, type[Answer]] = {
-    "chat": Answer,
-    "completions": Completion,
-    "embeddings": Embeddings,
-    "responses": Responses,
-}

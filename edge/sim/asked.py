@@ -14,14 +14,17 @@ import msgspec
 from msgspec import Struct
 
 from edge.config.units import NS_PER_S, parse_duration
+from edge.sim import vendor_asked
 from edge.sim.faults import Asks, Fault
 
-Operation = Literal["chat", "completions", "responses", "embeddings"]
+Operation = Literal["chat", "completions", "responses", "embeddings", "messages", "count_tokens", "generate"]
 OPERATIONS: dict[str, Operation] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
     "/v1/responses": "responses",
     "/v1/embeddings": "embeddings",
+    "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "count_tokens",
 }
 ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
@@ -77,6 +80,8 @@ class Ask(Struct, frozen=True):
     images: int = 0
     tools: bool = False
     call: ToolCall | None = None
+    thinks: bool = False  # the response shows thoughts
+    json: str | None = None  # JSON text that the response has to be
     fault: Fault | None = None
     echo: str | None = None  # sim-echo: JSON text that describes the received request
 
@@ -115,19 +120,28 @@ def pace_of_model(model: str, pace: Pace) -> Pace:
         raise RefusedError(f"model {model!r}: {fault}; known are ttft, tps, tokens, seed", param="model") from fault
 
 
+def operation_of(path: str) -> Operation | None:
+    """Return what a path asks for; None = it is no operation."""
+    return "generate" if vendor_asked.generate_of(path) else OPERATIONS.get(path)
+
+
 def read(path: str, body: bytes, pace: Pace) -> Ask:
     """Parse the body of a POST request.
 
     Raises:
         RefusedError: a real provider would refuse the request with 400.
     """
-    operation = OPERATIONS[path]
+    operation = operation_of(path) or "chat"
     try:
         given = msgspec.json.decode(body)
     except msgspec.DecodeError as fault:
         raise RefusedError(f"We could not parse the JSON body of your request: {fault}") from fault
     if not isinstance(given, dict):
         raise RefusedError("The body must be a JSON object")
+    if operation in {"messages", "count_tokens"}:
+        given = vendor_asked.messages_as_chat(given)
+    elif (generate := vendor_asked.generate_of(path)) is not None:
+        given = vendor_asked.generate_as_chat(given, *generate)
     model = given.get("model")
     if not isinstance(model, str) or not model:
         raise RefusedError("you must provide a model parameter", param="model")
@@ -161,15 +175,31 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
         images=images,
         tools=bool(tools),
         call=_call(tools, given.get("tool_choice"), text) if tools else None,
+        thinks=bool(given.get("reasoning_effort")) or bool((given.get("reasoning") or {}).get("effort")),
+        json=_json(given),
         fault=wish.fault,
     )
 
 
+def _json(given: dict[str, Any]) -> str | None:
+    """Return JSON text of the schema that the response must have; None = any text will do."""
+    form = given.get("response_format") or (given.get("text") or {}).get("format") or {}
+    schema = (form.get("json_schema") or form).get("schema")
+    return None if schema is None else msgspec.json.encode(_sample(schema)).decode()
+
+
+def _sample(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of a schema."""
+    properties = schema.get("properties") or {}
+    samples = {"string": "sim", "integer": 7, "number": 0.5, "boolean": True, "array": [], "object": {}}
+    return {name: samples.get(inner.get("type", "string"), "sim") for name, inner in properties.items()}
+
+
 def _prompt(operation: Operation, given: dict[str, Any]) -> tuple[str, int]:
     """Return the text of the request, with the last message last, and the number of its images."""
-    name = {"chat": "messages", "completions": "prompt"}.get(operation, "input")
+    name = {"completions": "prompt", "responses": "input", "embeddings": "input"}.get(operation, "messages")
     source = given.get(name)
-    if source is None or (operation == "chat" and not (isinstance(source, list) and source)):
+    if source is None or (name == "messages" and not (isinstance(source, list) and source)):
         raise RefusedError(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
     texts: list[str] = []
     images = 0
@@ -192,7 +222,5 @@ def _call(tools: list[Any], choice: Any, text: str) -> ToolCall | None:
     chosen = [tool for tool in offered if named in {None, tool.get("name")}]
     if not chosen:
         raise RefusedError(f"tool_choice names {named!r}, which is not among tools", param="tool_choice")
-    properties = (chosen[0].get("parameters") or {}).get("properties") or {}
-    samples = {"string": "sim", "integer": 7, "number": 0.5, "boolean": True, "array": [], "object": {}}
-    values = {name: samples.get(schema.get("type", "string"), "sim") for name, schema in properties.items()}
+    values = _sample(chosen[0].get("parameters") or {})
     return ToolCall(str(chosen[0].get("name", "")), msgspec.json.encode(values).decode())

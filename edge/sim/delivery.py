@@ -10,11 +10,12 @@ import asyncio
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from edge.sim.answers import Answer, dumps, error_body, vllm_error
+from edge.sim.vendor_answers import error_in
 
 if TYPE_CHECKING:
     from edge.sim.asked import Pace
@@ -51,14 +52,16 @@ def close(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response()
 
 
-def error(status: int, message: str, fields: dict[str, str], *, code: str | None = None) -> web.Response:
-    """Return an error response in OpenAI's format."""
+def error(
+    status: int, message: str, fields: dict[str, str], *, code: str | None = None, path: str = ""
+) -> web.Response:
+    """Return an error response in the format of the API that ``path`` belongs to; of OpenAI's by default."""
     known, kind = _REASONS.get(status, (None, "server_error" if status >= 500 else "invalid_request_error"))  # noqa: PLR2004
-    body = dumps(error_body(message, kind, code=code or known))
+    body = dumps(error_in(path, status, error_body(message, kind, code=code or known)))
     return web.Response(status=status, body=body, content_type="application/json", headers=fields)
 
 
-def error_of(fault: Fault, name: str, fields: dict[str, str]) -> web.Response:
+def error_of(fault: Fault, name: str, fields: dict[str, str], path: str) -> web.Response:
     """Return the error response that a fault specifies."""
     hints = {"retry-after": fault.retry_after, "x-ratelimit-reset-requests": fault.ratelimit_reset}
     fields = {**fields, **{key: value for key, value in hints.items() if value is not None}}
@@ -66,10 +69,10 @@ def error_of(fault: Fault, name: str, fields: dict[str, str]) -> web.Response:
     if fault.shape == "vllm":
         body = dumps(vllm_error(message, fault.error_status))
         return web.Response(status=fault.error_status, body=body, content_type="application/json", headers=fields)
-    return error(fault.error_status, message, fields, code=fault.code)
+    return error(fault.error_status, message, fields, code=fault.code, path=path)
 
 
-def _inband(fault: Fault, name: str) -> dict[str, object]:
+def _inband(fault: Fault, name: str) -> dict[str, Any]:
     message = f"{name} is simulating an error inside a 200"
     if fault.shape == "vllm":
         return vllm_error(message, 500)
@@ -97,9 +100,9 @@ async def before(
         case "cut" if fault.place == "start":
             return close(request)
         case "error" | "flapping" | "capability":
-            return error_of(fault, name, fields)
+            return error_of(fault, name, fields, request.path)
         case "capacity" if excess > fault.limit:
-            return error_of(fault, name, fields)
+            return error_of(fault, name, fields, request.path)
         case "capacity":
             await asyncio.sleep(fault.delay * excess)
         case "latency" if fault.place == "start" or not stream:
@@ -143,7 +146,7 @@ class _Sending:
         await asyncio.sleep(self.per_token_s * self.answer.output_tokens())
         body = self.answer.whole()
         if self.fault is not None and self.kind == "inband_error":
-            body = dumps(_inband(self.fault, self.answer.name))
+            body = dumps(error_in(self.request.path, 500, _inband(self.fault, self.answer.name)))
         response = self.response
         response.content_type = "application/json"
         breaks = self.kind in {"stall", "cut", "reset", "truncated"}

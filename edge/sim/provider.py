@@ -1,4 +1,6 @@
-"""A simulated provider: a real HTTP/1.1 server that implements OpenAI's API with a given pace and with faults.
+"""A simulated provider: a real HTTP/1.1 server with a given pace and with faults.
+
+It implements the APIs of OpenAI, Anthropic and Gemini, each under its own paths.
 
 ``POST /_sim/fault`` sets its faults (see ``faults``), and ``GET /_sim/stats`` returns its counts, both on the port that
 clients use.
@@ -20,10 +22,11 @@ from msgspec import Struct
 
 from edge import clock
 from edge.sim import asked
-from edge.sim.answers import LANGUAGES, dumps, error_body
+from edge.sim.answers import dumps, error_body
 from edge.sim.asked import Ask, Pace, RefusedError
 from edge.sim.delivery import before, deliver, error
 from edge.sim.faults import Asks, Fault, FaultBoard, decode
+from edge.sim.vendor_answers import LANGUAGES, error_in
 
 if TYPE_CHECKING:
     import ssl
@@ -247,9 +250,9 @@ class SimProvider:
         fields = self._fields()
         if self.spec.key is not None and not _bears(request, self.spec.key):
             message = "Incorrect API key provided: use the key that this simulated provider was started with."
-            return error(401, message, fields)
+            return error(401, message, fields, path=request.path)
         body = await request.read()
-        if request.path not in asked.OPERATIONS:
+        if asked.operation_of(request.path) is None:
             return await self._look_up(request, fields)
         if request.method != "POST":
             return error(405, f"{request.path} takes POST, not {request.method}", {**fields, "allow": "POST"})
@@ -257,7 +260,7 @@ class SimProvider:
             ask = asked.read(request.path, body, self.spec.pace)
         except RefusedError as refusal:
             wrong = error_body(str(refusal), "invalid_request_error", code=refusal.code, param=refusal.param)
-            return _json(wrong, refusal.status, fields)
+            return _json(error_in(request.path, refusal.status, wrong), refusal.status, fields)
         if ask.model == asked.ECHO_MODEL:
             ask = _echoing(ask, request, body)
         fault = ask.fault or self._shared_state.strike(ask.asks, _now_s(), self._inflight)
@@ -317,8 +320,9 @@ def _json(value: Any, status: int = 200, fields: dict[str, str] | None = None) -
 
 
 def _bears(request: web.Request, key: str) -> bool:
-    given = request.headers.get("authorization", "")
-    return hmac.compare_digest(given.encode(), f"Bearer {key}".encode())
+    """Return whether a request has the key, in the field of any of the APIs."""
+    given = (request.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key"))
+    return any(hmac.compare_digest(one.removeprefix("Bearer ").encode(), key.encode()) for one in given)
 
 
 def _echoing(ask: Ask, request: web.Request, body: bytes) -> Ask:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Dialect = Literal["openai"]
+Dialect = Literal["openai", "responses", "anthropic", "gemini"]
 
 MediaRule = Literal["openai", "anthropic", "gemini"]
 """How pictures, sound and files become tokens: numbers and order as in native/codec/media.pxd."""
@@ -45,7 +45,7 @@ class Wording(Struct, frozen=True):
 class Provider(Struct, frozen=True):
     """How a known provider is called, and what it offers.
 
-    ``auth`` is a header's name and the prefix of the key; ``probe`` is a path under ``base_url`` that costs nothing;
+    ``dialect`` also says how the key is sent; ``probe`` is a path under ``base_url`` that costs nothing;
     ``chat_model`` and ``embed_model`` are small, cheap defaults for a start without a configuration file; ``retired``
     pairs the name of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of
     prompt, completion and, where it is known, cached prompt by model, as of the day ``priced``; ``max_outputs`` are the
@@ -58,7 +58,6 @@ class Provider(Struct, frozen=True):
     name: str
     base_url: str
     dialect: Dialect = "openai"
-    auth: tuple[str, str] = ("authorization", "Bearer ")
     jurisdiction: str | None = None
     capabilities: tuple[str, ...] = ()
     probe: str = ""

@@ -104,6 +104,7 @@ class Target(Struct, frozen=True):
     proxy_credentials: str  # user:password, or empty
     adaptive: bool  # learn the concurrency limit (native/balance/capacity)
     min_concurrency: float  # the learned limit never falls below this
+    dialect: Literal["openai", "responses", "anthropic", "gemini"]  # of a model; others have none that counts
     health: str | None = None  # gRPC: service whose health is checked ("": the whole server); None: no check
     probe_path: str | None = None  # a free request to which a healthy target responds with 2xx
     credential: int = -1  # index into Snapshot.credentials; -1: its limits are unknown
@@ -150,6 +151,7 @@ class Route(Struct, frozen=True):
     queue: Queue
     shares: tuple[float, float, float]  # of a target at its limit, for high, normal and low
     cache: CachePolicy | None  # None: every request is asked
+    strict: bool  # a target whose dialect cannot carry a hint is not asked
 
 
 class ServiceMatch(Struct, frozen=True):

@@ -64,6 +64,7 @@ cdef class ConnectionPool:
     cdef bint closed
     # what every request to the target carries, in bytes
     cdef readonly bytes authority, base_path, model
+    cdef readonly str dialect
     cdef readonly list fields
     cdef tuple told                     # the x-edge-target field of answers to clients
     cdef tuple secrets                  # the credentials in ``fields``, which must never reach a client

@@ -122,6 +122,7 @@ cdef class ConnectionPool:
         self.authority = (host if plan.port == default_port else f"{host}:{plan.port}").encode()
         self.base_path = plan.base_path.encode()
         self.model = plan.model.encode()
+        self.dialect = plan.dialect
         self.told = (b"x-edge-target", name.encode())
         self.fields = [(name.encode(), value.encode("latin-1")) for name, value in plan.fields]
         # the last word of "Bearer KEY" is a secret by itself

@@ -1,4 +1,7 @@
 from hmac import compare_digest
+from urllib.parse import unquote_to_bytes
+
+from cpython.bytes cimport PyBytes_GET_SIZE
 
 from native.codec.content_coding cimport CODINGS, new_decoder
 from native.codec.grpc cimport is_grpc
@@ -14,7 +17,7 @@ from native.proxy.router cimport (
     OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE, OPERATION_UNKNOWN, Route,
 )
 from native.proxy.web_pages cimport PageVerdict, judge_page
-from native.state.callers cimport PRIORITIES, SHOWN_NONE, Callers
+from native.state.callers cimport PRIORITIES, SHOWN_NONE, SHOWN_UNKNOWN, Caller, Callers
 from native.state.shared_state cimport W_HOPS_REFUSED
 
 cdef bytes GRPC_HEALTH = b"/grpc.health.v1.Health/"
@@ -46,6 +49,22 @@ cdef Refusal judge_peer(Runtime runtime, Head head, ClientCertificate certificat
     return None
 
 
+cdef void name_caller(Identity who):
+    who.key = who.caller.slot
+    who.priority = who.caller.priority
+    who.name = who.caller.told_name
+    who.priority_name = who.caller.told_priority
+
+
+cdef Caller caller_of_query(Callers callers, bytes query, int* shown):
+    """Find the caller by ``?key=``, as clients of Gemini may send it. The query is not forwarded."""
+    for pair in query.split(b"&"):
+        if pair.startswith(b"key=") and len(pair) > 4:
+            shown[0] = SHOWN_UNKNOWN
+            return callers.find_key(unquote_to_bytes(pair[4:]))
+    return None
+
+
 cdef Refusal identify(Runtime runtime, Head head, bint anonymous_allowed, Identity who):
     """Find the caller by its key."""
     cdef Callers callers = runtime.router.callers
@@ -56,11 +75,13 @@ cdef Refusal identify(Runtime runtime, Head head, bint anonymous_allowed, Identi
         return None     # the peer has admitted the caller, and charges it
     who.caller = callers.find(head.fields, &shown, &who.credential_field)
     if who.caller is not None:
-        who.key = who.caller.slot
-        who.priority = who.caller.priority
-        who.name = who.caller.told_name
-        who.priority_name = who.caller.told_priority
+        name_caller(who)
         return None
+    if shown == <int>SHOWN_NONE and PyBytes_GET_SIZE(head.target) > PyBytes_GET_SIZE(head.path):
+        who.caller = caller_of_query(callers, head.target[PyBytes_GET_SIZE(head.path) + 1:], &shown)
+        if who.caller is not None:
+            name_caller(who)
+            return None
     if anonymous_allowed:
         return None
     return refusal("missing_key" if shown == <int>SHOWN_NONE else "unknown_key")

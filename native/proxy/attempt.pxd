@@ -77,6 +77,7 @@ cdef class Attempt(ClientEvents):
     cdef bint detached          # the client has the answer of another attempt; this one runs on to be learned from
     cdef bint asks_usage        # the request asks for usage that its client did not ask for
     cdef bint usage_refused     # the target refused a request that did, and is asked again without
+    cdef bint foreign           # the target speaks another dialect than the client
     cdef bint absent            # the target is another region, and has nothing for this request
     cdef int declined           # the Action of an answer with which the target declined the request; 0 = it did not
     cdef Head head

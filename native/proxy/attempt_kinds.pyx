@@ -19,7 +19,7 @@ from native.proxy.answer_reader cimport (
 from native.proxy.attempt cimport ANSWERING, CONNECTING, OVER, RELAYING
 from native.proxy.measure cimport Basis, measure
 from native.proxy.request cimport PLAIN, ModelRequest
-from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_NAMES
+from native.proxy.router cimport OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_NAMES
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
@@ -219,6 +219,8 @@ cdef class ModelAttempt(Attempt):
         cdef Used used
         cdef bint known = False
         cdef int rule = self.target.media_rule
+        if request.operation == OPERATION_COUNT_TOKENS:
+            return      # it is free
         if self.upstream.is_region and self.head is not None:
             peer_target = field_value(self.head.fields, b"x-edge-target")
         price = price_of(request, self.target, self.upstream.is_region, peer_target)
@@ -349,8 +351,9 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
     attempt.route = request.route
     attempt.target = request.route.pool.target_at(index)
     attempt.upstream = attempt.target.pool
+    attempt.foreign = request.is_foreign(index)
     attempt.reader = new_reader(
-        attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN
+        attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN or attempt.foreign
     )
     attempt.charged = attempt.target.allowance is not None
     attempt.asks_usage = request.is_model() and (<ModelRequest>request).wants_usage and (

@@ -60,6 +60,7 @@ cdef class Exchange(AttemptEvents):
     cdef void _finish(self, Attempt attempt, AttemptResult result)
     cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result)
     cdef void _break(self, Attempt attempt, AttemptResult result)
+    cdef _reply_own(self, object reply)         # an error of edge's own, said in the client's dialect
     cdef _reply_counted(self, object reply)     # a native.proxy.hooks.Reply
     cdef _reply(self, int status, list fields, bytes content)
     cdef _close(self, int status)

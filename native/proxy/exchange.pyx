@@ -10,7 +10,6 @@ from native.proxy.attempt_kinds cimport new_attempt
 from native.proxy.charge cimport LIMITED, new_charge
 from native.proxy.exchange_record cimport record
 from native.proxy.flight cimport LOOK_AGAIN_NS, new_flight
-from native.proxy.hooks import Reply
 from native.proxy.place cimport Place
 from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.request cimport PLAIN, ModelRequest
@@ -113,14 +112,13 @@ cdef class Exchange(AttemptEvents):
         if kind == "buffers_full":
             detail = str(1 + self.runtime.random() % 3)     # spread, so that clients do not all come back at once
             self.request.body = None
-        reply = self.runtime.replies.problem(kind, detail)
+        reply = self.response.own(self.runtime.replies.problem(kind, detail))
         if self.response.committed and isinstance(self.request, LocalCall):
             fields = self.runtime.replies.call_fields(reply.status, reply.fields, reply.content)
             self._end_call([pair for pair in fields if pair[0].startswith(b"grpc-")])
             return
         self.live.stop(CANCELLED, self.charge)
-        fields = reply.fields if why.fields is None else [*reply.fields, *why.fields]
-        self._reply(reply.status, fields, reply.content)
+        self._reply(reply.status, reply.fields if why.fields is None else [*reply.fields, *why.fields], reply.content)
 
     # --- LOCAL -------------------------------------------------------------------------------------------------------
     cdef _answer_query(self):
@@ -156,7 +154,7 @@ cdef class Exchange(AttemptEvents):
         bound = self.charge.reserve(monotonic_ns(), &wait)
         if bound:
             add64(&request.route.rec.count[<int>R_LIMITED], 1)
-            self._reply_counted(runtime.replies.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000)))
+            self._reply_own(runtime.replies.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000)))
             return
         self._enter(State.ADMITTED)
         count_begun(request.route, runtime.worker, request.streams(), request.started_ns)
@@ -201,7 +199,7 @@ cdef class Exchange(AttemptEvents):
 
     # --- QUEUED ------------------------------------------------------------------------------------------------------
     cdef choose(self):
-        """Start attempts until one is under way. An attempt that ends while it is started only sets ``again``."""
+        """Start attempts, in a loop, until one is under way or the exchange is closed: an end only sets ``again``."""
         self.again = True
         if self.choosing:
             return
@@ -230,6 +228,9 @@ cdef class Exchange(AttemptEvents):
             event = Event.TARGETS_FULL      # other exchanges wait already, and are served first
         else:
             self.selection.choose(now, self.live.running(), not facts.others, &choice)
+            if choice.index < 0 and not facts.others and self.selection.is_refused():
+                self._reply_own(self.selection.refusal())
+                return
             if choice.full and not self._is_queued():
                 self.selection.count_passed_over(&choice)
             event = Event.TARGET_DRAWN if choice.index >= 0 else Event.TARGETS_FULL if choice.full else Event.NO_TARGET
@@ -244,7 +245,7 @@ cdef class Exchange(AttemptEvents):
             self.live.expire(DEADLINE, "the total deadline of the exchange", self.charge)
 
     cdef _wait_for_place(self, uint64_t now):
-        """Every usable target is full: join the route's queue, if there is room or a lower priority can go."""
+        """Every usable target is full: join the route's queue, but not at low priority or for another region."""
         cdef Request request = self.request
         cdef Exchange shed
         request.request_complete_ns = 0     # no overhead is measured: most of it would be time in the queue
@@ -268,7 +269,7 @@ cdef class Exchange(AttemptEvents):
             self._replay(True)
             return
         add64(&self.request.route.rec.count[<int>R_SHED_HIGH + self.request.identity.priority], 1)
-        self._reply_counted(self.selection.overloaded(now, self.live.failed or []))
+        self._reply_own(self.selection.overloaded(now, self.live.failed or []))
 
     # --- ATTEMPTING, BACKOFF -----------------------------------------------------------------------------------------
     cdef _start_attempt(self, const Choice* choice, uint64_t now):
@@ -400,8 +401,7 @@ cdef class Exchange(AttemptEvents):
             self._arm_deadline()
 
     cdef _give_up(self, uint64_t now):
-        """No usable target is left: relay the answer of the first that declined the request, or give an older answer if
-        one is kept. Otherwise reply which were tried, why the others are not used, and when to come back."""
+        """No usable target is left: relay what declined, give an older answer, or reply what was tried and why."""
         if self.live.declined is not None:
             self._pass_on_refusal(self.live.declining, self.live.declined)
             return
@@ -409,7 +409,7 @@ cdef class Exchange(AttemptEvents):
             self._replay(True)
             return
         add64(&self.request.route.rec.count[<int>R_UNAVAILABLE], 1)
-        self._reply_counted(self.selection.unavailable(now, self.live.failed or []))
+        self._reply_own(self.selection.unavailable(now, self.live.failed or []))
 
     # --- COMMITTED ---------------------------------------------------------------------------------------------------
     cdef bint on_answer(self, Attempt attempt, int64_t length):
@@ -454,6 +454,7 @@ cdef class Exchange(AttemptEvents):
         cdef bint failover = self.live.begun > 1 or self.selection.failover_reason is not None
         count_answered(self.request.route, attempt.facts.index, failover)
         response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
+        response.relay_end()
         if self.flight is not None:
             self.flight.keep(result.tail, monotonic_ns())
         self._close(attempt.head.status)
@@ -461,10 +462,9 @@ cdef class Exchange(AttemptEvents):
 
     cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result):
         """Relay a provider's error about a fault of the caller; if it is too large, reply with edge's own error."""
-        if result.tail is None:
-            self._reply_counted(self.runtime.replies.too_long(attempt.head.status, self.runtime.limits.max_response))
-        elif self.response.stream_begun or self.request.response_format != PLAIN:
-            self._reply_counted(Reply(attempt.head.status, [], result.tail))
+        cdef object reply = self.response.refusal(attempt, result.tail)
+        if reply is not None:
+            self._reply_counted(reply)
         elif self.on_answer(attempt, len(result.tail)):
             self._finish(attempt, result)
 
@@ -497,20 +497,20 @@ cdef class Exchange(AttemptEvents):
             if self.state != State.CLOSED:
                 self._arm_deadline()
 
-    cdef _reply_counted(self, object reply):
-        """Reply with an error of edge's own to a request that has a route."""
+    cdef _reply_own(self, object reply):
+        self._reply_counted(self.response.own(reply))
+
+    cdef _reply_counted(self, object reply):        # to a request that has a route
         if self.charge is not None and self.request.is_model():
             self.charge.repay(monotonic_ns())
-        fields = self.response.own_fields(<list>reply.fields, self.live.begun)
-        self._reply(reply.status, fields, reply.content)
+        self._reply(reply.status, self.response.own_fields(<list>reply.fields, self.live.begun), reply.content)
 
     cdef _reply(self, int status, list fields, bytes content):
         """Send a whole answer of edge's own, after everything is counted."""
-        cdef Response response = self.response
         self.live.stop(CANCELLED, self.charge)
-        fields = response.prepare(status, fields, content)
+        fields = self.response.prepare(status, fields, content)
         self._close(status)
-        response.send(status, fields, content)
+        self.response.send(status, fields, content)
 
     cdef _close(self, int status):
         """Enter CLOSED, once: write counters and record, and drop the references that would form a cycle."""

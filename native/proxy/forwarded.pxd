@@ -17,3 +17,7 @@ cdef tuple address_field(object peer)       # x-forwarded-for, from the peer's (
 cdef tuple host_field(bytes authority)      # x-forwarded-host
 # Return the part of a query that a provider may see: Azure's api-version, with the question mark; b"" = nothing.
 cdef bytes kept_query(bytes query)
+# The fields for a target of this dialect; translated: it is not the client's, and the client's own are left out. A new
+# list, or the same one with Anthropic's version added.
+cdef list fields_of_dialect(list fields, str dialect, bint translated)
+cdef bint is_sse(bytes target)      # the query asks for server-sent events (alt=sse)

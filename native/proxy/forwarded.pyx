@@ -1,10 +1,14 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
+from native.codec.field_rules cimport field_value
 
 PROTO_FIELDS = ((b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https"))
 VIA_FIELDS = ((b"via", b"1.0 edge"), (b"via", b"1.1 edge"), (b"via", b"2 edge"))
 # A provider's API version, such as 2025-04-01-preview, is no longer than this.
 cdef Py_ssize_t VERSION_LIMIT = 32
+# Fields of a client's dialect, which mean nothing in another: names begin so.
+cdef tuple VENDOR_FIELDS = (b"anthropic-", b"openai-", b"x-goog-", b"x-stainless-")
+cdef tuple ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
 # The last fields are cached: the next request often comes from the same peer, and for the same host.
 cdef object LAST_PEER = None
 cdef tuple LAST_ADDRESS = (b"x-forwarded-for", b"unknown")
@@ -64,3 +68,18 @@ cdef bytes forwarded_element(bytes address, bytes scheme, bytes authority):
         address = b'"[' + address + b']"'
     element = b"for=" + address + b";proto=" + scheme
     return element if authority is None else element + b';host="' + authority + b'"'
+
+
+cdef list fields_of_dialect(list fields, str dialect, bint translated):
+    """Return the fields for a target: if it speaks another dialect than the client, without those of the client's.
+    Anthropic requires a version, which its own clients send."""
+    if translated:
+        fields = [pair for pair in fields if not (<bytes>pair[0]).startswith(VENDOR_FIELDS)]
+    if dialect == "anthropic" and field_value(fields, b"anthropic-version") is None:
+        fields.append(ANTHROPIC_VERSION)
+    return fields
+
+
+cdef bint is_sse(bytes target):
+    """Return whether a query asks for server-sent events (``alt=sse``)."""
+    return b"alt=sse" in target[target.find(b"?") + 1:].split(b"&")

@@ -81,6 +81,62 @@ class Translator(Protocol):
         ...
 
 
+class StreamTranslation(Protocol):
+    """Translates one event stream from a target's dialect into the client's."""
+
+    def push_events(self, data: bytes) -> list[bytes]:
+        """Return the client's events for whole events of the target; [] = nothing yet.
+
+        Raises:
+            ValueError: the events cannot be said in the client's dialect; the attempt counts as malformed.
+        """
+        ...
+
+    def finish(self) -> bytes:
+        """Return the events that complete the client's stream; b"" = they have been sent."""
+        ...
+
+
+class Conversation(Protocol):
+    """One request of a client, which was read once and is written for each target of another dialect."""
+
+    def body_for(self, dialect: str, model: str, strict: bool) -> tuple[bytes, bytes, tuple[str, ...]]:
+        """Return path (behind the base path), body, and the names of hints that were dropped.
+
+        Raises:
+            ValueError: the dialect cannot express the request; with ``strict`` also where it would drop a hint.
+        """
+        ...
+
+    def answer(self, dialect: str, body: bytes, request_id: str) -> bytes:
+        """Return a target's whole answer in the client's dialect; ValueError: the attempt counts as malformed."""
+        ...
+
+    def stream(self, dialect: str, request_id: str) -> StreamTranslation:
+        """Return the translator of one stream of a target."""
+        ...
+
+
+class Translations(Protocol):
+    """Translates between dialects: edge.dialects.translate. A dialect is named as in edge.yaml."""
+
+    def read(self, dialect: str, body: bytes, model: str, stream: bool) -> Conversation:
+        """Read a client's request; ValueError: the client's mistake, told to it with 400."""
+        ...
+
+    def error(self, target: str, client: str, status: int, body: bytes, request_id: str) -> bytes:
+        """Return a target's error body in the client's dialect."""
+        ...
+
+    def own_error(self, client: str, status: int, body: bytes, request_id: str) -> bytes:
+        """Return an error body of edge's own, which is OpenAI's shape, in the client's dialect."""
+        ...
+
+    def own_event(self, client: str, event: bytes) -> bytes:
+        """Return an error event of edge's own (``data: ...``, OpenAI's shape) in the client's dialect."""
+        ...
+
+
 class LocalHandler(Protocol):
     """Answers what edge answers itself over HTTP: the list of models, one model, /healthz, /edge/status."""
 
@@ -271,6 +327,7 @@ class Hooks(NamedTuple):
     # they do not say. Called only where a field or the body may say so. The arguments are borrowed.
     retry_hint: RetryHint
     calls: LocalCalls | None = None
+    translations: Translations | None = None  # None = a target is asked in its own dialect only
     # (names in a verified certificate as (kind, name), allowed names) -> whether it is another region's edge
     peer_names_match: Callable[[tuple[tuple[str, str], ...], tuple[str, ...]], bool] | None = None
     sink: RecordSink | None = None

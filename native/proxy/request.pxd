@@ -87,6 +87,10 @@ cdef class Request:
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now)
     cdef void upload_ended(self)                # the upstream takes no more of it
     cdef release(self)                          # drop the bytes, because nothing is sent again
+    # Whether a member of the pool does not speak the client's dialect, and its words for the request. translate_for()
+    # returns None = it is ready to be sent; "cannot_carry" = this target cannot be asked; else the client's mistake.
+    cdef bint is_foreign(self, int index) noexcept
+    cdef Refusal translate_for(self, int index)
 
 cdef class ModelRequest(Request):
     cdef Peek peek
@@ -105,6 +109,14 @@ cdef class ModelRequest(Request):
     cdef uint64_t prompt_by(self, int rule) noexcept    # tokens by a native.codec.media.Rule
     # the most output tokens of all answers that are asked for
     cdef uint64_t output_most(self, Price price) noexcept
+    cdef str dialect            # of the client; None = no other dialect has this operation
+    cdef object conversation    # native.proxy.hooks.Conversation, once a target of another dialect was drawn
+    cdef dict written           # (path, body, dropped) by upstream, in its dialect; None = none was needed
+    cdef bytes name_in_path(self)       # the model that Gemini's path names
+    cdef tuple written_for(self, ConnectionPool upstream)       # None = it speaks the client's dialect
+    cdef bytes model_path(self, bytes model)
+    cdef bytes target_model(self, ConnectionPool upstream)
+    cdef str asked_name(self)
     cdef bytes body_for(self, ConnectionPool upstream)
     cdef Refusal decode(self)
     cdef bytes model_as_written(self)   # the model's name in the body, with its escapes

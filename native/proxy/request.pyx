@@ -1,3 +1,5 @@
+from urllib.parse import quote, unquote_to_bytes
+
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
@@ -11,10 +13,12 @@ from native.codec.json_text cimport escape_json, splice, unescape_json
 from native.codec.media cimport media_tokens
 from native.codec.request_peek cimport PEEK_OK, peek_request, with_usage
 from native.io.clock cimport monotonic_ns
-from native.proxy.forwarded cimport NO_CLAIM, claim_of, kept_query
+from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.router cimport (
-    OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES, OPERATION_SERVICE,
+    DIALECT_OF, OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS,
+    OPERATION_GENERATE, OPERATION_NAMES, OPERATION_RESPONSES, OPERATION_SERVICE, OPERATION_STREAM, SUFFIXES,
+    model_of_path,
 )
 from native.proxy.runtime cimport NEVER
 from native.state.allowance cimport longest_output, usual_output
@@ -170,6 +174,12 @@ cdef class Request:
         self.body = None
         self.hold(0)
 
+    cdef bint is_foreign(self, int index) noexcept:
+        return False
+
+    cdef Refusal translate_for(self, int index):
+        return None
+
 
 cdef bint allowed(Caller caller, bytes name, Route route):
     """Return whether a caller may use a model: by its name, or by that of the pattern which the name fits."""
@@ -201,8 +211,10 @@ cdef class ModelRequest(Request):
         self.request_complete_ns = monotonic_ns()
         self.content = <bytes>self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body = None
-        self.suffix = self.head.path[3:]        # /v1/chat/completions -> /chat/completions
-        if PyBytes_GET_SIZE(self.head.target) > PyBytes_GET_SIZE(self.head.path):
+        cdef bint in_path = self.operation >= <int>OPERATION_GENERATE
+        self.dialect = "embeddings" if self.operation == OPERATION_EMBEDDINGS else <str>DIALECT_OF.get(self.operation)
+        self.suffix = <bytes>SUFFIXES[self.operation]
+        if not in_path and PyBytes_GET_SIZE(self.head.target) > PyBytes_GET_SIZE(self.head.path):
             self.suffix += kept_query(self.head.target[PyBytes_GET_SIZE(self.head.path) + 1:])
         if self.response_format != PLAIN:
             why = self.read_call()
@@ -219,13 +231,19 @@ cdef class ModelRequest(Request):
             &self.media if runtime.router.metered else NULL,
         ) != <int>PEEK_OK:
             return refusal("malformed_json", f"{self.peek.error}:{self.peek.error_at}")
-        if self.peek.model_start < 0:
-            return refusal("model_missing")
-        if self.peek.model_end - self.peek.model_start > LONGEST_ESCAPED:
-            return refusal("model_too_long", str(LONGEST_MODEL))
-        name = self.content[self.peek.model_start:self.peek.model_end]
-        if self.peek.model_escaped:
-            name = unescape_json(name)
+        if in_path:
+            if self.operation == OPERATION_STREAM and not is_sse(self.head.target):
+                return refusal("stream_form")
+            name = self.name_in_path()
+            self.peek.stream = self.operation == OPERATION_STREAM
+        else:
+            if self.peek.model_start < 0:
+                return refusal("model_missing")
+            if self.peek.model_end - self.peek.model_start > LONGEST_ESCAPED:
+                return refusal("model_too_long", str(LONGEST_MODEL))
+            name = self.content[self.peek.model_start:self.peek.model_end]
+            if self.peek.model_escaped:
+                name = unescape_json(name)
         if name is not None and PyBytes_GET_SIZE(name) > LONGEST_MODEL:
             return refusal("model_too_long", str(LONGEST_MODEL))
         self.route = None if name is None else runtime.router.model(name)
@@ -235,8 +253,8 @@ cdef class ModelRequest(Request):
         if self.route is None:
             return refusal("unknown_model", "?" if name is None else name.decode("utf-8", "replace"))
         self.wildcard = runtime.router.wildcard_model(name, self.route)
-        if self.operation == OPERATION_EMBEDDINGS:
-            self.peek.stream = 0        # embeddings are never streamed, whatever the body says
+        if self.operation == OPERATION_EMBEDDINGS or self.operation == OPERATION_COUNT_TOKENS:
+            self.peek.stream = 0        # these are never streamed, whatever the body says
         # OpenAI stores Responses unless the caller forbids it; other answers are stored on request only.
         self.stored = self.peek.background == 1 or (
             self.peek.store != 0 if self.operation == OPERATION_RESPONSES else self.peek.store == 1
@@ -306,6 +324,8 @@ cdef class ModelRequest(Request):
     cdef uint64_t output_most(self, Price price) noexcept:
         cdef int64_t each = price.max_output if self.peek.max_tokens < 0 else min(self.peek.max_tokens, MOST_TOKENS)
         return 0 if self.operation == OPERATION_EMBEDDINGS else <uint64_t>(each * self.peek.choices)
+    cdef bytes name_in_path(self):
+        return unquote_to_bytes(model_of_path(self.head.path))
 
     cdef Refusal read_call(self):
         """Turn the one message of a call of edge.v1.Inference into the JSON body that providers know."""
@@ -340,9 +360,12 @@ cdef class ModelRequest(Request):
 
     cdef bytes body_for(self, ConnectionPool upstream):
         """Return the body for a target: that of the client, with the target's name of the model."""
-        cdef bytes model = escape_json(upstream.model if upstream.model or self.wildcard is None else self.wildcard)
+        cdef bytes model
         cdef bytes content = self.content
         cdef Py_ssize_t start = self.peek.model_start
+        if self.operation >= <int>OPERATION_GENERATE:
+            return content      # the path names the model
+        model = escape_json(self.target_model(upstream))
         if self.with_usage:
             content = with_usage(content, &self.peek)
             if self.peek.options_start < start:     # absent: it was put first
@@ -366,22 +389,80 @@ cdef class ModelRequest(Request):
         return None
 
     cdef bytes model_as_written(self):
+        if self.operation >= <int>OPERATION_GENERATE:
+            return model_of_path(self.head.path)
         return self.content[self.peek.model_start:self.peek.model_end]
 
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
+        cdef tuple written = self.written_for(upstream)
         cdef list fields = self.fields_for(upstream)
         cdef bytes body
+        cdef bytes path = self.suffix
         fields[self.trace_at] = (b"traceparent", write_traceparent(&self.trace, span))
         if upstream.is_region:
             self.send_to_region(stream, upstream, fields, now)
             return True
+        if written is not None or upstream.dialect == "anthropic":
+            fields = fields_of_dialect(fields, upstream.dialect, written is not None)
         add_items(fields, upstream.fields)
-        body = self.body_for(upstream)
-        stream.send_request(
-            b"POST", upstream.base_path + self.suffix, upstream.authority, fields, PyBytes_GET_SIZE(body)
-        )
+        if written is not None:
+            path = <bytes>written[0]
+            body = <bytes>written[1]
+        else:
+            body = self.body_for(upstream)
+            if self.operation >= <int>OPERATION_GENERATE:
+                path = self.model_path(self.target_model(upstream))
+        stream.send_request(b"POST", upstream.base_path + path, upstream.authority, fields, PyBytes_GET_SIZE(body))
         stream.send_data(body)
         return True
+
+    cdef bytes target_model(self, ConnectionPool upstream):
+        """Return the target's name of the model."""
+        return upstream.model if upstream.model or self.wildcard is None else self.wildcard
+
+    cdef bytes model_path(self, bytes model):
+        """Return Gemini's path of a model, behind the provider's base path."""
+        return b"/models/" + quote(model, safe="").encode() + self.suffix
+
+    cdef bint is_foreign(self, int index) noexcept:
+        return self.route.foreign[self.operation] >> index & 1
+
+    cdef tuple written_for(self, ConnectionPool upstream):
+        return None if self.written is None else self.written.get(upstream.name)
+
+    cdef Refusal translate_for(self, int index):
+        cdef ConnectionPool upstream = self.route.pool.target_at(index).pool
+        cdef object translations = self.runtime.translations
+        cdef bytes name = self.target_model(upstream)
+        cdef str operation
+        if self.written is not None and upstream.name in self.written:
+            return None
+        if translations is None or self.dialect is None or self.operation == OPERATION_COUNT_TOKENS:
+            operation = "count_tokens" if self.operation == OPERATION_COUNT_TOKENS else OPERATION_NAMES[self.operation]
+            return refusal("cannot_carry", f"{operation} cannot be asked in the dialect {upstream.dialect}")
+        try:
+            if self.conversation is None:
+                self.conversation = translations.read(
+                    self.dialect, self.content, self.asked_name(), self.peek.stream == 1
+                )
+            written = self.conversation.body_for(upstream.dialect, name.decode("utf-8", "replace"), self.route.strict)
+        except ValueError as error:
+            if self.conversation is None:
+                return refusal("bad_message", str(error))
+            return refusal("cannot_carry", str(error))
+        if not self.hold(self.holding + PyBytes_GET_SIZE(<bytes>written[1])):
+            return refusal("buffers_full", "1")
+        if self.written is None:
+            self.written = {}
+        self.written[upstream.name] = tuple(written)
+        return None
+
+    cdef str asked_name(self):
+        """Return the name of the model as the client wrote it."""
+        if self.operation >= <int>OPERATION_GENERATE:
+            return self.name_in_path().decode("utf-8", "replace")
+        name = self.content[self.peek.model_start:self.peek.model_end]
+        return (unescape_json(name) if self.peek.model_escaped else name).decode("utf-8", "replace")
 
     cdef send_to_region(self, ClientStream stream, ConnectionPool upstream, list fields, uint64_t now):
         """Send the client's body to another region's edge, with hops, deadline, caller and trace."""
@@ -402,8 +483,11 @@ cdef class ModelRequest(Request):
             # the caller's trace is continued, and the other region is trusted with its tracestate and baggage
             fields.extend([pair for pair in self.head.fields if pair[0] == b"tracestate" or pair[0] == b"baggage"])
         fields.extend(upstream.fields)
+        path = self.suffix
+        if self.operation >= <int>OPERATION_GENERATE:
+            path = self.model_path(self.name_in_path())
         stream.send_request(
-            b"POST", upstream.base_path + self.suffix, upstream.authority, fields, PyBytes_GET_SIZE(content)
+            b"POST", upstream.base_path + path, upstream.authority, fields, PyBytes_GET_SIZE(content)
         )
         stream.send_data(content)
 

@@ -33,13 +33,23 @@ cdef class Response:
     cdef uint64_t last_sent_ns  # when the last comment was sent; at first, when the request began
     cdef Flight flight          # the exchange's part in the cache; None = it has none
     cdef bint stale             # the answer from the cache is older than its time to live
+    cdef object dialects        # native.proxy.hooks.StreamTranslation between dialects; None = both speak the same
     cdef object translator      # native.proxy.hooks.StreamTranslator, if the client speaks another dialect; else None
     # Send the head of an attempt's answer. attempts: how many were started. reason: why the first choice did not
     # answer; None = it did.
     cdef commit(self, Attempt attempt, int64_t length, int attempts, str reason)
     cdef bytes translate(self, Attempt attempt, bytes content, int attempts)    # a whole answer; ValueError
+    # A target's error about the caller's fault as a native.proxy.hooks.Reply; None = it is relayed as it came.
+    cdef object refusal(self, Attempt attempt, bytes content)
+    cdef object translate_error(self, Attempt attempt, bytes content)
     # Send more of the body, which is in the target's dialect. ValueError: the client's dialect cannot express it.
     cdef relay(self, bytes data)
+    cdef relay_end(self)
+    cdef _send(self, bytes data)
+    cdef object own(self, object reply)         # a Reply of edge's own, in the client's dialect
+    cdef bytes _named_event(self, bytes content)
+    cdef _end_error(self)                       # end a stream behind an error event
+    cdef bytes _event(self, bytes event)        # an event of edge's own, in the client's dialect
     cdef finish(self, list trailers, bytes tail)            # the answer is complete
     cdef broken(self, str detail, str target, bint deadline, bint say)  # end an answer that broke off
     cdef list own_fields(self, list fields, int attempts)   # of a reply to a request that had a route

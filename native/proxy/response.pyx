@@ -11,7 +11,8 @@ from native.codec.numbers cimport decimal
 from native.io.clock cimport monotonic_ns
 from native.proxy.answer_reader cimport EVENTS
 from native.proxy.hooks import Reply
-from native.proxy.request cimport CHAT_STREAM, PLAIN
+from native.proxy.request cimport CHAT_STREAM, PLAIN, ModelRequest
+from native.proxy.router cimport DIALECT_OF
 from native.state.callers cimport Caller
 
 # Fields of a model's answer that are not relayed. The x-edge-* fields are written anew; a peer's are read first.
@@ -20,13 +21,14 @@ cdef frozenset ANSWER_WITHHELD = frozenset((
     b"set-cookie", b"alt-svc", b"strict-transport-security", b"x-edge-request-id", b"x-edge-target", b"x-edge-region",
     b"x-edge-attempts", b"x-edge-reason", b"access-control-allow-origin", b"access-control-allow-credentials",
     b"access-control-allow-headers", b"access-control-allow-methods", b"access-control-expose-headers",
-    b"access-control-max-age", b"trailer",
+    b"access-control-max-age", b"trailer", b"x-edge-dropped",
 ))
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 cdef tuple ONE_ATTEMPT = (b"x-edge-attempts", b"1")
 # Fields that are added to those of an answer: of edge's own, and of a caller's limits.
 cdef int ADDED = 8
 cdef int LIMIT_FIELDS = 6
+cdef tuple JSON_CONTENT = (b"content-type", b"application/json")
 cdef tuple GRPC_CONTENT = (b"content-type", b"application/grpc")
 # Proxies in front that know this field pass an event stream on as it comes (nginx).
 cdef tuple NO_BUFFERING = (b"x-accel-buffering", b"no")
@@ -166,7 +168,30 @@ cdef class Response:
         return f"<Response source={self.source} committed={self.committed}>"
 
     cdef bytes translate(self, Attempt attempt, bytes content, int attempts):
+        if attempt.foreign:
+            content = (<ModelRequest>self.request).conversation.answer(
+                attempt.upstream.dialect, content, self.request.identifier.decode()
+            )
+        if self.request.response_format == PLAIN:
+            return content
         return frame(self.runtime.calls.write(content, answer_facts(self.request, attempt, attempts)))
+
+    cdef object refusal(self, Attempt attempt, bytes content):
+        if content is None:
+            return self.own(self.runtime.replies.too_long(attempt.head.status, self.runtime.limits.max_response))
+        if attempt.foreign:
+            return self.translate_error(attempt, content)
+        if self.stream_begun or self.request.response_format != PLAIN:
+            return Reply(attempt.head.status, [], content)
+        return None
+
+    cdef object translate_error(self, Attempt attempt, bytes content):
+        cdef Request request = self.request
+        cdef int status = attempt.head.status
+        content = self.runtime.translations.error(
+            attempt.upstream.dialect, (<ModelRequest>request).dialect, status, content, request.identifier.decode()
+        )
+        return Reply(status, [JSON_CONTENT, attempt.upstream.told], content)
 
     cdef commit(self, Attempt attempt, int64_t length, int attempts, str reason):
         """Send the head: after this nothing is retried."""
@@ -175,12 +200,22 @@ cdef class Response:
         cdef Caller caller = request.identity.caller
         cdef list fields = answer_fields(request, attempt, attempts, reason)
         cdef list sent
+        cdef tuple written
         self.committed = True
         self.source = FROM_ATTEMPT
         if self.flight is not None:
             self.flight.begin_answer(head, attempt.upstream.told[1])
         self.events = attempt.reader.mode == EVENTS
         self.hides_usage = attempt.asks_usage and self.events
+        if attempt.foreign:
+            written = (<ModelRequest>request).written_for(attempt.upstream)
+            (<ModelRequest>request).written = None      # nothing is sent again
+            if written is not None and written[2]:
+                fields.append((b"x-edge-dropped", ", ".join(written[2]).encode("ascii", "replace")))
+            if self.events:
+                self.dialects = (<ModelRequest>request).conversation.stream(
+                    attempt.upstream.dialect, request.identifier.decode()
+                )
         if request.response_format != PLAIN:
             if request.response_format == CHAT_STREAM:
                 self.translator = self.runtime.calls.writer(answer_facts(request, attempt, attempts))
@@ -190,6 +225,10 @@ cdef class Response:
                 fields.append((b"x-edge-cache", self.flight.result(False).encode()))
             if request.is_model():
                 sent = model_fields(caller, head.fields)
+                if attempt.upstream.is_region:
+                    dropped = field_value(head.fields, b"x-edge-dropped")
+                    if dropped is not None:
+                        sent.append((b"x-edge-dropped", dropped))
                 if caller is not None:
                     caller.add_rate_limits(sent, attempt.facts.last_ns)
             else:
@@ -212,13 +251,27 @@ cdef class Response:
             data = hide_usage(data)
             if not data:
                 return
+        if self.dialects is None:
+            self._send(data)
+            return
+        for events in self.dialects.push_events(data):
+            self._send(<bytes>events)
+
+    cdef relay_end(self):
+        """Send the events that complete a translated stream. They belong to what is kept of the answer."""
+        if self.dialects is not None and self.stream is not None:
+            events = <bytes>self.dialects.finish()
+            if events:
+                self._send(events)
+
+    cdef _send(self, bytes data):
         if self.translator is None:
             if self.flight is not None:
                 self.flight.take(data)
-            stream.send_data(data)
+            self.stream.send_data(data)
             return
         for message in self.translator.push_events(data):
-            stream.send_data(frame(message))
+            self.stream.send_data(frame(message))
 
     cdef finish(self, list trailers, bytes tail):
         if tail is not None:
@@ -243,13 +296,45 @@ cdef class Response:
             # An error event was sent, and no [DONE]: that tells it from a complete answer, so the framing may end well.
             # An SDK that has read the event must not fail over the transport. With ``say`` unset it was the target's.
             if say:
-                self.stream.send_data(
+                self.stream.send_data(self._event(
                     self.runtime.replies.event("broken", detail, target, self.request.identifier.decode())
-                )
-            self.stream.send_end(None)
+                ))
+            self._end_error()
         else:
             self.stream.cut()
         self.stream = None
+
+    cdef object own(self, object reply):
+        """Return an error of edge's own in the client's dialect."""
+        cdef str dialect = <str>DIALECT_OF.get(self.request.operation)
+        if dialect is None or dialect == "openai" or self.runtime.translations is None:
+            return reply
+        identifier = "" if self.request.identifier is None else self.request.identifier.decode()
+        return Reply(
+            reply.status, reply.fields,
+            self.runtime.translations.own_error(dialect, reply.status, reply.content, identifier),
+        )
+
+    cdef _end_error(self):
+        """End a stream behind an error event. The event says that it is an error, so the framing ends as behind any other
+        event; only Gemini's dialect cannot tell an error from an end."""
+        if DIALECT_OF.get(self.request.operation) == "gemini":
+            self.stream.cut()
+        else:
+            self.stream.send_end(None)
+
+    cdef bytes _event(self, bytes event):
+        """Return an error event of edge's own in the client's dialect."""
+        cdef str dialect = <str>DIALECT_OF.get(self.request.operation)
+        if dialect is None or dialect == "openai" or self.runtime.translations is None:
+            return event
+        return self.runtime.translations.own_event(dialect, event)
+
+    cdef bytes _named_event(self, bytes content):
+        """Return an error body, which is in the client's dialect, as its last event."""
+        cdef bytes event = self.runtime.replies.as_event(content)
+        cdef str dialect = <str>DIALECT_OF.get(self.request.operation)
+        return b"event: error\n" + event if dialect == "anthropic" else event
 
     cdef list own_fields(self, list fields, int attempts):
         cdef Request request = self.request
@@ -284,9 +369,8 @@ cdef class Response:
             self.stream = None
             return
         if self.stream_begun:
-            # the event says that it is an error, so the framing ends as it does behind any other event
-            self.stream.send_data(self.runtime.replies.as_event(content))
-            self.stream.send_end(None)
+            self.stream.send_data(self._named_event(content))
+            self._end_error()
             self.stream = None
             return
         if self.request.grpc:

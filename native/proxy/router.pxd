@@ -18,9 +18,19 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_MODELS = 5         # /v1/models and /v1/models/{id}
     OPERATION_HEALTH = 6         # /healthz, and where the Snapshot shows it /edge/status: what needs no key
     OPERATION_SERVICE = 7
-    OPERATION_PREFLIGHT = 8      # a browser's question whether a page may send its request (CORS)
+    OPERATION_MESSAGES = 8       # /v1/messages
+    OPERATION_COUNT_TOKENS = 9   # /v1/messages/count_tokens
+    OPERATION_GENERATE = 10      # /v1beta/models/{model}:generateContent
+    OPERATION_STREAM = 11        # /v1beta/models/{model}:streamGenerateContent
+    OPERATION_PREFLIGHT = 12     # a browser's question whether a page may send its request (CORS)
 
+cdef enum:
+    OPERATIONS = 13
 cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edge.terms.places
+cdef dict DIALECT_OF         # the dialect of a client, by operation; completions and embeddings have none
+cdef dict SUFFIXES           # the path behind a provider's base path, by operation; Gemini's name the model
+# The model that a path of Gemini's names, still in percent-encoding.
+cdef bytes model_of_path(bytes path)
 
 cdef struct Timeouts:            # of edge.terms.snapshot.Timeouts, under the same names
     uint64_t connect_ns, first_byte_ns, whole_first_byte_ns, first_token_ns, stream_idle_ns, total_ns
@@ -43,6 +53,8 @@ cdef class Route:
     cdef readonly uint64_t cache_stale_ns   # how much longer it may be used instead of an error
     cdef readonly bint cache_shared         # callers share answers
     cdef str cache_scope            # the route and its targets
+    cdef readonly bint strict       # a target that cannot carry a hint is not asked
+    cdef uint64_t[12] foreign       # by operation: a bit per member that does not speak the client's dialect
     cdef uint64_t regions           # a bit per member that is another region's edge
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest
                                     # bit: all targets there are rate-limited.

@@ -18,7 +18,11 @@ class Operation(IntEnum):
     OPERATION_MODELS = 5
     OPERATION_HEALTH = 6
     OPERATION_SERVICE = 7
-    OPERATION_PREFLIGHT = 8
+    OPERATION_MESSAGES = 8
+    OPERATION_COUNT_TOKENS = 9
+    OPERATION_GENERATE = 10
+    OPERATION_STREAM = 11
+    OPERATION_PREFLIGHT = 12
 
 class Route:
     # A route as this worker sees it; durations are ns.
@@ -51,6 +55,8 @@ class Route:
     def cache_stale_ns(self) -> int: ...
     @property
     def cache_shared(self) -> bool: ...
+    @property
+    def strict(self) -> bool: ...
 
 class Router:
     # A compiled ``edge.terms.snapshot.Snapshot``; immutable.

@@ -20,26 +20,81 @@ from native.state.callers cimport Callers
 OPERATION_NAMES = {
     <int>Operation.OPERATION_CHAT: "chat", <int>Operation.OPERATION_COMPLETIONS: "completions",
     <int>Operation.OPERATION_EMBEDDINGS: "embeddings", <int>Operation.OPERATION_RESPONSES: "responses",
+    <int>Operation.OPERATION_MESSAGES: "chat", <int>Operation.OPERATION_COUNT_TOKENS: "chat",
+    <int>Operation.OPERATION_GENERATE: "chat", <int>Operation.OPERATION_STREAM: "chat",
+}
+DIALECT_OF = {
+    <int>Operation.OPERATION_CHAT: "openai", <int>Operation.OPERATION_RESPONSES: "responses",
+    <int>Operation.OPERATION_MESSAGES: "anthropic", <int>Operation.OPERATION_COUNT_TOKENS: "anthropic",
+    <int>Operation.OPERATION_GENERATE: "gemini", <int>Operation.OPERATION_STREAM: "gemini",
+}
+SUFFIXES = {
+    <int>Operation.OPERATION_CHAT: b"/chat/completions", <int>Operation.OPERATION_COMPLETIONS: b"/completions",
+    <int>Operation.OPERATION_EMBEDDINGS: b"/embeddings", <int>Operation.OPERATION_RESPONSES: b"/responses",
+    <int>Operation.OPERATION_MESSAGES: b"/messages", <int>Operation.OPERATION_COUNT_TOKENS: b"/messages/count_tokens",
+    <int>Operation.OPERATION_GENERATE: b":generateContent",
+    <int>Operation.OPERATION_STREAM: b":streamGenerateContent?alt=sse",
 }
 cdef dict OWN_PATHS = {
     b"/v1/chat/completions": Operation.OPERATION_CHAT,
+    b"/chat/completions": Operation.OPERATION_CHAT,
     b"/v1/completions": Operation.OPERATION_COMPLETIONS,
     b"/v1/embeddings": Operation.OPERATION_EMBEDDINGS,
     b"/v1/responses": Operation.OPERATION_RESPONSES,
+    b"/v1/messages": Operation.OPERATION_MESSAGES,
+    b"/v1/messages/count_tokens": Operation.OPERATION_COUNT_TOKENS,
     b"/v1/models": Operation.OPERATION_MODELS,
     b"/healthz": Operation.OPERATION_HEALTH,
 }
 # Edge's own only where the Snapshot says so; elsewhere a service may have them.
 cdef frozenset STATUS_PATHS = frozenset((b"/edge/status", b"/edge/status.html"))
+# Clients of Gemini ask under its beta version; Google's stable version has the same paths.
+cdef tuple MODEL_PATHS = (b"/v1beta/models/", b"/v1/models/")
+# What each dialect of a target is asked without a translation, as bits by operation.
+cdef dict NATIVE = {
+    "openai": (
+        1 << <int>Operation.OPERATION_CHAT | 1 << <int>Operation.OPERATION_COMPLETIONS
+        | 1 << <int>Operation.OPERATION_EMBEDDINGS
+    ),
+    "responses": (
+        1 << <int>Operation.OPERATION_RESPONSES | 1 << <int>Operation.OPERATION_COMPLETIONS
+        | 1 << <int>Operation.OPERATION_EMBEDDINGS
+    ),
+    "anthropic": 1 << <int>Operation.OPERATION_MESSAGES | 1 << <int>Operation.OPERATION_COUNT_TOKENS,
+    "gemini": 1 << <int>Operation.OPERATION_GENERATE | 1 << <int>Operation.OPERATION_STREAM,
+}
 
 
 cdef int operation_of(bytes path) except -1:
     operation = OWN_PATHS.get(path)
     if operation is not None:
         return operation
-    if path.startswith(b"/v1/models/") and len(path) > 11:
-        return Operation.OPERATION_MODELS
+    if path.startswith(b"/v1"):
+        if path.endswith(b":generateContent") and model_of_path(path):
+            return Operation.OPERATION_GENERATE
+        if path.endswith(b":streamGenerateContent") and model_of_path(path):
+            return Operation.OPERATION_STREAM
+        if path.startswith(b"/v1/models/") and len(path) > 11:
+            return Operation.OPERATION_MODELS
+    if path.endswith(b"/") and path != b"/v1/models/" and path != b"/healthz/":
+        return OWN_PATHS.get(path[:-1], Operation.OPERATION_UNKNOWN)
     return Operation.OPERATION_UNKNOWN
+
+
+cdef bytes model_of_path(bytes path):
+    for prefix in MODEL_PATHS:
+        if path.startswith(prefix):
+            return path[len(prefix):path.rfind(b":")]
+    return b""
+
+
+cdef uint64_t native_operations(object target) except? 0:
+    """Return what a target is asked without a translation, as bits; a target without capabilities may have them all."""
+    if target is None or target.kind != "model":
+        return <uint64_t>-1
+    if target.dialect == "openai" and (not target.capabilities or "responses" in target.capabilities):
+        return NATIVE["openai"] | 1 << <int>Operation.OPERATION_RESPONSES
+    return NATIVE[target.dialect]
 
 
 cdef bint covers(bytes prefix, bytes path) except -1:
@@ -69,11 +124,18 @@ cdef class Route:
             self.cache_stale_ns = plan.cache.stale_if_error_ns
             self.cache_shared = plan.cache.shared
             self.cache_scope = "\n".join([plan.name, *[pool.target_at(index).id for index in range(pool.size)]])
+        self.strict = plan.strict
         self.regions = 0
+        for operation in range(<int>OPERATIONS):
+            self.foreign[<int>operation] = 0
         for index in range(pool.size):
             self.absent_ns[index] = 0
             self.windows[index] = plan.members[index].window
             target = pool.target_at(index).plan
+            native = native_operations(target)
+            for operation in range(<int>OPERATIONS):
+                if not native >> <int>operation & 1:
+                    self.foreign[<int>operation] |= <uint64_t>1 << <int>index
             if target is not None and target.kind == "region":
                 self.regions |= <uint64_t>1 << <int>index
 

@@ -29,6 +29,7 @@ cdef class Runtime:
     cdef object local                   # LocalHandler
     cdef object retry_hint, peer_names_match        # functions, see Hooks
     cdef object calls                   # LocalCalls; None = edge answers no gRPC call itself
+    cdef object translations            # Translations; None = requests reach targets of their own dialect only
     cdef object sink                    # RecordSink; None = nothing is recorded
     cdef object cache                   # Cache; None = no answer is kept
     cdef Wheel deadlines                # of exchanges, 10 ms

@@ -28,6 +28,7 @@ cdef class Runtime:
         self.local = hooks.local
         self.retry_hint = hooks.retry_hint
         self.calls = hooks.calls
+        self.translations = hooks.translations
         self.peer_names_match = hooks.peer_names_match
         self.sink = hooks.sink
         self.cache = hooks.cache

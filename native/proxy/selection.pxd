@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 from native.balance.balancer cimport Choice
-from native.proxy.request cimport Request
+from native.proxy.request cimport Refusal, Request
 from native.proxy.router cimport Route
 
 cdef class Selection:
@@ -12,6 +12,8 @@ cdef class Selection:
     cdef uint64_t tried         # a bit per member of the pool
     cdef uint64_t declined      # a bit per member that does not take the request, and would not take it again
     cdef uint64_t excluded_targets      # a bit per member in a region that the request may not enter
+    cdef uint64_t unable        # a bit per member whose dialect cannot express the request
+    cdef Refusal refused        # why the last of them cannot, or the client's mistake; None = there is none
     cdef str failover_reason    # why the first choice did not answer; None = it did
     cdef exclude_visited_regions(self)
     # A member does not take the request; too_long: nor does any whose context window is not larger.
@@ -27,6 +29,11 @@ cdef class Selection:
     cdef double _wait_s(self, uint64_t now, list states)
     cdef int _retry_after_s(self)
     cdef uint64_t _closed(self, uint64_t tried, uint64_t now) noexcept
+    cdef bint is_mistaken(self)         # the request cannot be read, so that no target of another dialect can get it
+    cdef bint is_refused(self)          # mistaken, or nobody can
+    cdef object refusal(self)           # the Reply that says so
+    cdef bint nobody_can(self) noexcept     # no target of the pool can be asked this at all
+    cdef bint _ready(self, int index)
     cdef void _draw(self, uint64_t now, uint64_t tried, Choice* choice)
 
 cdef Selection new_selection(Request request)

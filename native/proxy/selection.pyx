@@ -64,14 +64,14 @@ cdef class Selection:
         """Return a bit per member that may not be used: every other region while a target of this region is usable,
         otherwise the excluded regions and those that have just reported that they have nothing for the route."""
         cdef Route route = self.route
-        cdef uint64_t closed = self.excluded_targets
+        cdef uint64_t closed = self.excluded_targets | self.unable
         cdef int i
         if route.regions == 0:
-            return 0
+            return self.unable
         for i in range(route.pool.size):
             if not route.regions >> i & 1:
-                if route.pool.barred(i, now, tried, self.request.identity.priority) == 0:
-                    return route.regions
+                if route.pool.barred(i, now, tried | self.unable, self.request.identity.priority) == 0:
+                    return route.regions | self.unable
             elif route.absent_ns[i] > now:
                 closed |= <uint64_t>1 << i
         return closed
@@ -112,6 +112,13 @@ cdef class Selection:
             if choice.index < 0:
                 return
             target = self.route.pool.target_at(choice.index)
+            if self.request.is_foreign(choice.index) and not self._ready(choice.index):
+                if choice.admit == <int>ADMIT_TRIAL:
+                    breaker_return(target.rec, now, choice.generation)
+                if self.is_mistaken():
+                    choice.index = -1
+                    return
+                continue
             if target.allowance is None:
                 return
             if bounds_take(
@@ -123,6 +130,32 @@ cdef class Selection:
                 breaker_return(target.rec, now, choice.generation)
             add64(&target.rec.count[<int>T_EXHAUSTED], 1)
             tried |= (<uint64_t>1) << choice.index
+
+    cdef bint _ready(self, int index):
+        """Put the request into the words of a target of another dialect; False: it cannot be asked."""
+        cdef Refusal why = self.request.translate_for(index)
+        if why is None:
+            return True
+        self.refused = why
+        if not self.is_mistaken():
+            self.unable |= <uint64_t>1 << index
+        return False
+
+    cdef bint is_mistaken(self):
+        return self.refused is not None and self.refused.kind != "cannot_carry"
+
+    cdef bint is_refused(self):
+        return self.refused is not None and (self.is_mistaken() or self.nobody_can())
+
+    cdef object refusal(self):
+        return self.request.runtime.replies.problem(self.refused.kind, self.refused.detail)
+
+    cdef bint nobody_can(self) noexcept:
+        cdef int i
+        for i in range(self.route.pool.size):
+            if not (self.unable | self.route.regions) >> i & 1:
+                return False
+        return self.unable != 0
 
     cdef bint another(self, uint64_t now, uint64_t running) noexcept:
         cdef uint64_t gone = self.tried | running | self.declined
@@ -179,6 +212,8 @@ cdef class Selection:
         cdef uint64_t until
         cdef Target target
         for i in range(self.route.pool.size):
+            if self.unable >> i & 1:
+                continue            # this request may not use it, so it is not listed
             target = self.route.pool.target_at(i)
             code = self.route.pool.barred(i, now, 0, self.request.identity.priority)
             until = wait_ns(target.rec, code, now)

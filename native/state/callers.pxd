@@ -55,3 +55,4 @@ cdef class Callers:
     # the index of the key's field.
     cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field)
     cdef bint knows(self, bytes name, bytes value)      # the field holds one of the keys
+    cdef Caller find_key(self, bytes key)           # the caller of a key in the clear, or None

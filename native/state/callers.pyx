@@ -198,6 +198,9 @@ cdef class Callers:
         cdef Py_ssize_t size = 0
         cdef const char* p = credential_in(name, value, &size)
         return p != NULL and size <= KEY_LIMIT and digest(p, size) in self.known
+    cdef Caller find_key(self, bytes key):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
+        return self.known.get(digest(PyBytes_AS_STRING(key), size)) if 0 < size <= KEY_LIMIT else None
 
     def identify(self, list fields not None):
         """Return (Caller or None, a Shown, index of the key's field or -1); ``fields`` are (lower-case name, value)."""

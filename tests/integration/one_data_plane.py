@@ -20,6 +20,7 @@ from wires import Said, over_http2
 
 from edge import clock
 from edge.app.record_sink import RecordSink
+from edge.app.translations import Translations
 from edge.cache.answers import Answers
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
@@ -213,6 +214,7 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
                 local=Local(models_document, model_document).answer,
                 retry_hint=retry_after_seconds,
                 calls=Calls(lambda: inference, models_document),
+                translations=Translations(),
                 peer_names_match=is_named,
                 sink=RecordSink(take),
                 cache=Answers(AnswerStore.create(config.limits.cache)),

@@ -117,7 +117,7 @@ providers:
     api_key: "{PROVIDER_KEY}"
     prices: {{"*": {{input: 1, output: 2}}}}
 models: {{chat: {{targets: [p/sim-small]}}, mini: {{targets: [p/sim-small]}}}}
-services: {{billing: {{match: {{path: /v1/messages}}, targets: ["127.0.0.1:{port}"]}}}}
+services: {{billing: {{match: {{host: 127.0.0.1, path: /v1/messages}}, targets: ["127.0.0.1:{port}"]}}}}
 keys:
 {keys}
 """

@@ -133,14 +133,27 @@ def test_an_unknown_model_has_no_route(router: Router, name: bytes) -> None:
         (b"/v1/models/openai/gpt", Operation.OPERATION_MODELS),
         (b"/healthz", Operation.OPERATION_HEALTH),
         (b"/v1/models/", Operation.OPERATION_UNKNOWN),
-        (b"/v1/chat/completions/", Operation.OPERATION_UNKNOWN),
+        (b"/v1/chat/completions/", Operation.OPERATION_CHAT),
+        (b"/chat/completions", Operation.OPERATION_CHAT),
+        (b"/chat/completions/", Operation.OPERATION_CHAT),
+        (b"/v1/chat/completions//", Operation.OPERATION_UNKNOWN),
+        (b"/", Operation.OPERATION_UNKNOWN),
+        (b"/v1/messages", Operation.OPERATION_MESSAGES),
+        (b"/v1/messages/count_tokens", Operation.OPERATION_COUNT_TOKENS),
+        (b"/v1/messages/batches", Operation.OPERATION_UNKNOWN),
+        (b"/v1beta/models/a/b:generateContent", Operation.OPERATION_GENERATE),
+        (b"/v1/models/a:generateContent", Operation.OPERATION_GENERATE),
+        (b"/v1beta/models/a:streamGenerateContent", Operation.OPERATION_STREAM),
+        (b"/v1beta/models/:generateContent", Operation.OPERATION_UNKNOWN),
+        (b"/v1beta/models/a:countTokens", Operation.OPERATION_UNKNOWN),
+        (b"/v2/models/a:generateContent", Operation.OPERATION_UNKNOWN),
         (b"/V1/models", Operation.OPERATION_UNKNOWN),
         (b"/v1//models", Operation.OPERATION_UNKNOWN),
         (b"", Operation.OPERATION_UNKNOWN),
     ],
 )
 def test_own_paths_are_exact(router: Router, path: bytes, operation: Operation) -> None:
-    """Only the exact spelling of edge's own paths is one of them."""
+    """Edge's own paths are those, with a slash at the end or not; chat completions also without ``/v1``."""
     assert router.find_operation(path) == operation
 
 

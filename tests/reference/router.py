@@ -15,14 +15,24 @@ OWN_PATHS = {
     "/v1/responses": 4,
     "/v1/models": 5,
     "/healthz": 6,
+    "/chat/completions": 1,
+    "/v1/messages": 8,
+    "/v1/messages/count_tokens": 9,
 }
+METHODS = {"generateContent": 10, "streamGenerateContent": 11}
 
 
 def operation(path: str) -> int:
     """Return the Operation code of a path."""
+    if path in OWN_PATHS:
+        return OWN_PATHS[path]
+    for prefix in ("/v1beta/models/", "/v1/models/"):
+        name, _, method = path.removeprefix(prefix).rpartition(":")
+        if path.startswith(prefix) and name and method in METHODS:
+            return METHODS[method]
     if path.startswith("/v1/models/") and path != "/v1/models/":
         return 5
-    return OWN_PATHS.get(path, 0)
+    return OWN_PATHS.get(path[:-1], 0) if path.endswith("/") and path not in ("/v1/models/", "/healthz/") else 0
 
 
 def model(snapshot: Snapshot, name: str) -> tuple[str | None, str | None]:

@@ -64,7 +64,7 @@ def conversation(case: dict[str, Any], client: str, stream: bool) -> translate.C
         body["stream"] = True
     if stream and client == "openai":
         body["stream_options"] = {"include_usage": True}
-    return translate.read(client, json.dumps(body).encode(), "chat", stream)
+    return translate.conversation(client, json.dumps(body).encode(), "chat", stream)
 
 
 @pytest.mark.parametrize(("case", "client", "target"), pairs("request", "upstream"))

@@ -23,7 +23,7 @@ def asked(client: str, stream: bool = False, **body: Any) -> translate.Conversat
         body.setdefault("messages", [USER])
     if stream and client != "gemini":
         body["stream"] = True
-    return translate.read(client, json.dumps(body).encode(), "chat", stream)
+    return translate.conversation(client, json.dumps(body).encode(), "chat", stream)
 
 
 def sent(conversation: translate.Conversation, target: str, model: str = "up") -> dict[str, Any]:
@@ -216,7 +216,7 @@ def test_what_the_answer_depends_on_is_never_dropped(client: str, body: dict[str
 def test_a_body_that_is_no_request_is_the_clients_mistake(client: str, body: bytes) -> None:
     """The error names what is wrong; nothing else is raised."""
     with pytest.raises(UnreadableRequestError):
-        translate.read(client, body, "chat", False)
+        translate.conversation(client, body, "chat", False)
 
 
 @pytest.mark.parametrize("target", DIALECTS)
@@ -235,7 +235,6 @@ def test_a_body_that_is_no_answer_is_the_targets_failure(target: str, body: byte
         asked(client, max_tokens=9).answer(target, body, "q")
 
 
-STATUSES = {400: 400, 401: 401, 403: 403, 404: 404, 409: 409, 413: 413, 429: 429, 500: 500}
 ERRORS = {
     "openai": {"error": {"message": "No good.", "type": "invalid_request_error", "param": None, "code": None}},
     "responses": {"error": {"message": "No good.", "type": "invalid_request_error", "param": None, "code": None}},
@@ -247,9 +246,9 @@ ERRORS = {
 @pytest.mark.parametrize("client", DIALECTS)
 @pytest.mark.parametrize("target", DIALECTS)
 def test_an_error_is_said_in_the_clients_dialect(client: str, target: str) -> None:
-    """A target's words reach the client in the client's shape, with the status."""
-    status, body = translate.error(target, client, 400, json.dumps(ERRORS[target]).encode(), "")
-    assert (status, json.loads(body)) == (400, ERRORS[client])
+    """A target's words reach the client in the client's shape."""
+    body = translate.error(target, client, 400, json.dumps(ERRORS[target]).encode(), "")
+    assert json.loads(body) == ERRORS[client]
 
 
 @pytest.mark.parametrize(
@@ -264,15 +263,15 @@ def test_an_error_is_said_in_the_clients_dialect(client: str, target: str) -> No
 )
 def test_a_prompt_that_is_too_long_has_openais_code(target: str, body: dict[str, Any]) -> None:
     """Applications look for the code context_length_exceeded to shorten a conversation."""
-    _, said = translate.error(target, "openai", 400, json.dumps(body).encode(), "")
+    said = translate.error(target, "openai", 400, json.dumps(body).encode(), "")
     assert json.loads(said)["error"]["code"] == "context_length_exceeded"
 
 
 @pytest.mark.parametrize("target", DIALECTS)
 def test_an_error_page_is_still_an_error(target: str) -> None:
     """A body that is no JSON becomes a sentence with the status, and none of the page."""
-    status, said = translate.error(target, "anthropic", 400, b"<html>secret</html>", "q")
-    assert (status, b"secret" in said, b"400" in said) == (400, False, True)
+    said = translate.error(target, "anthropic", 400, b"<html>secret</html>", "q")
+    assert (b"secret" in said, b"400" in said) == (False, True)
 
 
 FAILURES = {

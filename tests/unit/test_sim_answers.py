@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from edge.sim import asked
-from edge.sim.answers import DONE, LANGUAGES, Answer
+from edge.sim.answers import DONE, Answer
 from edge.sim.asked import Ask, Pace, RefusedError
+from edge.sim.vendor_answers import LANGUAGES
 
 PACE = Pace(ttft_s=0.0, tps=0.0, tokens=12, seed=3)
 HELLO = [{"role": "user", "content": "hello"}]
