@@ -54,7 +54,7 @@ cdef class Route:
     cdef readonly bint cache_shared         # callers share answers
     cdef str cache_scope            # the route and its targets
     cdef readonly bint strict       # a target that cannot carry a hint is not asked
-    cdef uint64_t[12] foreign       # by operation: a bit per member that does not speak the client's dialect
+    cdef uint64_t[13] foreign       # by operation: a bit per member that does not speak the client's dialect
     cdef uint64_t regions           # a bit per member that is another region's edge
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest
                                     # bit: all targets there are rate-limited.
