@@ -11,6 +11,7 @@ from edge.config.compiled import compiled
 from edge.config.crowding import Queue as QueueSection
 from edge.config.crowding import Shares
 from edge.config.schema_limits import Limits as LimitsSection
+from edge.config.schema_listen import Listen
 from edge.config.schema_telemetry import Telemetry
 from edge.terms.snapshot import (
     Allowance,
@@ -47,7 +48,7 @@ def key(name: str, sha256: str, slot: int, **given: Any) -> Key:
 
 def listener(host: str, port: int, **given: Any) -> Listener:
     """Return an address that workers accept on."""
-    return compiled(schema.Listen(), Listener, **{"host": host, "port": port, "checks_host": False} | given)
+    return compiled(Listen(), Listener, **{"host": host, "port": port, "checks_host": False} | given)
 
 
 def member(target: int, **given: Any) -> Member:

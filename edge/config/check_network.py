@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from edge.config.problems import Document
-    from edge.config.schema import Config, Listen, Provider, UpstreamTls
+    from edge.config.schema import Config, Provider, UpstreamTls
+    from edge.config.schema_listen import Listen
     from edge.terms import places
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")

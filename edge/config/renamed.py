@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.config.schema import Listen
 from edge.config.schema_limits import Limits
+from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
 from edge.config.schema_policy import Breaker, Timeouts
 from edge.config.schema_telemetry import Telemetry

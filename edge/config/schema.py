@@ -16,6 +16,7 @@ from edge.config.schema_cluster import Cluster
 from edge.config.schema_incidents import Alert, History, StatusPages
 from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
+from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
 from edge.config.schema_policy import Breaker, Cache, Retry, Timeouts
 from edge.config.schema_telemetry import Log, Telemetry
@@ -69,57 +70,6 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
             'writable. "" keeps nothing.'
         ),
     ] = None
-
-
-class ListenTls(Struct, frozen=True, forbid_unknown_fields=True):
-    """Certificates of a listener."""
-
-    cert: Annotated[FilePath, about("PEM file with the certificate and its chain, which clients are shown.")]
-    key: Annotated[FilePath, about("PEM file with the private key of the certificate, not encrypted.")]
-    client_ca: Annotated[
-        FilePath | None, about("PEM file of authorities. Clients must show a certificate that one of them signed.")
-    ] = None
-
-
-class Listen(Struct, frozen=True, forbid_unknown_fields=True):
-    """An address that clients connect to."""
-
-    address: Annotated[
-        str, about("host:port or [v6]:port. Port 0 takes a free port, which is printed at the start.")
-    ] = "127.0.0.1:8080"
-    tls: Annotated[ListenTls | None, about("Serve HTTPS with these files. Default: plain HTTP.")] = None
-    allow_anonymous: Annotated[
-        bool,
-        about(
-            "Accept callers without a key on this listener. Any client that reaches the address can spend "
-            "your providers' credit, so an address off loopback needs keys, or client_ca, or this."
-        ),
-    ] = False
-    hosts: Annotated[
-        tuple[str, ...],
-        about(
-            "Names, without port, that this machine is reached by. Without keys a listener on loopback refuses every "
-            "Host that is no IP address, localhost, one of these or a service's, because a web page may send it."
-        ),
-    ] = ()
-    cors: Annotated[
-        tuple[str, ...],
-        about(
-            "Origins of web pages that may use this listener, such as https://app.example. `*`: any; needs keys. Where "
-            "no key is required, pages of other origins than these and loopback are refused."
-        ),
-    ] = ()
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        about(
-            "Addresses and networks of proxies in front, such as 10.0.0.0/8, whose X-Forwarded-* and Forwarded fields "
-            "are kept and extended. Those of others are replaced."
-        ),
-    ] = ()
-    proxy_protocol: Annotated[
-        bool,
-        about("Connections begin with a PROXY header (v1, v2). Others, and those from outside trusted_proxies, end."),
-    ] = False
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from edge.terms.snapshot import Listener
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge.config.schema_listen import Listen
     from edge.config.schema_peers import Peers, PeerTls
     from edge.config.schema_policy import Timeouts
     from edge.terms.places import Endpoint
@@ -83,7 +84,7 @@ def moved(like: Target, target_id: str, at: Endpoint, verified: str) -> Target:
     return structs.replace(like, id=target_id, host=at.host, port=at.port, tls=tls)
 
 
-def listener(listen: schema.Listen) -> Listener:
+def listener(listen: Listen) -> Listener:
     """Return an address to listen on, with the content of its certificates."""
     host, port = addresses.parse_address(listen.address)
     shown = None

@@ -283,7 +283,7 @@ class Snapshot(Struct, frozen=True):
     keys: tuple[Key, ...]
     tracing: Tracing
     peers: Peers | None  # None: no client is accepted as another edge
-    public_status: bool = False  # whether clients may ask for /edge/status
+    public_status: bool  # whether clients may ask for /edge/status
     credentials: tuple[Credential, ...] = ()
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     wordings: tuple[tuple[tuple[int, ...], tuple[bytes, ...], int, int], ...] = ()

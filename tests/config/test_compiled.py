@@ -7,7 +7,16 @@ from typing import Any, Final
 import pytest
 from msgspec import NODEFAULT, Struct, structs
 
-from edge.config import crowding, schema, schema_keys, schema_limits, schema_peers, schema_policy, schema_telemetry
+from edge.config import (
+    crowding,
+    schema,
+    schema_keys,
+    schema_limits,
+    schema_listen,
+    schema_peers,
+    schema_policy,
+    schema_telemetry,
+)
 from edge.config.compiled import compiled, compiled_name
 from edge.config.shape import section_of
 from edge.terms import snapshot
@@ -28,8 +37,8 @@ IN_PART: Final[list[tuple[type[Struct], type[Struct]]]] = [
     (schema_keys.Key, snapshot.Key),
     (schema_keys.Key, snapshot.Allowance),
     (schema_keys.ProviderLimits, snapshot.Allowance),
-    (schema.Listen, snapshot.Listener),
-    (schema.ListenTls, snapshot.ListenTls),
+    (schema_listen.Listen, snapshot.Listener),
+    (schema_listen.ListenTls, snapshot.ListenTls),
     (schema.UpstreamTls, snapshot.UpstreamTls),
     (schema.Provider, snapshot.Target),
     (schema.Service, snapshot.Target),
