@@ -100,6 +100,6 @@ def snapshot(**given: Any) -> Snapshot:
     empty: dict[str, Any] = {
         "version": 1, "created": 0.0, "region": "r", "node": "n", "listeners": (), "targets": (), "routes": (),
         "models": {}, "providers": {}, "services": (), "limits": LIMITS, "outcomes": {}, "keys": (),
-        "tracing": tracing(), "peers": None,
+        "tracing": tracing(), "peers": None, "public_status": False,
     }  # fmt: skip
     return Snapshot(**{**empty, **given})
