@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import base64
 from typing import TYPE_CHECKING
 
@@ -45,14 +46,10 @@ class ForwardProxy(LoopbackServer):
 
 async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Carry bytes one way until the end."""
-    try:
+    with contextlib.suppress(ConnectionError), contextlib.closing(writer):
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
 
 
 def behind(text: str, proxy: str, more: str = "") -> str:
