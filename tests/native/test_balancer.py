@@ -248,7 +248,10 @@ def test_a_pool_is_its_twin(
 ) -> None:
     """After any history both models make the same choice for the same reason."""
     shared_state = SharedState.create(8, 0, 4)
-    plans = [SimpleNamespace(adaptive=cap % 2 == 1, min_concurrency=2.0) for _, _, cap in members]
+    plans = [
+        SimpleNamespace(adaptive=cap % 2 == 1, min_concurrency=2.0, price=None, media="openai", model_prices={})
+        for _, _, cap in members
+    ]
     targets = [
         Target(shared_state, slot, f"t{slot}", cap // 2, plans[slot]) for slot, (_, _, cap) in enumerate(members)
     ]
