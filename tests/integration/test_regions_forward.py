@@ -49,7 +49,7 @@ def config(
     nodes = ", ".join(f'{{region: {name}, addresses: ["127.0.0.1:{port or 1}"]}}' for name, port in ports.items())
     return f"""
 node: {{region: {region}, name: {region}-1}}
-listen: [{{address: "127.0.0.1:{ports[region]}", {listen}}}]
+listen: [{{address: "127.0.0.1:{ports[region]}", hosts: [edge], {listen}}}]
 providers: {{own: {{base_url: "{url}/v1", api_key: sk-of-{region}, {provider}}}}}
 models:
   chat:
