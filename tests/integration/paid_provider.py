@@ -81,7 +81,7 @@ def config(provider: LoopbackServer, prices: str, name: str = "p0", model: str =
     """Return configuration text: ``chat`` is that model of one provider with these prices."""
     return f"""
 providers:
-  {name}: {{base_url: '{provider.url}/v1', prices: {prices}{verified()}}}
+  {name}: {{dialect: openai, base_url: '{provider.url}/v1', prices: {prices}{verified()}}}
 models:
   chat: {{targets: ['{name}/{model}'], retry: {{attempts: 1}}}}
 """
