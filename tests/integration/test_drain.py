@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BODY = msgspec.json.encode(CHAT)
 REQUEST = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: edge\r\ncontent-type: application/json\r\n"
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     + f"content-length: {len(BODY)}\r\n\r\n".encode()
     + BODY
 )
