@@ -118,7 +118,7 @@ def test_the_tree_is_that_of_the_parser_in_python(whole: object, canonical: bool
 
 
 def test_many_keys_cost_little_each() -> None:
-    """Reading and checking a key takes a bounded number of calls, so that 10,000 keys take less than a second."""
+    """Reading and checking a key takes a bounded number of calls, so that thousands of keys are read quickly."""
     called = 0
 
     def count(_frame: object, event: str, _arg: object) -> None:
