@@ -62,7 +62,7 @@ def _post(model: str, *, stream: bool = False, close: bool = False) -> bytes:
     body = json.dumps(asked | ({"stream": True} if stream else {}), separators=(",", ":")).encode()
     fields = b"connection: close\r\n" if close else b""
     return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer sk-not-a-key\r\n"
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer sk-not-a-key\r\n"
         b"content-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b" % (fields, len(body), body)
     )
 

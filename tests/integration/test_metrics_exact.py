@@ -91,7 +91,7 @@ class Clients:
         """Send a request to a silent target, and leave without an answer."""
         reader, writer = await asyncio.open_connection(*urlsplit(self._url).netloc.split(":"))
         body = b'{"model":"silent","messages":[{"role":"user","content":"hello"}]}'
-        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
         writer.write(b"content-length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
         with contextlib.suppress(TimeoutError):

@@ -123,14 +123,14 @@ async def test_listener(authority: trustme.CA, tmp_path: Path) -> None:
         assert received.startswith(b"HTTP/1.1 200 ")
         assert agreed == "http/1.1"
         # plain HTTP on a TLS listener gets nothing
-        peer = await data_plane.raw(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        peer = await data_plane.raw(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert b"200" not in peer.received
 
 
 async def test_client_certificates(authority: trustme.CA, tmp_path: Path) -> None:
     """With client_ca, a client without a certificate of that CA is not served."""
     text = models("http://127.0.0.1:9", extra=listening(authority, tmp_path, client_ca=True))
-    health = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
+    health = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     async with one_data_plane(text) as data_plane:
         with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
             await request(data_plane, trusting(authority), health)

@@ -20,7 +20,7 @@ from edge.sim.wire_tls import TlsWire
 if TYPE_CHECKING:
     from secure import Secure
 
-ASK = b"GET /v1/models HTTP/1.1\r\nhost: edge\r\n\r\n"
+ASK = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
 CONFIG = models("http://127.0.0.1:9")
 HANDSHAKE_S = 10.0
 

@@ -142,7 +142,7 @@ async def test_the_fault_of_a_handler_ends_its_connection_alone(monkeypatch: pyt
 
     monkeypatch.setattr(Local, "answer", answer)
     async with one_data_plane(models("http://127.0.0.1:9")) as data_plane:
-        ask = b"GET /v1/models%b HTTP/1.1\r\nhost: edge\r\n\r\n"
+        ask = b"GET /v1/models%b HTTP/1.1\r\nhost: localhost\r\n\r\n"
         release = asyncio.Event()
         steps = (Send(ask % b""), ReadUntil(b"\r\n\r\n"), Hold(release), Send(ask % b"?other"), ReadUntil(b" 200 OK"))
         other = asyncio.create_task(play_client(data_plane.port, *steps, tls=client_side()))
@@ -211,7 +211,7 @@ async def test_an_http2_upstream(end: str) -> None:
             "idle: 5s", "idle: 1s"
         )
         async with one_data_plane(text) as data_plane:
-            peer = await data_plane.raw(b"GET /a HTTP/1.1\r\nhost: edge\r\nconnection: close\r\n\r\n")
+            peer = await data_plane.raw(b"GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             assert peer.received.count(b"x" * 1000) == 1
             assert peer.received.endswith(b"0\r\n\r\n") is (end == "whole")
             assert data_plane.outcomes(f"echo/{upstream.address}")[outcome] == 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge.native import TlsContext
 
-HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 CONFIG = models("http://127.0.0.1:9")
 
