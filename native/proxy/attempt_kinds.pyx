@@ -356,7 +356,8 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
         attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN or attempt.foreign
     )
     attempt.charged = attempt.target.allowance is not None
-    attempt.asks_usage = request.is_model() and (<ModelRequest>request).wants_usage and (
+    # Only in the body that the client wrote: a translation asks in its own words.
+    attempt.asks_usage = not attempt.foreign and request.is_model() and (<ModelRequest>request).wants_usage and (
         attempt.target.may_ask_usage((<ModelRequest>request).wildcard, now)
     )
     attempt.outcome = -1
