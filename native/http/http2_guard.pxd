@@ -16,6 +16,8 @@ cdef class Guard:
     cdef unsigned char[9] head      # the header of the current frame
     cdef int have                   # bytes of ``head`` that have been received
     cdef uint32_t left              # payload bytes still to come
+    cdef int number_left            # bytes still to come of the number that the payload of a PRIORITY begins with
+    cdef uint32_t number
     cdef uint32_t skip              # bytes of the client's preface still to come
     cdef uint64_t refilled_ns
     cdef readonly int budget
@@ -41,6 +43,7 @@ cdef class Guard:
     cdef bint provoked(self, int cost, uint64_t now_ns)
     cdef bint _late(self)
     cdef int _judge(self, uint64_t now_ns)
+    cdef bint _depends_on_itself(self, const uint8_t* data, Py_ssize_t size)
     cdef uint32_t _stream(self) noexcept
     cdef void _close_block(self, int flags) noexcept
     cdef int _spend(self, int cost, str what)

@@ -35,6 +35,7 @@ cdef enum Frame:
     PUSH_PROMISE = 5
     CONTINUATION = 9
 
+cdef uint32_t PROTOCOL_ERROR = 1
 cdef uint32_t ENHANCE_YOUR_CALM = 11
 cdef int END_STREAM = 1
 cdef int ACK = 1
@@ -80,6 +81,8 @@ cdef class Guard:
                 continue
             if self.left:
                 n = min(<Py_ssize_t>self.left, size - at)
+                if self.number_left and self._depends_on_itself(data + at, n):
+                    return at
                 self.left -= <uint32_t>n
                 at += n
                 if self.last and not self.left:
@@ -110,6 +113,7 @@ cdef class Guard:
                 self.fault_code = code
                 self.fault = f"a frame of type {kind} for stream {self._stream()}, which may not come there"
                 return -1
+        self.number_left = 4 if kind == PRIORITY and self.left == 5 and self.order is not None else 0
         if kind == DATA:
             if flags & END_STREAM:
                 return 0
@@ -148,6 +152,20 @@ cdef class Guard:
             (<uint32_t>(self.head[5] & 0x7F) << 24) | (<uint32_t>self.head[6] << 16) | (<uint32_t>self.head[7] << 8)
             | self.head[8]
         )
+
+    cdef bint _depends_on_itself(self, const uint8_t* data, Py_ssize_t size):
+        """Read on in the number of the stream that a PRIORITY depends on; return True if it is its own (RFC 7540 5.3.1).
+
+        The session reads no priorities. A stream error would reset a stream that may be idle, so it is the connection's."""
+        cdef Py_ssize_t i
+        for i in range(min(size, <Py_ssize_t>self.number_left)):
+            self.number = self.number << 8 | data[i]
+            self.number_left -= 1
+        if self.number_left or self.number & 0x7FFFFFFF != self._stream():
+            return False
+        self.fault_code = PROTOCOL_ERROR
+        self.fault = f"stream {self._stream()}, which depends on itself"
+        return True
 
     cdef void _close_block(self, int flags) noexcept:
         """End the block when the last byte of its last frame has come; until then the header timeout applies."""

@@ -32,6 +32,10 @@ cdef uint64_t LINGER_NS = 1_000_000_000
 cdef uint64_t SILENCE_NS = 30_000_000_000
 # A draining connection sends its second GOAWAY after a round trip, or after this time (RFC 9113 6.8).
 cdef uint64_t FINAL_GOAWAY_NS = 1_000_000_000
+# The rest of a request that is answered already is read for this long, or up to this size, and then refused (RFC 9113
+# 8.1). A small body ends in the meantime; what violates HTTP/2 in it is still answered as such.
+cdef uint64_t REST_NS = 500_000_000
+cdef Py_ssize_t REST_BYTES = 16384
 # A reset this soon after the request wastes work that was just begun (rapid reset, CVE-2023-44487). A later reset comes
 # from a client that has seen enough; MAX_STREAMS limits the cost of those.
 cdef uint64_t EARLY_NS = 1_000_000_000
@@ -57,6 +61,7 @@ cdef class Http2Stream(ServerStream):
     cdef uint64_t started_ns
     cdef uint64_t received_ns       # when request data last arrived, or the client's turn to send began
     cdef bint received              # the request is complete
+    cdef Py_ssize_t rest            # bytes of the request that came after the end of the response
     cdef bint head_sent
     cdef bint bodiless              # the response has no body
     cdef bint answered              # the response is complete, or cut
@@ -214,6 +219,7 @@ cdef class Http2Server(Http2Connection):
     cdef bint settings_received
     cdef bint retiring              # a GOAWAY has announced the end
     cdef bint goaway_final          # a second GOAWAY has named the last stream
+    cdef bint client_retires        # the client has sent a GOAWAY
     cdef uint64_t idle_since_ns     # when the last stream ended
     cdef uint64_t final_goaway_ns   # when the second GOAWAY is due
     cdef uint64_t blocked_ns        # when writing was last seen to be paused
@@ -356,6 +362,11 @@ cdef class Http2Server(Http2Connection):
         if asked is None:
             self.consumed(stream, PyBytes_GET_SIZE(data))
             return
+        if asked.flow.finished:
+            asked.rest += PyBytes_GET_SIZE(data)
+            if asked.rest > REST_BYTES:
+                self.reset(stream, NGHTTP2_NO_ERROR)
+            return
         asked.received_ns = self.now_ns
         asked.awaits_continue = False
         events = asked.events
@@ -386,9 +397,9 @@ cdef class Http2Server(Http2Connection):
             return
         asked.flow.finished = True
         self.guard.completed()
-        if not asked.received:
-            # an early response: the rest of the request is not needed (RFC 9113 8.1)
-            self.reset(stream, NGHTTP2_NO_ERROR)
+        if asked.awaits_continue:
+            self.reset(stream, NGHTTP2_NO_ERROR)        # nothing of the body is on its way
+        asked.received_ns = self.now_ns
 
     cdef on_drained(self, int32_t stream):
         cdef Http2Stream asked = <Http2Stream>stream_at(self.table, stream)
@@ -404,7 +415,7 @@ cdef class Http2Server(Http2Connection):
             self._send_final_goaway()
 
     cdef on_goaway(self, uint32_t code, int32_t last):
-        return None     # a server opens no streams, and the client's streams go on (RFC 9113 6.8)
+        self.client_retires = True      # a server opens no streams, and the client's streams go on (RFC 9113 6.8)
 
     cdef on_finished(self):
         """Close: either side refused the other, or both have sent GOAWAY."""
@@ -413,7 +424,12 @@ cdef class Http2Server(Http2Connection):
             return
         if self.close_reason is None:
             self.reader_ns = self.now_ns        # from now on the client must read what is left in the queue
-            self.socket.close()
+            if not self.client_retires:
+                self.socket.close()
+                return
+            # frames of the client that are on their way would make the kernel reset the connection, and lose the queue
+            self.read_closed = True
+            self.socket.write_eof()
             return
         add64(self.acceptor.counters.malformed, 1)
         self.socket.write_eof()
@@ -430,6 +446,8 @@ cdef class Http2Server(Http2Connection):
             self.socket.abort()
             return
         if self.closed:
+            if now_ns > self.reader_ns + LINGER_NS:
+                self.socket.close()
             self.slot.watch_soon(now_ns, CHECK_NS)
             return
         if self.guard.block_since_ns and now_ns > self.guard.block_since_ns + self.acceptor.header_timeout_ns:
@@ -481,7 +499,10 @@ cdef class Http2Server(Http2Connection):
         cdef ServerEvents events
         for item in self.table.streams():
             stream = <Http2Stream>item
-            if stream.response_stalls(now_ns, self.acceptor.client_idle_ns):
+            if stream.flow.finished:
+                if now_ns > stream.received_ns + REST_NS:
+                    self.reset(stream.flow.number, NGHTTP2_NO_ERROR)
+            elif stream.response_stalls(now_ns, self.acceptor.client_idle_ns):
                 self.reset(stream.flow.number, NGHTTP2_CANCEL)
             elif stream.request_stalls(now_ns, self.acceptor.client_idle_ns, self.acceptor.body_timeout_ns):
                 events = stream.events

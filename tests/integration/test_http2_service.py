@@ -8,7 +8,7 @@ import httpx
 import pytest
 from aiohttp import web
 from h2peer import Call, FrameClient, Upstream, plain, request, service
-from hyperframe.frame import HeadersFrame
+from hyperframe.frame import HeadersFrame, RstStreamFrame
 from one_data_plane import one_data_plane
 from soon import until
 
@@ -248,7 +248,8 @@ async def test_an_early_answer() -> None:
             client.data(1, b"abc")
             await client.until(lambda: client.fields.get(1))
             assert client.status(1) == 413
-            assert await client.answer(1) == 0  # RST_STREAM with NO_ERROR: stop sending
+            await client.until(lambda: client.of(RstStreamFrame, 1))
+            assert client.of(RstStreamFrame, 1)[0].error_code == 0  # no error: stop sending
             client.ask(3)
             assert await client.answer(3) == 200
         await upstream.calls[0].until_reset()
