@@ -272,7 +272,10 @@ def post(
     body: bytes = b'{"model":"chat","messages":[]}', path: str = "/v1/chat/completions", fields: bytes = b""
 ) -> bytes:
     """Return a POST request as bytes."""
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    )
     return head.encode() + fields + b"\r\n" + body
 
 
