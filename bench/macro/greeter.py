@@ -43,7 +43,7 @@ def request(path: str) -> tuple[tuple[str, str], ...]:
         (":method", "POST"),
         (":scheme", "http"),
         (":path", path),
-        (":authority", "edge.test"),
+        (":authority", "localhost"),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
         ("user-agent", "grpc-bench/1"),

@@ -21,7 +21,7 @@ def _chat(question: str = _QUESTION, **more: Any) -> bytes:
 
 def _post(body: bytes, fields: str = "") -> bytes:
     head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: edge.test\r\naccept: application/json\r\n"
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\n"
         f"user-agent: bench/1\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
     )
     return f"{head}{fields}content-length: {len(body)}\r\n\r\n".encode() + body

@@ -84,6 +84,9 @@ def _target_view(target: Target) -> dict[str, Any]:
         "base_path": target.base_path,
         "tls": None if target.tls is None else {"server_name": target.tls.server_name, "verify": target.tls.verify},
         "protocol": target.protocol,
+        "dialect": target.dialect,
+        "proxy": target.proxy,
+        "proxy_credentials": bool(target.proxy_credentials),  # whether there are any
         "fields": [name for name, _ in target.fields],  # names only: the values are credentials
         "outcomes": target.outcomes,
         "jurisdiction": target.jurisdiction,

@@ -128,11 +128,16 @@ def own_error(client: str, status: int, body: bytes, request_id: str) -> bytes:
 
 
 def own_event(client: str, event: bytes) -> bytes:
-    """Return an error event of edge's own, ``data: `` with OpenAI's shape, in the client's dialect."""
+    """Return an error event of edge's own, ``data: `` with OpenAI's shape, in the client's dialect.
+
+    An error event of responses gets the member ``error`` beside its own: by it official SDKs raise, where they would
+    hand out an event that an application may pass over, and take a part for the whole.
+    """
     body = event.removeprefix(b"data: ").strip()
     if client == "responses":
         said = msgspec.json.decode(body)["error"]
-        told = {"type": "error", "code": said["code"], "message": said["message"], "param": None, "sequence_number": 0}
+        told = {"type": "error", "code": said["code"], "message": said["message"], "param": None}
+        told |= {"sequence_number": 0, "error": said}
         return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
     front = b"event: error\ndata: " if client == "anthropic" else b"data: "
     return front + own_error(client, 502, body, "") + b"\n\n"

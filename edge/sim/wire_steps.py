@@ -101,7 +101,12 @@ def request(
     body: bytes = b"", *fields: tuple[str, str], method: str = "POST", path: str = "/v1/chat/completions"
 ) -> bytes:
     """Return a well-formed request with a content-length and a JSON content type."""
-    head = [f"{method} {path} HTTP/1.1", "host: edge", "content-type: application/json", f"content-length: {len(body)}"]
+    head = [
+        f"{method} {path} HTTP/1.1",
+        "host: localhost",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+    ]
     head += [f"{name}: {value}" for name, value in fields]
     return "\r\n".join([*head, "", ""]).encode() + body
 

@@ -12,10 +12,8 @@ from edge import clock
 from edge.sim.scores import quantile
 
 BODY = json.dumps({"model": "chat", "stream": True, "messages": [{"role": "user", "content": "Say hello."}]}).encode()
-HEAD = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
-    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
-)
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+HEAD += b"content-length: %d\r\n\r\n"
 REQUEST = HEAD % len(BODY) + BODY
 TOKEN = b" hello"
 TOKENS = 2  # of tests/e2e/stream_provider.py

@@ -273,8 +273,7 @@ def post(
 ) -> bytes:
     """Return a POST request as bytes."""
     head = (
-        f"POST {path} HTTP/1.1\r\nhost: localhost\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
     )
     return head.encode() + fields + b"\r\n" + body
 

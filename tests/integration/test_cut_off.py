@@ -43,7 +43,7 @@ async def test_a_stream() -> None:
             for _ in range(2):
                 await reader.readuntil(HELLO)
             await cut(data_plane)
-            said = await reader.read()
+            said = await reader.readuntil(b"\r\n0\r\n\r\n")
         writer.close()
         assert b"this edge is stopping" in said
         assert b"[DONE]" not in said
@@ -51,7 +51,7 @@ async def test_a_stream() -> None:
         allowance = data_plane.snapshot.keys[0].allowance
         assert allowance is not None
         counts = data_plane.shared_state.read_allowance(allowance.slot)["counts"]
-        assert counts[AllowanceCounter.A_OUTPUT_TOKENS] == 2
+        assert counts[AllowanceCounter.A_OUTPUT_TOKENS] == 3  # 10 bytes, 4 to a token
         assert (await data_plane.recorded(1))[0].attempts[0].outcome == "cancelled"
 
 

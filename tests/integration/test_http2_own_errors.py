@@ -25,7 +25,7 @@ async def test_an_exception_comes_out_of_the_session(monkeypatch: pytest.MonkeyP
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             monkeypatch.setattr(reply, "problem", fail)
-            client.ask(1, request("GET", "/a", "stranger.example"))
+            client.ask(1, request("GET", "/v1/models/none"))
             assert await client.goaway() == INTERNAL_ERROR
             await until(lambda: bool(data_plane.thread.faults))
             monkeypatch.undo()

@@ -176,7 +176,10 @@ async def test_200_requests(outages: Outages, fault: str) -> None:
     assert seen.share_before == 1.0
     assert seen.failures == []
     assert 5 <= seen.seen <= MOST_SEEN
-    assert seen.outcomes[FAULTS[fault][1]] == seen.seen
+    # a connection that was idle when the provider died says nothing about the provider
+    idle = seen.outcomes[Outcome.CANCELLED] if fault == "reset" else 0
+    assert idle <= 2
+    assert seen.outcomes[FAULTS[fault][1]] + idle == seen.seen
     assert seen.back_s is not None
     assert 5.0 < seen.back_s < BACK_S  # not at once either: its share grows for ten seconds
 

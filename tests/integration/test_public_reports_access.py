@@ -32,7 +32,7 @@ def service(address: str, match: str = "path: /", name: str = "svc", protocol: s
 
 def chat(host: bytes = b"localhost", fields: bytes = b"") -> bytes:
     """Return a chat request under this Host."""
-    return post(fields=fields).replace(b"host: edge", b"host: " + host)
+    return post(fields=fields).replace(b"host: localhost", b"host: " + host)
 
 
 def ask(target: bytes = b"/", fields: bytes = b"", host: bytes = b"localhost", method: bytes = b"GET") -> bytes:

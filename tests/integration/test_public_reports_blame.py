@@ -201,7 +201,7 @@ keys:
 
 def by(key: bytes, text: str) -> bytes:
     """Return a request of a caller."""
-    return prompt(text).replace(b"host: edge\r\n", b"host: edge\r\nauthorization: Bearer " + key + b"\r\n", 1)
+    return prompt(text).replace(b"host: localhost\r\n", b"host: localhost\r\nauthorization: Bearer " + key + b"\r\n", 1)
 
 
 async def test_one_of_several_callers_cannot_take_the_target_from_the_others() -> None:

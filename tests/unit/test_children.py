@@ -51,7 +51,9 @@ def test_it_says_that_it_serves(speaks: bool) -> None:
 def test_its_environment_yields_to_that_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a child is given is in its environment, unless the variable is set already."""
     monkeypatch.setenv("EDGE_TEST_SET", "by the operator")
-    code = "import os; print(os.environ['EDGE_TEST_SET'], os.environ['EDGE_TEST_FREE'], flush=True)"
+    code = (
+        "import os; print(os.environ['EDGE_TEST_SET'] + ' ' + os.environ['EDGE_TEST_FREE'] + '\\n', end='', flush=True)"
+    )
     given = {"EDGE_TEST_SET": "by the child", "EDGE_TEST_FREE": "by the child"}
     child = Child("test", lambda _: ["-c", code], environ=given, ready_on_stdout=True)
     child.start(5)

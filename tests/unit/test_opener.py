@@ -345,7 +345,7 @@ def failing(failures: Failures) -> type:
 
     class FailingConnector:
         def __init__(self, *given: Any) -> None:
-            self._on_failed = given[-1]
+            *_, self._on_failed, _preface = given
 
         def start(self) -> None:
             """Report the failures, later."""
