@@ -1,4 +1,4 @@
-"""Checks of the shares of the priority classes."""
+"""Checks of the shares of the priorities."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
     grpc_status: int  # -1: none
     stream: bool
     key: str  # name of the client's key
-    priority: str  # priority class of the client's key
+    priority: str  # of the client's key: high, normal or low
     started_ns: int  # Unix time
     duration_ns: int
     first_ns: int  # time to the first content, since the beginning; -1: none was sent

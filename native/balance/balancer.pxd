@@ -15,7 +15,7 @@ cpdef enum Barred:          # why a target is not usable now, for status and err
     BARRED_TRIAL = 2        # half-open and the permit is taken
     BARRED_RATE_LIMITED = 3 # the target answered 429
     BARRED_QUARANTINED = 4  # credential refused or misconfigured
-    BARRED_FULL = 5         # no place for this class: by its cap, its limit or a share of that
+    BARRED_FULL = 5         # no place for this priority: by its cap, its limit or a share of that
     BARRED_MANUAL = 6       # drained or ejected by hand
     BARRED_TRIED = 7
     BARRED_EXHAUSTED = 8    # the credential's allowance is used up
@@ -42,7 +42,7 @@ cdef class TargetPool:
     cdef Policy policy
     cdef int workers
     cdef Bounds[64] bounds
-    cdef double[3] shares           # the part of a limit that each class may use
+    cdef double[3] shares           # the part of a limit that each priority may use
     cdef bint shared                # there are several classes, so the shares apply
     cdef int best_tier
     cdef Target target_at(self, int index)
@@ -65,7 +65,7 @@ cdef class TargetPool:
     cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                     uint64_t closed) noexcept
     cdef void note(self, int index, uint64_t now_ns, int priority) noexcept nogil
-    cdef int _class(self, int priority) except -1
+    cdef int _rank(self, int priority) except -1
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     cdef int _checked(self, int index) except -1

@@ -9,12 +9,12 @@ In this order; the first rule that gives a target applies:
    that period is longer. This trickle keeps the last target from being ejected for good, and helps where a trial takes
    as long as the answers do. It never picks a member that is drained, quarantined, rate-limited, full or tried.
 
-A member is full if it has no place for the request's priority class (0 high, 1 normal, 2 low). Its limit is the lower
+A member is full if it has no place for the request's priority (0 high, 1 normal, 2 low). Its limit is the lower
 one of the learned limit (native/balance/capacity) and ``max_inflight``; a member may have neither. Below four fifths of
-the limit every class is admitted. Above, the high class is admitted, and another class only while it has less than its
-own share. So the shares cost nothing until the member is crowded. At the limit no class is admitted. A member of a later
+the limit every priority is admitted. Above, the high priority is admitted, and another only while it has less than its
+own share. So the shares cost nothing until the member is crowded. At the limit no priority is admitted. A member of a later
 tier is also full when it has all the requests that it may take in place of a better tier (native/balance/spill); the low
-class may not use the last fifth of those.
+priority may not use the last fifth of those.
 
 cost = peak-EWMA of latency x (in flight + 1) x attempts per success / weight. Sources: Mitzenmacher 2001 (two choices),
 Finagle PeakEwma.scala (peak, idle decay, an unknown host that is idle or already tried), linkerd (10 s, failures as 5
@@ -67,7 +67,7 @@ cdef class TargetPool:
         workers: how many in-flight columns are in use.
         permit_ns: how long a trial keeps its permit if it reports no outcome.
         retry_after_max_ns: cap of a Retry-After that keeps a circuit open.
-        shares: the parts of a limit for high, normal and low; None: all callers are of one class.
+        shares: the parts of a limit for high, normal and low; None: all callers are of one priority.
 
     Raises:
         ValueError: more than 64 members, unequal lengths or numbers out of range.
@@ -131,7 +131,7 @@ cdef class TargetPool:
         return limit
 
     cdef int crowded(self, int index, uint64_t now_ns, int priority) noexcept nogil:
-        """Return BARRED_FULL or BARRED_RAMP if the member has no place for this class, else USABLE."""
+        """Return BARRED_FULL or BARRED_RAMP if the member has no place for this priority, else USABLE."""
         cdef TargetRec* rec = self.recs[index]
         cdef uint32_t total = inflight_total(rec, self.workers)
         cdef double limit = self.limit_of(index, now_ns, total)
@@ -351,12 +351,12 @@ cdef class TargetPool:
     def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int latency_cell=0, int priority=1):
         """Return (index, admit, generation) of the chosen member; index -1 = none. Takes the permit of a trial."""
         cdef Choice choice
-        self.pick(now_ns, rnd, tried, latency_cell, self._class(priority), &choice)
+        self.pick(now_ns, rnd, tried, latency_cell, self._rank(priority), &choice)
         return choice.index, choice.admit, choice.generation
 
     def why(self, int index, uint64_t now_ns, uint64_t tried=0, int priority=1):
-        """Return the Barred code of a member for a class; 0 = usable, as is a member that is due for its trial."""
-        return self.barred(self._checked(index), now_ns, tried, self._class(priority))
+        """Return the Barred code of a member for a priority; 0 = usable, as is a member that is due for its trial."""
+        return self.barred(self._checked(index), now_ns, tried, self._rank(priority))
 
     def limit(self, int index, uint64_t now_ns):
         """Return a member's current limit of concurrent requests; 0.0 = no limit."""
@@ -393,9 +393,9 @@ cdef class TargetPool:
         """Return the share of its weight that a member may take in slow start: 0.1 to 1.0."""
         return breaker_slow_start(self.recs[self._checked(index)], &self.policy, now_ns)
 
-    cdef int _class(self, int priority) except -1:
+    cdef int _rank(self, int priority) except -1:
         if not 0 <= priority <= LOW:
-            raise ValueError(f"a priority class is 0 (high), 1 (normal) or 2 (low), not {priority}")
+            raise ValueError(f"a priority is 0 (high), 1 (normal) or 2 (low), not {priority}")
         return priority
 
     def decide(self, int times, uint64_t now_ns, uint64_t step_ns):

@@ -1,8 +1,8 @@
 """Keeps the exchanges of one route and worker that wait for a place.
 
-Higher classes are served first, and within a class the exchange that came first. The queue is bounded, because a long
-queue helps no client: all waiters wait longer, and many have left by the time of their turn. Waiters are counted in this
-worker's column of the shared state, so that a killed worker's waiters are cleared with it.
+Higher priorities are served first, and within a priority the exchange that came first. The queue is bounded, because a
+long queue helps no client: all waiters wait longer, and many have left by the time of their turn. Waiters are counted in
+this worker's column of the shared state, so that a killed worker's waiters are cleared with it.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from native.state.shared_state cimport EDGE_PRIORITIES, EDGE_MAX_WORKERS, Shared
 
 cdef class Waiter:
     def __repr__(self):
-        return f"<Waiter class={self.priority}>"
+        return f"<Waiter priority={self.priority}>"
 
 
 cdef class Queue:
@@ -90,7 +90,7 @@ cdef class Queue:
     def add(self, owner, int priority, int worker, uint64_t now_ns):
         """Add an exchange; return its waiter, or None if the queue is full."""
         if not 0 <= priority < EDGE_PRIORITIES or not 0 <= worker < EDGE_MAX_WORKERS:
-            raise IndexError(f"there is no class {priority} or no worker {worker}")
+            raise IndexError(f"there is no priority {priority} or no worker {worker}")
         return self.join(owner, priority, worker, now_ns)
 
     def remove(self, Waiter waiter not None, uint64_t now_ns):
@@ -103,11 +103,11 @@ cdef class Queue:
         return None if waiter is None else waiter.owner
 
     def blocked(self, int priority):
-        """Return whether there is a waiter that this class must not overtake."""
+        """Return whether there is a waiter that this priority must not overtake."""
         return self.ahead(priority)
 
     def push_out(self, int priority, uint64_t now_ns):
-        """Evict a waiter for this class; returns its owner, or None."""
+        """Evict a waiter for this priority; returns its owner, or None."""
         cdef Waiter waiter = self.evict(priority)
         if waiter is None:
             return None

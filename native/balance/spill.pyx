@@ -1,9 +1,9 @@
 """Limits the requests that a target receives in place of a better tier, so that a failover does not overload it.
 
-- **The allowance** is for requests of all classes. It starts at twice the recent highest number in flight, at least 64.
+- **The allowance** is for requests of every priority. It starts at twice the recent highest number in flight, at least 64.
   It grows by one with each first token while half of it is in use and the target is not slow, so it doubles with each
   round of requests. After 30 s without such a request it starts again.
-- **The ramp** is for the low class, and lies below the allowance. It starts at a tenth of the limit or 4 requests. It
+- **The ramp** is for the low priority, and lies below the allowance. It starts at a tenth of the limit or 4 requests. It
   grows by half every 5 s, while at least half of it is in use and a window since its last step was near the floor (see
   delay.pyx). It shrinks by a quarter with each slow window. If there are too few requests for windows, only the time
   counts. After 30 s without such a request it starts again.
@@ -116,7 +116,7 @@ cdef class Spill:
         inflight_note(self.rec, now_ns, inflight)
 
     def allowance(self, uint64_t now_ns):
-        """Return the allowance of all classes."""
+        """Return the allowance of all priorities."""
         return spill_allowance(self.rec, now_ns)
 
     def used(self, uint64_t now_ns):
@@ -128,9 +128,9 @@ cdef class Spill:
         spill_first(self.rec, now_ns, inflight)
 
     def ramp(self, uint64_t now_ns, double limit, uint32_t low):
-        """Return the ramp of the low class."""
+        """Return the ramp of the low priority."""
         return spill_ramp(self.rec, now_ns, limit, low)
 
     def ramp_used(self, uint64_t now_ns, double limit, uint32_t low):
-        """Record that a request of the low class is sent in place of a better tier."""
+        """Record that a request of the low priority is sent in place of a better tier."""
         spill_ramp_used(self.rec, now_ns, limit, low)

@@ -96,7 +96,7 @@ cdef class Target:
         return ewma_read(&self.rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
 
     def enter(self, int worker, int priority=1):
-        """Add an attempt of a priority class to that worker's in-flight column."""
+        """Add an attempt of a priority to that worker's in-flight column."""
         self._count(worker, priority, 1)
 
     def leave(self, int worker, int priority=1):
@@ -107,7 +107,7 @@ cdef class Target:
         if not 0 <= worker < EDGE_MAX_WORKERS:
             raise IndexError(f"there is no worker {worker}")
         if not 0 <= priority <= LOW:
-            raise IndexError(f"there is no class {priority}")
+            raise IndexError(f"there is no priority {priority}")
         add32(&self.rec.inflight[worker], more)
         add32(&self.rec.inflight_by_priority[priority][worker], more)
 

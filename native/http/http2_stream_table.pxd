@@ -7,8 +7,8 @@ cdef enum:
     PLACES = 128
 
 cdef class StreamTable:
-    """The streams that the session knows. A stream's number gives its place. If an older stream has that place, the
-    newer stream is kept in the dict."""
+    """The streams that the session knows, which are Http2Stream or Http2Call objects. A stream's number gives its place.
+    If an older stream has that place, the newer stream is kept in the dict."""
     cdef list places
     cdef int32_t numbers[PLACES]    # of the streams in ``places``; 0 = the place is free
     cdef dict elsewhere             # streams that collide with an older one, by number

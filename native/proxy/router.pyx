@@ -277,7 +277,7 @@ cdef class Router:
 
 
 def _tells_classes_apart(snapshot):
-    """Return whether callers may be of several priority classes. Requests from peers may be of any class."""
+    """Return whether callers may be of several priorities. Requests from peers may be of any priority."""
     if snapshot.peers is not None:
         return True
     classes = {key.priority for key in snapshot.keys}

@@ -50,7 +50,7 @@ cpdef enum RouteCounter:
     R_BUDGET = 10           # a retry that the budget refused
     R_KEEPALIVES = 11       # SSE comments sent while waiting
     R_STREAMS = 12
-    R_SHED_HIGH = 13        # edge's own 503 because there was no room, by priority class
+    R_SHED_HIGH = 13        # edge's own 503 because there was no room, by priority
     R_SHED_NORMAL = 14
     R_SHED_LOW = 15
     R_QUEUED = 16           # exchanges that waited for a place

@@ -655,7 +655,7 @@ target.record(0, 5_000_000_000, 700_000_000)
     assert (view["inflight"], view["ewma_ms"][0]) == (4000, 700.0)
 
 
-# --- priority classes -------------------------------------------------------------------------------------------------
+# --- priorities -----------------------------------------------------------------------------------------------------
 
 SHARES = (0.5, 0.3, 0.2)
 
@@ -747,7 +747,7 @@ def test_a_full_tier_spills_to_the_next(usual: Breaker) -> None:
 def test_strange_classes_and_shares_are_refused(usual: Breaker) -> None:
     """There are three classes, and each share is between 0 and 1."""
     bench = Bench(usual, [1])
-    with pytest.raises(ValueError, match="priority class"):
+    with pytest.raises(ValueError, match="a priority is 0"):
         bench.pool.choose(START, 1, 0, 0, 3)
     with pytest.raises(ValueError, match="shares"):
         TargetPool([], [], [], usual, workers=1, permit_ns=1, shares=(0.5, 0.5, 0.5))
