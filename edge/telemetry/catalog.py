@@ -159,6 +159,12 @@ FULL = Metric(
     TARGET,
     "Times the target was passed over because its concurrency limit was reached.",
 )
+DROPPED_EVENTS = Metric(
+    "edge_target_dropped_events_total",
+    "counter",
+    TARGET,
+    "Events of the target's streams that were not relayed because their data is no JSON object.",
+)
 LIMIT = Metric("edge_target_limit", "gauge", TARGET, "Learned limit of concurrent requests; 0: no limit.")
 LIMIT_FLOOR = Metric(
     "edge_target_limit_floor_seconds",

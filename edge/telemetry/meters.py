@@ -64,6 +64,7 @@ _OF_TARGET: Final = {
     catalog.TARGET_SPILLED: TargetCounter.T_SPILLED,
     catalog.EXHAUSTED: TargetCounter.T_EXHAUSTED,
     catalog.FULL: TargetCounter.T_FULL,
+    catalog.DROPPED_EVENTS: TargetCounter.T_DROPPED_EVENTS,
 }
 _OF_WORKER: Final = {
     catalog_node.ACCEPTED: WorkerCounter.W_ACCEPTED,

@@ -59,6 +59,7 @@ CANCELLED: Final = "edge.cancelled"
 TARGET: Final = "edge.target"
 TARGET_KIND: Final = "edge.target.kind"
 OUTCOME: Final = "edge.outcome"
+DROPPED_EVENTS: Final = "edge.dropped_events"  # malformed ones of a stream
 REASON: Final = "edge.reason"
 CONNECTED: Final = "edge.time_to_connection"  # in seconds from the attempt's start, like the next three
 SENT: Final = "edge.time_to_sent"

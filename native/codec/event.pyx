@@ -1,5 +1,7 @@
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp
 from native.codec.json_walk cimport (
-    Scan, Text, is_empty, take_text, text_is, walk_elements, walk_members, walk_value,
+    Scan, Text, is_empty, read_count, take_text, text_is, walk_elements, walk_members, walk_value,
 )
 from native.codec.spoken cimport said_by, text_size, walk_spoken
 from native.codec.usage cimport walk_usage
@@ -29,16 +31,18 @@ cdef const char* _visit_delta(const char* p, Scan* scan, const Text* key, int de
     cdef const char* after
     if p[0] == c"[":
         after = walk_spoken(p, scan, depth, &delta.said)
-        if after != NULL:
-            delta.has |= 0 if is_empty(p, after) else DELTA_SPEAKS
+        if after != NULL and not is_empty(p, after):
+            delta.has |= DELTA_SPEAKS | HAS_CALL if text_is(key, b"tool_calls", 10) else DELTA_SPEAKS
         return after
     if p[0] == c"{" and (text_is(key, b"function_call", 13) or text_is(key, b"audio", 5)):
-        delta.has |= DELTA_SPEAKS
+        delta.has |= DELTA_SPEAKS | HAS_CALL if text_is(key, b"function_call", 13) else DELTA_SPEAKS
         return walk_spoken(p, scan, depth, &delta.said)
     after = walk_value(p, scan, depth)
     if after != NULL and p[0] == c'"':
         if not (text_is(key, b"role", 4) or text_is(key, b"type", 4) or text_is(key, b"id", 2)):
             delta.has |= DELTA_HOLLOW if is_empty(p, after) else DELTA_SPEAKS
+            if text_is(key, b"partial_json", 12):
+                delta.has |= HAS_CALL
             if not text_is(key, b"signature", 9):
                 delta.said += said_by(p, after, key)
     return after
@@ -63,6 +67,8 @@ cdef const char* _visit_block(const char* p, Scan* scan, const Text* key, int de
     if after != NULL and text_is(key, b"type", 4) and p[0] == c'"':
         take_text(p, scan, &value)
         block.prose = text_is(&value, b"text", 4) or text_is(&value, b"thinking", 8)
+        if value.size >= 8 and memcmp(value.at + value.size - 8, b"tool_use", 8) == 0:
+            block.has |= HAS_CALL       # of the client's tools, the provider's or those of MCP
     return after
 
 
@@ -75,7 +81,7 @@ cdef const char* _walk_block(const char* p, Scan* scan, int depth, Facts* facts)
     block.prose = False
     after = walk_members(p, scan, depth, _visit_block, &block)
     if after != NULL and p[0] == c"{":
-        facts.has |= BLOCK_SPEAKS if block.has & DELTA_SPEAKS or not block.prose else 0
+        facts.has |= (BLOCK_SPEAKS if block.has & DELTA_SPEAKS or not block.prose else 0) | block.has & HAS_CALL
         facts.said += block.said
     return after
 
@@ -92,14 +98,21 @@ cdef const char* _visit_content(const char* p, Scan* scan, const Text* key, int 
     return after
 
 
+cdef struct Choice:
+    Facts* facts
+    int64_t index           # 0 = it has none
+    bint ended
+
+
 cdef const char* _visit_choice_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
-    cdef Facts* facts = <Facts*>into
+    cdef Choice* choice = <Choice*>into
+    cdef Facts* facts = choice.facts
     cdef Text reason
     cdef const char* after
     cdef Delta delta
     if text_is(key, b"delta", 5) or text_is(key, b"message", 7):
         after = _walk_delta(p, scan, depth, &delta)
-        facts.has |= HAS_CONTENT if delta.has & DELTA_SPEAKS else 0
+        facts.has |= (HAS_CONTENT if delta.has & DELTA_SPEAKS else 0) | delta.has & HAS_CALL
         facts.said += delta.said
         return after
     if text_is(key, b"content", 7):
@@ -107,19 +120,47 @@ cdef const char* _visit_choice_member(const char* p, Scan* scan, const Text* key
     if text_is(key, b"usage", 5):       # Moonshot's place for it
         return walk_usage(p, scan, depth, &facts.usage)
     after = walk_value(p, scan, depth)
-    if after != NULL and p[0] == c'"' and not is_empty(p, after):
+    if after == NULL:
+        return NULL
+    if text_is(key, b"index", 5):
+        choice.index = max(<int64_t>0, read_count(p, after))
+    elif p[0] == c'"' and not is_empty(p, after):
         if text_is(key, b"text", 4):
             facts.has |= HAS_CONTENT
             facts.said += text_size(p, after)
         elif text_is(key, b"finish_reason", 13) or text_is(key, b"finishReason", 12):
             take_text(p, scan, &reason)
             facts.has |= HAS_ERROR if text_is(&reason, b"error", 5) else HAS_FINISH
+            choice.ended = True
     return after
 
 
 cdef const char* _visit_choice(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     """Read one element of "choices" (chat, completions) or of "candidates" (Gemini)."""
-    return walk_members(p, scan, depth, _visit_choice_member, into)
+    cdef Facts* facts = <Facts*>into
+    cdef Choice choice
+    cdef const char* after
+    cdef uint64_t bit
+    cdef int word
+    choice.facts = facts
+    choice.index = 0
+    choice.ended = False
+    after = walk_members(p, scan, depth, _visit_choice_member, &choice)
+    if after != NULL and p[0] == c"{":
+        word = choice.index > 63
+        bit = (<uint64_t>1) << (min(choice.index, <int64_t>127) & 63)
+        facts.choices[word] |= bit
+        if choice.ended:
+            facts.ended[word] |= bit
+    return after
+
+
+cdef const char* _visit_feedback(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    """Read a member of Gemini's promptFeedback: a prompt that was blocked is answered by that alone."""
+    cdef const char* after = walk_value(p, scan, depth)
+    if after != NULL and p[0] == c'"' and text_is(key, b"blockReason", 11) and not is_empty(p, after):
+        (<Facts*>into).has |= HAS_FINISH
+    return after
 
 
 cdef const char* _read_plain(const char* p, Scan* scan, const Text* key, int depth, Facts* facts) noexcept nogil:
@@ -148,7 +189,10 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
     cdef Facts* facts = <Facts*>into
     cdef int before = facts.has
     cdef Delta delta
-    if text_is(key, b"choices", 7) or text_is(key, b"candidates", 10):
+    if text_is(key, b"choices", 7):
+        p = walk_elements(p, scan, depth, _visit_choice, facts)
+        facts.has |= HAS_CHOICES
+    elif text_is(key, b"candidates", 10):
         p = walk_elements(p, scan, depth, _visit_choice, facts)
     elif text_is(key, b"delta", 5):
         p = _walk_delta(p, scan, depth, &delta)
@@ -158,6 +202,8 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
         p = walk_usage(p, scan, depth, &facts.usage)
     elif text_is(key, b"response", 8) or text_is(key, b"message", 7) or text_is(key, b"x_groq", 6):
         p = walk_members(p, scan, depth, _visit_carried, facts)
+    elif text_is(key, b"promptFeedback", 14):
+        p = walk_members(p, scan, depth, _visit_feedback, facts)
     elif text_is(key, b"content_block", 13):
         p = _walk_block(p, scan, depth, facts)
     else:

@@ -13,3 +13,5 @@ class Said(IntEnum):
     SAID_DONE = 32
     SAID_ERROR_FIRST = 64
     SAID_GARBAGE = 128
+    SAID_CALL = 256
+    SAID_CHOICES = 512

@@ -1,5 +1,5 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.string cimport memset
+from libc.string cimport memchr, memcmp, memset
 from native.codec.json_text cimport decode_escape, splice, unescape_json
 from native.codec.json_walk cimport (
     Scan, Text, at_end, begin, fail, skip_space, text_is, walk_elements, walk_members, walk_string, walk_value,
@@ -151,9 +151,34 @@ cdef inline int _flag(const char* p) noexcept nogil:
     return 1 if p[0] == c"t" else 0 if p[0] == c"f" or p[0] == c"n" else -1
 
 
+cdef bint _mentions_json(const char* p, const char* end) noexcept nogil:
+    while end - p >= 4:
+        p = <const char*>memchr(p, c"j", end - p - 3)
+        if p == NULL:
+            return False
+        if memcmp(p, b"json", 4) == 0:
+            return True
+        p += 1
+    return False
+
+
+cdef bint _shapes_answer(const Text* key, const char* p, const char* after) noexcept nogil:
+    """Return whether a member asks for structured output: response_format (chat), text.format (responses),
+    output_config and output_format (Anthropic), generationConfig.responseMimeType (Gemini), guided_* (vLLM)."""
+    if p[0] == c"{":
+        if text_is(key, b"response_format", 15) or text_is(key, b"text", 4) or text_is(key, b"generationConfig", 16) or (
+            text_is(key, b"output_config", 13) or text_is(key, b"output_format", 13)
+        ):
+            return _mentions_json(p, after)
+        if text_is(key, b"structured_outputs", 18):
+            return True
+    return key.size > 7 and p[0] != c"n" and memcmp(key.at, b"guided_", 7) == 0
+
+
 cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     cdef Reading* reading = <Reading*>into
     cdef int known = _request_key(key)
+    cdef const char* after
     if known == KEY_NONE:
         if text_is(key, b"store", 5):
             reading.out.store = max(reading.out.store, _flag(p))
@@ -168,7 +193,10 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
                 text_is(key, b"messages", 8) or text_is(key, b"input", 5) or text_is(key, b"contents", 8)
             ):
                 return walk_media(p, scan, depth, reading.media)
-        return walk_value(p, scan, depth)
+        after = walk_value(p, scan, depth)
+        if after != NULL and _shapes_answer(key, p, after):
+            reading.out.structured = True
+        return after
     if reading.seen & known:
         return fail(scan, key.quote, PEEK_DUPLICATE)
     reading.seen |= known
@@ -180,7 +208,7 @@ cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media
     cdef Reading reading
     cdef const char* p
     out.model_start = out.model_end = out.max_tokens = out.error_at = -1
-    out.model_escaped = False
+    out.model_escaped = out.structured = False
     out.store = out.background = -1
     out.stream = out.include_usage = 0
     out.choices = 1

@@ -212,7 +212,7 @@ cdef class SpanWriter:
         cdef bytes url
         cdef tuple depends = (
             attempt.target, outcome, attempt.detail, attempt.status, attempt.tripped, index, record.method,
-            record.route, record.kind, record.operation, record.model, record.stream,
+            record.route, record.kind, record.operation, record.model, record.stream, attempt.dropped_events,
             (path, record.grpc_status, attempt.grpc_status) if grpc else None,
         )
         found = shapes.get(depends)

@@ -3,8 +3,14 @@
 The results of ``feed``, followed by ``rest``, are the stream, byte for byte. The classification does not depend on how
 the stream was cut into chunks. Source: WHATWG HTML 9.2; comments between events as DeepSeek sends them."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from native.codec.usage cimport Usage
+
+cdef enum Cut:              # why an event is not for a client
+    CUT_HOLLOW = 1          # its data is empty
+    CUT_BROKEN = 2          # its data is malformed (SAID_GARBAGE)
+    CUT_CALL = 4            # ... and it comes behind the beginning of a tool call, or mentions one
+    CUT_ERROR = 8           # ... and it is called an error
 
 cdef class Scanner:
     cdef readonly int said          # all bits so far
@@ -15,6 +21,9 @@ cdef class Scanner:
     cdef readonly int events        # content events so far
     cdef readonly Py_ssize_t limit  # maximum bytes of an incomplete event that are held back
     cdef readonly Py_ssize_t error_end   # end of the first error event in the last result of feed; -1 = not in it
+    cdef list cuts                  # (start, end, Cut bits) of such events in the last result of feed; None = none
+    cdef uint64_t[2] choices        # one bit per index of the choices so far, and of those that have ended
+    cdef uint64_t[2] ended
     cdef bytes carry                # the incomplete event at the end
     cdef bint begun                 # past the place of a byte order mark
     cdef int mark                   # bytes of a byte order mark seen at the start; 3 = settled
@@ -28,6 +37,9 @@ cdef class Scanner:
     # none. An incomplete event over ``limit`` bytes is passed on raw (without SAID_GARBAGE), so that memory is bounded.
     # Such an event is content. It is an error or the end if its first ``limit`` bytes or its event name say so.
     cdef bytes feed(self, bytes chunk)
+    cdef bint all_ended(self) noexcept      # every choice so far has its finish reason
     cdef bytes rest(self)           # returns the incomplete event at the end, and drops it
     cdef int _scan(self, const char* start, Py_ssize_t held, Py_ssize_t size, Py_ssize_t* border) except -1
+    # Returns the bits of the event; HOLLOW_DATA = it has data, which is empty
     cdef int _judge(self, const char* p, const char* end) except -1
+    cdef int _cut(self, const char* p, const char* end, Py_ssize_t start, int bits) except -1

@@ -1,7 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
 from native.codec.event cimport Facts
-from native.codec.event_kind cimport SAID_CONTENT, SAID_ERROR, SAID_ERROR_FIRST, classify
+from native.codec.event_kind cimport SAID_CALL, SAID_COMMENT, SAID_CONTENT, SAID_ERROR, SAID_ERROR_FIRST, SAID_GARBAGE, classify
 from native.codec.json_walk cimport Text
 from native.codec.spoken cimport PICTURE_SAID
 from native.codec.usage cimport Tokens, clear, merge_usage, resolve_usage
@@ -9,6 +9,11 @@ from native.codec.usage cimport Tokens, clear, merge_usage, resolve_usage
 cdef unsigned char* BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 cdef Py_ssize_t RUN = 4096
 cdef Py_ssize_t ERROR_KEPT = 16 * 1024      # of the first error event's data: enough to relay, small enough to keep
+
+# A bit above those of native.codec.event_kind.Said.
+cdef int HOLLOW_DATA = 1 << 16
+# What a malformed event holds if it was a part of a tool call.
+cdef tuple CALL_WORDS = (b"tool_call", b"function_call", b"functionCall", b"tool_use", b"partial_json", b"_input.delta")
 
 cdef struct Lines:          # the next LF and the next CR, so that each is searched for only once
     const char* end
@@ -72,6 +77,16 @@ cdef class Scanner:
         resolve_usage(&self.usage, &tokens)
         return tokens.output
 
+    @property
+    def broken(self):
+        """(start, end, bits of Cut) of each event in the last result that no client may get."""
+        return [] if self.cuts is None else self.cuts
+
+    @property
+    def ended_choices(self):
+        """Whether every choice so far has its finish reason."""
+        return self.all_ended()
+
     def push(self, bytes chunk not None):
         """Feed ``chunk``; return the complete events to pass on (``chunk`` itself if nothing is held back)."""
         return self.feed(chunk)
@@ -87,6 +102,7 @@ cdef class Scanner:
         cdef Py_ssize_t border = 0
         self.fresh = 0
         self.error_end = -1
+        self.cuts = None
         self._scan(PyBytes_AS_STRING(data), held, size, &border)
         if border == size:
             if held:
@@ -97,6 +113,9 @@ cdef class Scanner:
             return b""
         self.carry = data[border:]
         return data[:border]
+
+    cdef bint all_ended(self) noexcept:
+        return not (self.choices[0] & ~self.ended[0] or self.choices[1] & ~self.ended[1])
 
     cdef bytes rest(self):
         cdef bytes tail = self.carry
@@ -110,6 +129,7 @@ cdef class Scanner:
         cdef const char* unit = start       # where the open event begins
         cdef const char* stop
         cdef bint known
+        cdef int bits
         cdef Lines lines
         lines.end = end
         lines.feed = lines.turn = NULL
@@ -147,7 +167,9 @@ cdef class Scanner:
             self.within = False
             if not self.raw:
                 known = self.error is not None
-                self._judge(unit, stop + 1)
+                bits = self._judge(unit, stop + 1)
+                if bits & (SAID_GARBAGE | HOLLOW_DATA):
+                    self._cut(unit, p, unit - start, bits)
                 if not known and self.error is not None:
                     self.error_end = p - start
             elif self.raw_text:
@@ -214,6 +236,14 @@ cdef class Scanner:
             data = PyBytes_AS_STRING(joined)
             data_end = data + PyBytes_GET_SIZE(joined)
         bits = classify(data, data_end, &name, whole or not self.fields, &facts)
+        if bits & SAID_COMMENT and found and whole:
+            self.fresh |= SAID_COMMENT
+            self.said |= SAID_COMMENT
+            return bits | HOLLOW_DATA
+        self.choices[0] |= facts.choices[0]
+        self.choices[1] |= facts.choices[1]
+        self.ended[0] |= facts.ended[0]
+        self.ended[1] |= facts.ended[1]
         if facts.usage.seen:
             merge_usage(&self.usage, &facts.usage)
         if not facts.repeats or self.said_size == 0:
@@ -227,4 +257,18 @@ cdef class Scanner:
             self.events += 1
         self.fresh |= bits
         self.said |= bits
+        return bits
+
+    cdef int _cut(self, const char* p, const char* end, Py_ssize_t start, int bits) except -1:
+        """Note an event that no client may get."""
+        cdef int why = CUT_HOLLOW
+        cdef bytes text
+        if bits & SAID_GARBAGE:
+            why = CUT_BROKEN | CUT_ERROR if bits & SAID_ERROR else CUT_BROKEN
+            text = p[:end - p]
+            if self.said & SAID_CALL or any([word in text for word in CALL_WORDS]):
+                why |= CUT_CALL
+        if self.cuts is None:
+            self.cuts = []
+        self.cuts.append((start, start + (end - p), why))
         return 0

@@ -47,7 +47,10 @@ cdef class AnswerReader:
     cdef Py_ssize_t limit           # bytes of a whole answer or an error body that are held
     cdef bint stream_begun          # the client has the head of an event stream already
     cdef bint translated            # the client speaks another dialect than the target
+    cdef bint structured            # the answer has to fit a schema, so that no part of it may be missing
     cdef bint begun                 # content was relayed
+    cdef int cut                    # events that were not relayed: malformed, or without any data
+    cdef int dropped                # ... of them malformed
     cdef Decoder decoder            # of a compressed answer; None = it is not compressed
     cdef bint may_be_events         # a stream was asked for, and the type does not tell whether one comes
     cdef bytes text                 # the error's body, for what it says of waiting
@@ -80,6 +83,8 @@ cdef class AnswerReader:
     cdef int _relay_unchecked(self)
     cdef int _feed_events(self, bytes data)
     cdef int _error_event(self, bytes whole, Py_ssize_t end)
+    cdef bytes _without_cuts(self, bytes whole, Py_ssize_t* removed)
+    cdef int _finish_events(self)
     cdef int _judge_whole(self)
     cdef int _judge_fault(self, bint complete)
     cdef int _action_of(self, bytes content)
@@ -88,4 +93,4 @@ cdef class AnswerReader:
     cdef bint _asks_for_less(self, bytes words)
     cdef bytes _redact(self, bytes content)
 
-cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated)
+cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated, bint structured)

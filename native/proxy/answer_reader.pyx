@@ -11,7 +11,8 @@ from native.codec.numbers cimport parse_length
 from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.response_peek cimport Verdict, peek_response
 from native.codec.usage cimport clear
-from native.codec.event_kind cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
+from native.codec.event_kind cimport SAID_CHOICES, SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH
+from native.codec.sse cimport CUT_BROKEN, CUT_CALL, CUT_ERROR
 from native.state.shared_state cimport (
     CLIENT_FAULT, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL,
 )
@@ -22,6 +23,9 @@ cdef Py_ssize_t PREAMBLE_LIMIT = 262144
 cdef Py_ssize_t FAULT_LIMIT = 65536
 # The words of an error stand within this many bytes of its body.
 cdef Py_ssize_t WORDS_LIMIT = 16384
+# More malformed events than this are no accident: what is left of such a stream is not the model's answer.
+cdef int MOST_DROPPED = 3
+cdef bytes DONE = b"data: [DONE]\n\n"
 
 
 cdef inline bint may_relay(int action) noexcept:
@@ -29,11 +33,12 @@ cdef inline bint may_relay(int action) noexcept:
     return action == ACTION_CLIENT or action >= ACTION_DECLINED
 
 
-cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated):
+cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated, bint structured):
     cdef AnswerReader reader = AnswerReader.__new__(AnswerReader)
     reader.upstream = upstream
     reader.limit = limit
     reader.translated = translated
+    reader.structured = structured
     reader.outcome = -1
     reader.grpc_status = -1
     reader.pushback = -2
@@ -183,27 +188,66 @@ cdef class AnswerReader:
     cdef int _feed_events(self, bytes data):
         cdef Scanner scanner = self.scanner
         cdef bytes whole = scanner.feed(data)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(whole)
+        cdef Py_ssize_t removed = 0
+        cdef Py_ssize_t size
+        if scanner.cuts is not None:
+            whole = self._without_cuts(whole, &removed)
+        size = PyBytes_GET_SIZE(whole)
         if self.begun:
+            if self.outcome >= 0:
+                self.ready = whole
+                return READ_DATA_FAILED
             if scanner.fresh & <int>SAID_ERROR:
-                return self._error_event(whole, scanner.error_end)
+                return self._error_event(whole, scanner.error_end - removed)
             self.ready = whole
-            return READ_DATA if size else READ_ON
+            return READ_DATA if size or scanner.cuts is not None else READ_ON
         if size:
             self.held.append(whole)
             self.held_size += size
         if scanner.said & <int>SAID_ERROR_FIRST:
             return self._failed(FAIL_INBAND, "an error event before any content")
-        if scanner.said & <int>SAID_GARBAGE and not scanner.said & <int>SAID_CONTENT:
-            return self._failed(FAIL_MALFORMED, "an event stream whose data is not JSON")
+        if self.outcome >= 0:
+            return READ_FAILED
         if scanner.said & (<int>SAID_CONTENT | <int>SAID_DONE | <int>SAID_FINISH) or self.held_size > PREAMBLE_LIMIT:
             self.begun = True
             self.ready = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
             self.held = None
             if scanner.fresh & <int>SAID_ERROR:
-                self._error_event(self.ready, self.held_size - size + scanner.error_end)
+                self._error_event(self.ready, self.held_size - size + scanner.error_end - removed)
             return READ_CONTENT
         return READ_ON
+
+    cdef bytes _without_cuts(self, bytes whole, Py_ssize_t* removed):
+        """Return the events that a client may get, up to the end of the first error event, or up to the malformed event
+        with which the answer fails. ``removed``: bytes that are missing in front of the first error event."""
+        cdef Scanner scanner = self.scanner
+        cdef list kept = []
+        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t start, end
+        cdef int why
+        for start, end, why in scanner.cuts:
+            if 0 <= scanner.error_end <= start:
+                break               # nothing behind an error event is relayed
+            kept.append(whole[at:start])
+            at = end
+            removed[0] += end - start
+            self.cut += 1
+            if not why & <int>CUT_BROKEN:
+                continue
+            self.dropped += 1
+            if why & <int>CUT_ERROR:
+                self._failed(FAIL_MALFORMED, "an error event whose data is not JSON")
+            elif why & <int>CUT_CALL:
+                self._failed(FAIL_MALFORMED, "an event inside a tool call whose data is not JSON")
+            elif self.structured:
+                self._failed(FAIL_MALFORMED, "an event of structured output whose data is not JSON")
+            elif self.dropped > MOST_DROPPED:
+                self._failed(FAIL_MALFORMED, f"more than {MOST_DROPPED} events whose data is not JSON")
+            else:
+                continue
+            return b"".join(kept)
+        kept.append(whole[at:])
+        return b"".join(kept)
 
     cdef int _error_event(self, bytes whole, Py_ssize_t end):
         """Relay the stream up to the end of the upstream's error event, and nothing after it."""
@@ -222,14 +266,25 @@ cdef class AnswerReader:
         if self.mode == FAULT:
             return self._judge_fault(True)
         if self.mode == EVENTS:
-            if not self.begun:
-                return self._failed(FAIL_TRUNCATED, "the stream ended before any content")
-            if not self.scanner.said & (<int>SAID_DONE | <int>SAID_FINISH):
-                return self._failed(FAIL_TRUNCATED, "the stream ended before it was complete")
-            self.ready = self.scanner.rest()
-            return READ_DONE
+            return self._finish_events()
         if self.mode == HOLD:
             return self._judge_whole()
+        return READ_DONE
+
+    cdef int _finish_events(self):
+        cdef Scanner scanner = self.scanner
+        cdef int said = scanner.said
+        if not self.begun:
+            if self.dropped:
+                return self._failed(FAIL_MALFORMED, "an event stream whose data is not JSON")
+            return self._failed(FAIL_TRUNCATED, "the stream ended before any content")
+        if not said & <int>SAID_DONE:
+            if not said & <int>SAID_FINISH or not scanner.all_ended():
+                return self._failed(FAIL_TRUNCATED, "the stream ended before it was complete")
+            if said & <int>SAID_CHOICES:
+                self.ready = DONE       # the answer is complete, and clients of this dialect wait for the word
+                return READ_DONE
+        self.ready = scanner.rest()
         return READ_DONE
 
     cdef int _judge_whole(self):

@@ -7,6 +7,7 @@ from native.codec.grpc cimport GRPC_UNAVAILABLE, GRPC_UNKNOWN, is_grpc
 from native.codec.likeness cimport body_mark, quotes, text_mark
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 from native.http.stream cimport ClientStream
+from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.balance.price cimport Price, Used
 from native.proxy.accounting cimport (
@@ -23,7 +24,7 @@ from native.proxy.router cimport OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, O
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
-    REFUSED_CREDENTIAL,
+    REFUSED_CREDENTIAL, T_DROPPED_EVENTS,
 )
 
 # A prompt has at least this many tokens before its count is doubted: ids stand for conversations and files that are not
@@ -167,7 +168,8 @@ cdef class ModelAttempt(Attempt):
         self.head = None
         self.body_done = self.sent = False
         self.reader = new_reader(
-            self.upstream, self.runtime.limits.max_response, self.request.response_format != PLAIN
+            self.upstream, self.runtime.limits.max_response, self.request.response_format != PLAIN,
+            (<ModelRequest>self.request).peek.structured
         )
         self.phase = CONNECTING
         self.facts.started_ns = now
@@ -219,6 +221,8 @@ cdef class ModelAttempt(Attempt):
         cdef Used used
         cdef bint known = False
         cdef int rule = self.target.media_rule
+        if self.reader.dropped:
+            add64(&self.target.rec.count[<int>T_DROPPED_EVENTS], self.reader.dropped)
         if request.operation == OPERATION_COUNT_TOKENS:
             return      # it is free
         if self.upstream.is_region and self.head is not None:
@@ -353,7 +357,8 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
     attempt.upstream = attempt.target.pool
     attempt.foreign = request.is_foreign(index)
     attempt.reader = new_reader(
-        attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN or attempt.foreign
+        attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN or attempt.foreign,
+        request.is_model() and (<ModelRequest>request).peek.structured
     )
     attempt.charged = attempt.target.allowance is not None
     # Only in the body that the client wrote: a translation asks in its own words.

@@ -40,6 +40,7 @@ cdef object write_attempt(Runtime runtime, Attempt attempt, uint64_t started, ui
         grpc_status=attempt.grpc_status,
         pushback_ms=attempt.reader.pushback,
         tripped=attempt.tripped,
+        dropped_events=attempt.reader.dropped,
     )
 
 

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.codec.head cimport Head
 from native.http.stream cimport ServerStream
+from native.proxy.answer_reader cimport AnswerReader
 from native.proxy.attempt cimport Attempt
 from native.proxy.flight cimport Flight
 from native.proxy.request cimport Request
@@ -28,6 +29,8 @@ cdef class Response:
     cdef bint committed         # content was sent: no other attempt is started
     cdef bint tunnel            # bytes in both directions, until one side ends
     cdef bint events            # the answer of the attempt is an event stream
+    cdef AnswerReader reader    # of the attempt whose answer is relayed
+    cdef int told_cut           # how many events that were not relayed the client knows of
     cdef bint hides_usage       # ... and edge asked for the usage in it, which its client did not
     cdef int grpc_status        # the gRPC status that the client got; -1 = none
     cdef uint64_t last_sent_ns  # when the last comment was sent; at first, when the request began
@@ -46,6 +49,7 @@ cdef class Response:
     cdef relay(self, bytes data)
     cdef relay_end(self)
     cdef _send(self, bytes data)
+    cdef _tell_cut(self)                        # say in a comment that an event was not relayed
     cdef object own(self, object reply)         # a Reply of edge's own, in the client's dialect
     cdef bytes _named_event(self, bytes content)
     cdef _end_error(self)                       # end a stream behind an error event

@@ -24,6 +24,7 @@ cdef frozenset ANSWER_WITHHELD = frozenset((
     b"access-control-max-age", b"trailer", b"x-edge-dropped",
 ))
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
+cdef bytes CUT_COMMENT = b": edge dropped an event that is not JSON\n\n"
 cdef tuple ONE_ATTEMPT = (b"x-edge-attempts", b"1")
 # Fields that are added to those of an answer: of edge's own, and of a caller's limits.
 cdef int ADDED = 8
@@ -205,6 +206,7 @@ cdef class Response:
         self.source = FROM_ATTEMPT
         if self.flight is not None:
             self.flight.begin_answer(head, attempt.upstream.told[1])
+        self.reader = attempt.reader
         self.events = attempt.reader.mode == EVENTS
         self.hides_usage = attempt.asks_usage and self.events
         if attempt.foreign:
@@ -247,10 +249,12 @@ cdef class Response:
         cdef ServerStream stream = self.stream
         if stream is None:
             return
+        if self.reader.cut != self.told_cut:
+            self._tell_cut()
         if self.hides_usage:
             data = hide_usage(data)
-            if not data:
-                return
+        if not PyBytes_GET_SIZE(data):
+            return
         if self.dialects is None:
             self._send(data)
             return
@@ -259,10 +263,23 @@ cdef class Response:
 
     cdef relay_end(self):
         """Send the events that complete a translated stream. They belong to what is kept of the answer."""
+        if self.reader is not None and self.reader.cut != self.told_cut:
+            self._tell_cut()
         if self.dialects is not None and self.stream is not None:
             events = <bytes>self.dialects.finish()
             if events:
                 self._send(events)
+
+    cdef _tell_cut(self):
+        """Say in a comment that an event was not relayed, where the client's dialect has comments: Google's SDK for Python
+        takes one for JSON. What lacks a part is not kept for others."""
+        self.told_cut = self.reader.cut
+        if self.flight is not None and self.reader.dropped:
+            self.flight.target = None
+        if self.request.response_format == PLAIN and self.stream is not None and (
+            DIALECT_OF.get(self.request.operation) != "gemini"
+        ):
+            self.stream.send_data(CUT_COMMENT)
 
     cdef _send(self, bytes data):
         if self.translator is None:

@@ -34,6 +34,7 @@ cpdef enum TargetCounter:
     T_OUTPUT_TOKENS = 26
     T_COST_NANO = 27        # US dollars * 1e9, by the configured prices
     T_FULL = 28             # times the target was passed over because its concurrency limit was reached
+    T_DROPPED_EVENTS = 29   # events of its streams that were malformed, and not relayed
 
 # Counters of a route: responses by what the client saw
 cpdef enum RouteCounter:

@@ -34,6 +34,7 @@ class TargetCounter(IntEnum):
     T_OUTPUT_TOKENS = 26
     T_COST_NANO = 27
     T_FULL = 28
+    T_DROPPED_EVENTS = 29
 
 class RouteCounter(IntEnum):
     R_REQUESTS = 0

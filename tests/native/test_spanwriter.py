@@ -69,6 +69,7 @@ ATTEMPTS = st.builds(
     grpc_status=CODES,
     pushback_ms=st.just(-2),
     tripped=st.booleans(),
+    dropped_events=st.integers(0, 3),
 )
 RECORDS = st.builds(
     ExchangeRecord,
@@ -133,6 +134,7 @@ ATTEMPT = AttemptRecord(
     grpc_status=14,
     pushback_ms=-2,
     tripped=False,
+    dropped_events=0,
 )
 RECORD = ExchangeRecord(
     request_id="0123456789ab00000001",

@@ -113,10 +113,12 @@ SHAPES: list[tuple[Any, int]] = [
     (gemini([{"text": "."}], finishReason="STOP"), twin.CONTENT | twin.FINISH),
     ({"candidates": [{"finishReason": "SAFETY"}]}, twin.FINISH),
     ({"usageMetadata": {"promptTokenCount": 8, "candidatesTokenCount": 9}}, twin.PREAMBLE),
+    ({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 8}}, twin.FINISH),
+    ({"promptFeedback": {"safetyRatings": []}}, twin.PREAMBLE),
     # no object at all
-    ("text", twin.PREAMBLE),
-    ([], twin.PREAMBLE),
-    (5, twin.PREAMBLE),
+    ("text", twin.GARBAGE),
+    ([], twin.GARBAGE),
+    (5, twin.GARBAGE),
 ]
 
 CHAT = ("choices", "delta", "message", "content", "text", "finish_reason", "role", "id", "tool_calls", "function_call")
@@ -229,8 +231,10 @@ def check(chunks: list[bytes], limit: int) -> None:
     scanner = sse.Scanner(limit)
     stream = b"".join(chunks)
     came = handed = said = 0
+    cuts: list[tuple[int, int, int]] = []
     for chunk in chunks:
         out = scanner.push(chunk)
+        cuts += [(handed + start, handed + end, why) for start, end, why in scanner.broken]
         assert stream[handed : handed + len(out)] == out
         came += len(chunk)
         handed += len(out)
@@ -242,6 +246,9 @@ def check(chunks: list[bytes], limit: int) -> None:
             *expected.tokens,
         ) == heard_by(scanner), stream[:came]
         assert expected.border == handed
+        assert [(start, why) for start, _, why in expected.cuts] == [(start, why) for start, _, why in cuts]
+        assert all(0 <= end - cut_end <= 1 for (_, end, _), (_, cut_end, _) in zip(expected.cuts, cuts, strict=True))
+        assert (expected.choices <= expected.ended) == scanner.ended_choices
         assert came - handed <= limit
         said |= scanner.fresh
         assert said == scanner.said
@@ -256,7 +263,7 @@ def test_each_shape_says_what_it_means(shape: Any, expected: int) -> None:
     scanner = sse.Scanner()
     assert scanner.push(stream) is stream
     first = twin.ERROR_FIRST if expected & twin.ERROR else 0
-    assert expected | first == scanner.said
+    assert expected | first == scanner.said & ~(twin.CALL | twin.CHOICES)
     assert (expected & twin.CONTENT > 0) == scanner.events
     check([stream], 1 << 18)
 
@@ -331,10 +338,11 @@ def test_the_first_error_is_kept_within_bounds() -> None:
 
 
 def test_an_error_by_name_needs_no_json() -> None:
-    """An event named error is an error, whatever its data is."""
+    """An event named error is an error, whatever its data is; what is no JSON is not for a client."""
     scanner = sse.Scanner()
     scanner.push(b"event: error\ndata: upstream went away\n\n")
-    assert scanner.said == event_kind.Said.SAID_ERROR | event_kind.Said.SAID_ERROR_FIRST
+    assert scanner.said == twin.ERROR | twin.ERROR_FIRST | twin.GARBAGE
+    assert scanner.broken == [(0, 39, twin.CUT_BROKEN | twin.CUT_ERROR)]
     assert scanner.error == b"upstream went away"
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from tests.reference.peek import DECODER, Members, depth, parse, says_nothing
 from tests.reference.usage import collect, resolve
 
-COMMENT, PREAMBLE, CONTENT, ERROR, FINISH, DONE, ERROR_FIRST, GARBAGE = (1 << bit for bit in range(8))
+COMMENT, PREAMBLE, CONTENT, ERROR, FINISH, DONE, ERROR_FIRST, GARBAGE, CALL, CHOICES = (1 << bit for bit in range(10))
+CUT_HOLLOW, CUT_BROKEN, CUT_CALL, CUT_ERROR = 1, 2, 4, 8
+CALL_WORDS = (b"tool_call", b"function_call", b"functionCall", b"tool_use", b"partial_json", b"_input.delta")
 BLANKS = " \t\r\n"
 MAX_DEPTH = 128
 ERROR_KEPT = 16 * 1024
@@ -29,6 +31,9 @@ class Heard:
     counts: dict[str, int] = field(default_factory=dict)
     border: int = 0
     units: int = 0
+    cuts: list[tuple[int, int, int]] = field(default_factory=list)
+    choices: set[int] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)
 
     @property
     def tokens(self) -> tuple[int, int]:
@@ -75,6 +80,55 @@ def choice_bits(choice: Any) -> int:
     return bits
 
 
+def delta_calls(delta: Any) -> bool:
+    """Return whether a delta holds a part of a tool call."""
+    return any(
+        (key == "tool_calls" and bool(elements(value)))
+        or (key == "function_call" and isinstance(value, Members))
+        or (key == "partial_json" and isinstance(value, str))
+        for key, value in members(delta)
+    )
+
+
+def calls(body: Members, kind: str | None) -> bool:
+    """Return whether an event holds a part of a tool call."""
+    for key, value in body:
+        if key == "delta" and delta_calls(value):
+            return True
+        if key == "content_block" and (
+            delta_calls(value)
+            or any(
+                name == "type" and isinstance(word, str) and word.endswith("tool_use") for name, word in members(value)
+            )
+        ):
+            return True
+        if key in ("choices", "candidates"):
+            for choice in elements(value):
+                if any(name in ("delta", "message") and delta_calls(inner) for name, inner in members(choice)):
+                    return True
+    return kind is not None and re.search(r"(?s).(_arguments|_input)\.delta\Z", kind) is not None
+
+
+def index_of(choice: Members) -> int:
+    """Return the index of a choice; 0 = it has none."""
+    found = [value for key, value in choice if key == "index"]
+    index = found[-1] if found else 0
+    return min(127, index) if isinstance(index, int) and not isinstance(index, bool) and index > 0 else 0
+
+
+def note_choices(heard: Heard, body: Members) -> None:
+    """Note which choices an event has, and which of them end."""
+    for key, value in body:
+        for choice in elements(value) if key in ("choices", "candidates") else ():
+            if isinstance(choice, Members):
+                heard.choices.add(index_of(choice))
+                if any(
+                    name in ("finish_reason", "finishReason") and isinstance(word, str) and word
+                    for name, word in choice
+                ):
+                    heard.ended.add(index_of(choice))
+
+
 def block_says(block: Any) -> bool:
     """Return whether an Anthropic content block starts with more than an empty text."""
     kinds = [value for key, value in members(block) if key == "type" and isinstance(value, str)]
@@ -113,9 +167,15 @@ def body_bits(body: Members, fallback: str | None) -> int:
         if key in ("choices", "candidates"):
             for choice in elements(value):
                 bits |= choice_bits(choice)
+        if key == "choices":
+            bits |= CHOICES
+        if key == "promptFeedback" and any(
+            name == "blockReason" and isinstance(word, str) and word for name, word in members(value)
+        ):
+            bits |= FINISH
     if kinds[-1] is not None:
         bits |= type_bits(kinds[-1], body)
-    return bits
+    return bits | (CALL if calls(body, kinds[-1]) else 0)
 
 
 def usage_of(body: Members) -> list[Any]:
@@ -160,7 +220,7 @@ def judge(data: str, name: str, *, whole: bool) -> tuple[int, Members]:
     nothing = Members()
     data = data.strip(BLANKS)
     if name == "error":
-        return ERROR, nothing
+        return ERROR | (GARBAGE if whole and not is_object(data) else 0), nothing
     if data == "[DONE]":
         return DONE, nothing
     if not data:
@@ -172,15 +232,24 @@ def judge(data: str, name: str, *, whole: bool) -> tuple[int, Members]:
         broken = True
     else:
         broken = depth(body) > MAX_DEPTH
+    if whole and not is_object(data):
+        return GARBAGE, nothing
     if broken:
-        if whole:
-            return GARBAGE, nothing
         body = readable_part(data) if data.startswith("{") else nothing
         bits = body_bits(body, name)
         return ERROR if bits & ERROR else bits | CONTENT, nothing
     body = body if isinstance(body, Members) else nothing
     bits = body_bits(body, None if whole else name) | (0 if whole else CONTENT)
-    return ERROR if bits & ERROR else bits or PREAMBLE, body
+    return ERROR if bits & ERROR else bits if bits & ~(CALL | CHOICES) else bits | PREAMBLE, body
+
+
+def is_object(data: str) -> bool:
+    """Return whether data is a JSON object in UTF-8."""
+    try:
+        body = parse(data.encode())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, Members) and depth(body) <= MAX_DEPTH
 
 
 def fields(unit: bytes) -> tuple[list[bytes], bytes]:
@@ -207,7 +276,9 @@ def hear(stream: bytes, limit: int = 256 * 1024) -> Heard:
         eventful = eventful or (match[1] != b"" and not match[1].startswith(b":"))
         if match[1] and eventful:
             continue
-        note(heard, stream[begins : mark + match.end(1) + 1], limit, eventful=eventful)
+        why = note(heard, stream[begins : mark + match.end(1) + 1], limit, eventful=eventful)
+        if why:
+            heard.cuts.append((begins, mark + match.end(), why))
         begins = mark + match.end()
         eventful = False
     heard.border = begins
@@ -219,8 +290,8 @@ def hear(stream: bytes, limit: int = 256 * 1024) -> Heard:
     return heard
 
 
-def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> None:
-    """Add the classification of an event, a comment line or an empty line."""
+def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> int:
+    """Add the classification of an event, a comment line or an empty line; return why no client may get it."""
     whole = len(unit) <= limit
     unit = unit[:limit]
     data, name = fields(unit if heard.units else unit.removeprefix(MARK))
@@ -230,6 +301,7 @@ def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> None:
         joined.decode("utf-8", "surrogateescape"), name.decode("utf-8", "surrogateescape"), whole=whole or not eventful
     )
     heard.counts |= collect(usage_of(body))
+    note_choices(heard, body)
     if bits & ERROR:
         if heard.error is None:
             heard.error = joined[:ERROR_KEPT]
@@ -238,3 +310,7 @@ def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> None:
     if bits & CONTENT:
         heard.events += 1
     heard.said |= bits
+    if bits & GARBAGE:
+        inside = heard.said & CALL or any(word in unit for word in CALL_WORDS)
+        return CUT_BROKEN | (CUT_ERROR if bits & ERROR else 0) | (CUT_CALL if inside else 0)
+    return CUT_HOLLOW if bits & COMMENT and whole and data else 0

@@ -27,6 +27,7 @@ def attempt(**more: Any) -> AttemptRecord:
         "grpc_status": -1,
         "pushback_ms": -2,
         "tripped": False,
+        "dropped_events": 0,
     }
     return AttemptRecord(**{**facts, **more})
 
