@@ -25,10 +25,20 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     )
     header_count: Annotated[int, about("Most header fields of a request. Above it: 431.", low=8, high=1000)] = 100
     idle: Annotated[
-        Duration, about("A client's connection without a request is closed after this time.", low=NS_PER_S)
+        Duration,
+        about(
+            "A client's connection without a request is closed after this time; one that has not asked yet after "
+            "header_timeout, if that is shorter.",
+            low=NS_PER_S,
+        ),
     ] = 5 * 60 * NS_PER_S
     header_timeout: Annotated[
-        Duration, about("The head of a request must be complete within this time. Then: 408.", low=100 * NS_PER_MS)
+        Duration,
+        about(
+            "The head of a request must be complete within this time. Then: 408. A new connection must begin its first "
+            "request within this time of being accepted, PROXY header and TLS handshake included. Then: closed.",
+            low=100 * NS_PER_MS,
+        ),
     ] = 10 * NS_PER_S
     body_timeout: Annotated[
         Duration,
@@ -57,8 +67,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[
         int,
         about(
-            "Most client connections per worker. Above it, new ones are closed. 0: as many as the limit of open files "
-            "allows, less a few that are kept for connections to targets.",
+            "Most client connections per worker. Above it, a new one takes the place of the one that has been without "
+            "a request longest; where all have requests, it is closed. 0: as many as the limit of open files allows, "
+            "less a few that are kept for connections to targets.",
             low=0,
         ),
     ] = 0

@@ -10,6 +10,18 @@ WORKER: Final = ("worker",)
 
 ACCEPTED = Metric("edge_worker_accepted_total", "counter", WORKER, "Client connections accepted.")
 CONNECTIONS = Metric("edge_worker_connections", "gauge", WORKER, "Open client connections.")
+EVICTED = Metric(
+    "edge_worker_evicted_connections_total",
+    "counter",
+    WORKER,
+    "Idle client connections that were closed to make room for new ones, because limits.connections was reached.",
+)
+TURNED_AWAY = Metric(
+    "edge_worker_refused_connections_total",
+    "counter",
+    WORKER,
+    "Client connections that were closed at once, because limits.connections was reached and none was idle.",
+)
 UPSTREAMS = Metric("edge_worker_upstream_connections", "gauge", WORKER, "Open upstream connections.")
 IDLE = Metric(
     "edge_worker_upstream_idle_connections",

@@ -69,6 +69,8 @@ _OF_TARGET: Final = {
 _OF_WORKER: Final = {
     catalog_node.ACCEPTED: WorkerCounter.W_ACCEPTED,
     catalog_node.CONNECTIONS: WorkerCounter.W_CONNECTIONS,
+    catalog_node.EVICTED: WorkerCounter.W_EVICTED,
+    catalog_node.TURNED_AWAY: WorkerCounter.W_TURNED_AWAY,
     catalog_node.UPSTREAMS: WorkerCounter.W_UPSTREAMS,
     catalog_node.IDLE: WorkerCounter.W_UPSTREAMS_IDLE,
     catalog_node.WORKER_REQUESTS: WorkerCounter.W_REQUESTS,

@@ -1,24 +1,98 @@
 from native.io.atomics cimport add64
 
+# Idle connections that are looked at for one which nothing is on its way to or from. Such a one loses nothing.
+cdef int LOOKS = 16
+
 
 cdef class ConnectionSlot:
-    cdef bint take(self, object connection):
-        if len(self.acceptor.open_connections) >= self.acceptor.connection_limit:
+    cdef bint take(self, object connection, StreamSocket socket, uint64_t now_ns):
+        if len(self.acceptor.open_connections) >= self.acceptor.connection_limit and not self._make_room():
+            add64(self.acceptor.counters.turned_away, 1)
             return False
         self.connection = connection
+        self.socket = socket
+        self.accepted_ns = now_ns
         self.acceptor.open_connections.add(connection)
         add64(self.acceptor.counters.open, 1)
         self.timer = CallbackTimer(connection.check_deadlines)
+        self.rest()
         return True
+
+    cdef void pass_to(self, object connection):
+        self.acceptor.open_connections.discard(self.connection)
+        self.acceptor.open_connections.add(connection)
+        self.connection = connection
+        self.timer.action = connection.check_deadlines
 
     cdef void give_back(self):
         if self.connection is None:
             return
+        self._leave()
         add64(self.acceptor.counters.open, <uint64_t>-1)
         self.acceptor.open_connections.discard(self.connection)
         self.acceptor.coarse.disarm(self.timer)
         self.timer.action = None        # breaks the reference cycle of timer and connection
         self.connection = None
+
+    cdef void rest(self):
+        cdef ConnectionSlot last
+        if self.connection is None:
+            return
+        self._leave()
+        last = <ConnectionSlot>self.acceptor.idle_last
+        self.before = last
+        if last is None:
+            self.acceptor.idle_first = self
+        else:
+            last.after = self
+        self.acceptor.idle_last = self
+        self.idle = True
+
+    cdef void busy(self):
+        self.served = True
+        self._leave()
+
+    cdef void _leave(self):
+        """Leave the order of idle connections."""
+        if not self.idle:
+            return
+        self.idle = False
+        if self.before is None:
+            self.acceptor.idle_first = self.after
+        else:
+            self.before.after = self.after
+        if self.after is None:
+            self.acceptor.idle_last = self.before
+        else:
+            self.after.before = self.before
+        self.before = None
+        self.after = None
+
+    cdef bint _make_room(self):
+        """Evict the longest idle connection, one with nothing to be read or written if there is; return whether one is."""
+        cdef ConnectionSlot chosen = <ConnectionSlot>self.acceptor.idle_first
+        cdef ConnectionSlot slot = chosen
+        cdef object connection
+        for _ in range(LOOKS):
+            if slot is None:
+                break
+            if slot._is_quiet():
+                chosen = slot
+                break
+            slot = slot.after
+        if chosen is None:
+            return False
+        connection = chosen.connection
+        chosen.give_back()
+        connection.evict()
+        add64(self.acceptor.counters.evicted, 1)
+        return True
+
+    cdef bint _is_quiet(self):
+        return self.socket.queued == 0 and self.socket.is_silent()
+
+    cdef uint64_t idle_limit(self) noexcept:
+        return self.acceptor.idle_ns if self.served else min(self.acceptor.idle_ns, self.acceptor.header_timeout_ns)
 
     cdef void watch_at(self, uint64_t deadline_ns):
         if self.connection is not None:

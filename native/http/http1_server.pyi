@@ -1,5 +1,6 @@
 # Serves a client's HTTP/1.1 connection.  Types of the compiled module.
 
+from native.http.connection_slot import ConnectionSlot
 from native.http.listen_policy import ListenPolicy
 from native.http.stream import Acceptor, ClientCertificate, ServerStream
 from native.io.stream_socket import SocketEvents
@@ -11,9 +12,14 @@ class Http1Server:
     # One client connection.
 
     def __init__(
-        self, acceptor: Acceptor, policy: ListenPolicy, certificate: ClientCertificate | None = None
+        self,
+        acceptor: Acceptor,
+        policy: ListenPolicy,
+        slot: ConnectionSlot,
+        certificate: ClientCertificate | None = None,
     ) -> None: ...
     def socket_events(self) -> SocketEvents: ...
     def check_deadlines(self, now_ns: int) -> None: ...
     def retire(self) -> None: ...
+    def evict(self) -> None: ...
     def kill(self) -> None: ...

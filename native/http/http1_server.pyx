@@ -172,6 +172,7 @@ cdef class Http1Server(RequestEvents):
     Args:
         acceptor: the data plane that opens an exchange for each request.
         policy: what the listener demands.
+        slot: of the connection, taken when it was accepted.
         certificate: the names in the client's certificate; None = the client has presented none.
     """
 
@@ -197,13 +198,14 @@ cdef class Http1Server(RequestEvents):
     cdef bytes early                # data behind an upgrade request; None = no upgrade is pending
     cdef bint tunnel                # the upgrade was accepted: bytes are relayed without framing
 
-    def __init__(self, Acceptor acceptor, ListenPolicy policy, ClientCertificate certificate=None):
+    def __init__(
+        self, Acceptor acceptor, ListenPolicy policy, ConnectionSlot slot not None, ClientCertificate certificate=None
+    ):
         self.acceptor = acceptor
         self.policy = policy
         self.certificate = certificate
         self.pipelined = []
-        self.slot = ConnectionSlot.__new__(ConnectionSlot)
-        self.slot.acceptor = acceptor
+        self.slot = slot
         self.socket = DETACHED
         self.writer = MessageWriter.__new__(MessageWriter)
         self.writer.socket = self.socket
@@ -216,18 +218,15 @@ cdef class Http1Server(RequestEvents):
         return events
 
     cdef void on_open(self, StreamSocket socket):
-        """Accept a connection. A connection above the limit is closed at once."""
-        if not self.slot.take(self):
-            self.gone = self.closing = True
-            socket.abort()
-            return
+        """Begin with a connection, whose first request has been waited for since it was accepted."""
+        self.slot.pass_to(self)
         self.socket = socket
         self.writer.socket = socket
         socket.bytes_out = self.acceptor.counters.bytes_out
         self.scheme = "https" if socket.is_secure else "http"
-        self.wait_started_ns = monotonic_ns()
+        self.wait_started_ns = self.slot.accepted_ns
         add64(self.acceptor.counters.accepted, 1)
-        self.slot.watch_soon(self.wait_started_ns, CHECK_NS)
+        self.slot.watch_soon(monotonic_ns(), CHECK_NS)
 
     cdef void on_lost(self):
         """Cancel the client's exchange: the connection is lost."""
@@ -307,6 +306,8 @@ cdef class Http1Server(RequestEvents):
     # --- what the parser finds ---------------------------------------------------------------------------------------
     cdef void on_head_begin(self):
         self.wait_started_ns = monotonic_ns()
+        if self.slot.idle and self.slot.served:
+            self.slot.rest()
 
     cdef bint on_head(self, Head head):
         cdef Http1Stream stream = Http1Stream.__new__(Http1Stream)
@@ -375,6 +376,7 @@ cdef class Http1Server(RequestEvents):
         cdef ServerEvents events
         self.current = stream
         stream.opened = True
+        self.slot.busy()
         if not stream.received:
             # a pipelined request waits with the first part of its body, and reading is paused meanwhile
             self.resume_reading()
@@ -423,6 +425,7 @@ cdef class Http1Server(RequestEvents):
         elif self.acceptor.draining:
             self.close()
         else:
+            self.slot.rest()
             self.resume_reading()
             if self.early is not None:
                 early = self.early
@@ -545,11 +548,15 @@ cdef class Http1Server(RequestEvents):
             and now_ns > self.incoming.started_ns + self.acceptor.body_timeout_ns
         ):
             self.refuse(408, "the request body did not come in time")
-        elif self.current is None and not self.parser.in_head and waited > self.acceptor.idle_ns:
+        elif self.current is None and not self.parser.in_head and waited > self.slot.idle_limit():
             self.close()
         self.answer_refused()
         if not self.lingering:
             self.slot.watch_soon(now_ns, CHECK_NS)
+
+    def evict(self):
+        """Abort the connection, which has no request: another one needs its place."""
+        self.socket.abort()
 
     def kill(self):
         """Abort the connection and its exchange: the data plane stops."""

@@ -208,6 +208,7 @@ cdef class Http2Server(Http2Connection):
     Args:
         acceptor: the data plane that opens an exchange for each request.
         policy: what the listener demands.
+        slot: of the connection, taken when it was accepted.
         certificate: the names in the client's certificate; None = the client has presented none.
     """
 
@@ -224,29 +225,27 @@ cdef class Http2Server(Http2Connection):
     cdef uint64_t final_goaway_ns   # when the second GOAWAY is due
     cdef uint64_t blocked_ns        # when writing was last seen to be paused
 
-    def __init__(self, Acceptor acceptor, ListenPolicy policy, ClientCertificate certificate=None):
+    def __init__(
+        self, Acceptor acceptor, ListenPolicy policy, ConnectionSlot slot not None, ClientCertificate certificate=None
+    ):
         self.acceptor = acceptor
         self.policy = policy
         self.certificate = certificate
-        self.slot = ConnectionSlot.__new__(ConnectionSlot)
-        self.slot.acceptor = acceptor
+        self.slot = slot
 
     def socket_events(self):
         """Return the object that receives the socket's events."""
         return self
 
     cdef void on_open(self, StreamSocket socket):
-        """Accept a connection. A connection above the limit is closed at once."""
-        if not self.slot.take(self):
-            self.read_closed = True
-            socket.abort()
-            return
+        """Begin with a connection, whose first request has been waited for since it was accepted."""
+        self.slot.pass_to(self)
         self.socket = socket
         socket.bytes_out = self.acceptor.counters.bytes_out
         self.scheme = "https" if socket.is_secure else "http"
         add64(self.acceptor.counters.accepted, 1)
         self.open_session(True, self.acceptor.header_bytes, self.acceptor.header_count)
-        self.idle_since_ns = self.now_ns
+        self.idle_since_ns = self.slot.accepted_ns
         self.slot.watch_soon(self.now_ns, CHECK_NS)
         self.schedule()
         if self.acceptor.draining:
@@ -324,6 +323,7 @@ cdef class Http2Server(Http2Connection):
             return
         asked.head = head
         asked.awaits_continue = head.expects and not ended
+        self.slot.busy()
         events = self.acceptor.open(asked, head)
         asked.events = events
         if ended and events is not None:
@@ -386,6 +386,8 @@ cdef class Http2Server(Http2Connection):
             return
         asked.flow.close()
         self.idle_since_ns = self.now_ns
+        if not self.table.count and self.slot.served:
+            self.slot.rest()
         self._end_exchange(asked)
 
     cdef on_sent(self, int32_t stream, bint ended):
@@ -455,7 +457,7 @@ cdef class Http2Server(Http2Connection):
         elif self.retiring:
             if not self.goaway_final and now_ns > self.final_goaway_ns:
                 self._send_final_goaway()
-        elif not self.table.count and now_ns > self.idle_since_ns + self.acceptor.idle_ns:
+        elif not self.table.count and now_ns > self.idle_since_ns + self.slot.idle_limit():
             self.idle_since_ns = now_ns
             self.retire()
         if self.pinged_ns and now_ns > self.pinged_ns + SILENCE_NS:
@@ -475,7 +477,7 @@ cdef class Http2Server(Http2Connection):
             if now_ns > self.reader_ns + self.acceptor.client_idle_ns:
                 return True
         return not self.closed and not self.settings_received and (
-            now_ns > self.received_ns + self.acceptor.header_timeout_ns
+            now_ns > self.slot.accepted_ns + self.acceptor.header_timeout_ns
         )
 
     cdef void _check_reader(self, uint64_t now_ns):
@@ -531,6 +533,13 @@ cdef class Http2Server(Http2Connection):
             NULL, 0,
         )
         self.schedule()
+
+    def evict(self):
+        """Close the connection, which has no stream, behind a GOAWAY: another one needs its place."""
+        nghttp2_session_terminate_session(self.session, NGHTTP2_NO_ERROR)
+        self.pump()
+        self.socket.flush()
+        self.socket.abort()
 
     def kill(self):
         """Abort the connection and its exchanges: the data plane stops."""

@@ -17,8 +17,6 @@ from native.http.stream cimport Acceptor, ClientCertificate
 from native.http.http1_server import Http1Server
 from native.http.http2_server import Http2Server
 
-# The timeout of a TLS handshake.
-cdef uint64_t HANDSHAKE_NS = 10_000_000_000
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -39,6 +37,7 @@ cdef class AcceptedConnections(AcceptEvents):
 
     cdef SocketEvents on_accept(self, StreamSocket socket, bint is_secure):
         cdef ProtocolDetect detect
+        cdef uint64_t now_ns = monotonic_ns()
         if self.policy.proxy_protocol:
             if not self.policy.accepts_proxy(socket.peer()):
                 return None     # it may not speak for others
@@ -49,9 +48,9 @@ cdef class AcceptedConnections(AcceptEvents):
         detect.socket = socket
         detect.slot = ConnectionSlot.__new__(ConnectionSlot)
         detect.slot.acceptor = self.acceptor
-        if not detect.slot.take(detect):
+        if not detect.slot.take(detect, socket, now_ns):
             return None     # over the limit
-        detect.slot.watch_at(monotonic_ns() + (HANDSHAKE_NS if is_secure else self.acceptor.idle_ns))
+        detect.slot.watch_at(now_ns + self.acceptor.header_timeout_ns)
         return detect
 
 
@@ -83,8 +82,6 @@ cdef class ProtocolDetect(SocketEvents):
         elif compared == PyBytes_GET_SIZE(PREFACE):
             self.hand_over(Http2Server, data, size)
         else:
-            if self.seen is None:
-                self.slot.watch_at(monotonic_ns() + self.acceptor.header_timeout_ns)
             self.seen = joined if joined is not None else data[:size]
 
     cdef hand_over(self, server, const char* data, Py_ssize_t size):
@@ -92,14 +89,13 @@ cdef class ProtocolDetect(SocketEvents):
         cdef StreamSocket socket = self.socket
         cdef SocketEvents events
         cdef ClientCertificate certificate = None
-        self.slot.give_back()
         self.socket = None
         if socket.tls is not None:
             names = socket.tls.subject_alt_names()
             if names:
                 certificate = ClientCertificate.__new__(ClientCertificate)
                 certificate.subject_alt_names = names
-        events = server(self.acceptor, self.policy, certificate).socket_events()
+        events = server(self.acceptor, self.policy, self.slot, certificate).socket_events()
         socket.events = events
         events.on_open(socket)
         if size and socket.fd >= 0:
@@ -123,13 +119,17 @@ cdef class ProtocolDetect(SocketEvents):
         return
 
     def check_deadlines(self, uint64_t now_ns):
-        """Abort the connection: the handshake or the first bytes did not come in time."""
+        """Abort the connection: the PROXY header, the handshake or the first bytes did not come in time."""
         self.kill()
 
     def retire(self):
         """Close: the data plane drains, and this connection has no request."""
         if self.socket is not None:
             self.socket.close()
+
+    def evict(self):
+        """Abort the connection: another one needs its place."""
+        self.kill()
 
     def kill(self):
         """Abort the connection: the data plane stops."""

@@ -26,6 +26,8 @@ cdef enum Failure:              # why a stream to an upstream ended without a co
 cdef struct ListenCounters:     # where clients' connections are counted, in shared memory
     uint64_t* accepted
     uint64_t* open              # connections now
+    uint64_t* evicted           # idle connections that made room for new ones
+    uint64_t* turned_away       # connections that were closed because there was no room
     uint64_t* malformed         # requests refused for their framing
     uint64_t* bytes_in
     uint64_t* bytes_out
@@ -107,6 +109,7 @@ cdef class Acceptor:
     cdef uint64_t idle_ns, header_timeout_ns, body_timeout_ns, client_idle_ns
     cdef bint draining
     cdef set open_connections
+    cdef object idle_first, idle_last           # ConnectionSlots of idle connections, the longest idle first; or None
     cdef int connection_limit
     cdef Py_ssize_t buffered, buffered_limit    # bytes of requests in memory
     cdef bint hold(self, Py_ssize_t more) noexcept          # False = no room; a negative number releases

@@ -16,7 +16,7 @@ from native.proxy.router cimport Route, Router
 from native.proxy.steps cimport CLOSED
 from native.state.shared_state cimport (
     CANCELLED, T_CONNECTS, T_CONNECT_FAILURES, SharedState, W_ACCEPTED, W_BUFFERED, W_BYTES_IN, W_BYTES_OUT,
-    W_CONNECTIONS, W_MALFORMED, W_RECORDED, W_UNRECORDED, W_UPSTREAMS, W_UPSTREAMS_IDLE, WorkerRec,
+    W_CONNECTIONS, W_EVICTED, W_MALFORMED, W_RECORDED, W_TURNED_AWAY, W_UNRECORDED, W_UPSTREAMS, W_UPSTREAMS_IDLE, WorkerRec,
 )
 
 from native.http.http1_client import Http1Client
@@ -70,6 +70,8 @@ cdef class DataPlane(Acceptor):
         self.opener = opener
         self.counters.accepted = &meter.count[<int>W_ACCEPTED]
         self.counters.open = &meter.count[<int>W_CONNECTIONS]
+        self.counters.evicted = &meter.count[<int>W_EVICTED]
+        self.counters.turned_away = &meter.count[<int>W_TURNED_AWAY]
         self.counters.malformed = &meter.count[<int>W_MALFORMED]
         self.counters.bytes_in = &meter.count[<int>W_BYTES_IN]
         self.counters.bytes_out = &meter.count[<int>W_BYTES_OUT]

@@ -82,6 +82,8 @@ cpdef enum WorkerCounter:
     W_UNRECORDED = 11       # records that were dropped because control did not take them
     W_HOPS_REFUSED = 12     # exchanges from peers refused for their hops
     W_UNBUFFERED = 13       # refused because there was no room for their bytes (limits.max_buffered)
+    W_EVICTED = 14          # idle client connections that were closed to make room for others
+    W_TURNED_AWAY = 15      # client connections that were closed because there was no room
     W_UPSTREAMS_IDLE = 16   # idle upstream connections
     W_REFUSED = 17          # refused before any attempt, for other reasons than W_UNROUTED
     W_BUFFERED = 18         # bytes of requests in memory now

@@ -81,6 +81,8 @@ class WorkerCounter(IntEnum):
     W_UNRECORDED = 11
     W_HOPS_REFUSED = 12
     W_UNBUFFERED = 13
+    W_EVICTED = 14
+    W_TURNED_AWAY = 15
     W_UPSTREAMS_IDLE = 16
     W_REFUSED = 17
     W_BUFFERED = 18
