@@ -15,6 +15,7 @@ try:
     from native.balance.target import Target
     from native.codec.span_writer import SpanWriter
     from native.http.connection_pool import ConnectionPool
+    from native.io.clock import set_virtual
     from native.io.connect_answer import ConnectAnswer
     from native.io.connector import Connector
     from native.io.descriptors import highest_upstream, most_descriptors
@@ -25,6 +26,7 @@ try:
     from native.proxy.data_plane import DataPlane
     from native.proxy.hooks import AnswerFacts, CacheEntry, Hooks, Reply
     from native.proxy.router import Operation, Route, Router
+    from native.proxy.virtual_wire import Call, VirtualConnection, VirtualWire
     from native.state.allowance import Allowance, Bound
     from native.state.answer_store import AnswerStore
     from native.state.callers import Caller, Callers
@@ -55,6 +57,7 @@ __all__ = [
     "Barred",
     "Bound",
     "CacheEntry",
+    "Call",
     "CallbackTimer",
     "Caller",
     "Callers",
@@ -82,10 +85,13 @@ __all__ = [
     "Timer",
     "TlsContext",
     "TripReason",
+    "VirtualConnection",
+    "VirtualWire",
     "Wheel",
     "WorkerCounter",
     "highest_upstream",
     "most_descriptors",
+    "set_virtual",
 ]
 
 SHARED_STATE_LAYOUT: Final = 8  # the version that this module was written for; see native/state/shared_state.h

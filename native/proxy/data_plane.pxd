@@ -16,4 +16,5 @@ cdef class DataPlane(Acceptor):
     cdef flush(self, uint64_t now)      # give the records to the sink
     cdef serve(self, uint64_t now_ns)   # start queued exchanges while there are places
     cdef void tick(self)
+    cdef void work(self, uint64_t now)      # what a tick does, apart from the reactor's timer
     cdef void tick_in(self, uint64_t delay_ns)

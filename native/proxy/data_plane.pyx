@@ -235,7 +235,6 @@ cdef class DataPlane(Acceptor):
     # --- the tick ----------------------------------------------------------------------------------------------------
     cdef void tick(self):
         cdef uint64_t now = monotonic_ns()
-        cdef Py_ssize_t idle = 0
         if now > self.due_ns + LATE_NS and not self.late:
             # The loop runs its timers before it reads. Answers that came while it stood still would count as missing,
             # and all healthy targets would seem to fail at once.
@@ -245,6 +244,10 @@ cdef class DataPlane(Acceptor):
         self.late = False
         self.runtime.quick = self.runtime.active > 0 or len(self.runtime.detached) > 0
         self.tick_in(FINE_TICK_NS if self.runtime.quick else IDLE_TICK_NS)
+        self.work(now)
+
+    cdef void work(self, uint64_t now):
+        cdef Py_ssize_t idle = 0
         self.runtime.deadlines.advance(now)
         if self.runtime.crowded:
             self.serve(now)     # other workers free places too
