@@ -34,7 +34,8 @@ DARK: Final = (
 ROOMS: Final = {
     "__main__": "python -m edge",
     "cli": "the commands: run, check, status, keys, demo",
-    "sim": "simulated providers, faults, load, drills",
+    "drills": "outages replayed on a virtual clock",
+    "sim": "simulated providers, faults, load",
     "app": "builds and runs the processes of a node",
     "admin": "admin API over HTTP and gRPC",
     "control": "publishes the Snapshot, probes, shares, records",

@@ -40,6 +40,12 @@ class ConfigInvalidError(EdgeError):
         super().__init__("\n".join(self.problems))
 
 
+class DrillError(EdgeError):
+    """A drill cannot be played as asked; the text says why, and what to do."""
+
+    kind = "drill"
+
+
 class AddressTakenError(EdgeError):
     """A listener cannot bind its address: it is in use, does not belong to this host, or is not permitted."""
 

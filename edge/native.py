@@ -12,6 +12,7 @@ try:
     from native.balance.breaker import Admit, CircuitState, TripReason
     from native.balance.declined import Declined
     from native.balance.latency import Cell
+    from native.balance.price import Price
     from native.balance.target import Target
     from native.codec.span_writer import SpanWriter
     from native.http.connection_pool import ConnectionPool
@@ -72,6 +73,7 @@ __all__ = [
     "Listener",
     "Operation",
     "Outcome",
+    "Price",
     "Reactor",
     "Reply",
     "Route",

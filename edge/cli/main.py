@@ -41,6 +41,7 @@ COMMANDS: Final = (
     "cluster",
     "sim",
     "demo",
+    "drill",
     "completion",
 )
 """Modules of ``edge.cli``, in the order of ``edge --help``. To add a subcommand, add a module and its name here."""

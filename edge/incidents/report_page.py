@@ -12,11 +12,12 @@ from edge.telemetry import logs
 if TYPE_CHECKING:
     from edge.incidents.availability import Report
 
-_STYLE: Final = (
+STYLE: Final = (
     ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:52rem}"
     "table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{text-align:left;padding:.35rem .8rem .35rem 0;"
     "border-bottom:1px solid #8886}td+td{font-variant-numeric:tabular-nums}small{opacity:.75}"
 )
+"""Of documents that stand alone; reports of drills add to it."""
 
 
 def html(found: Report) -> str:
@@ -47,7 +48,7 @@ def html(found: Report) -> str:
     routes = ", ".join(map(escape, found.routes)) or "none"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><h1>{title}</h1>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{title}</h1>'
         f"<p>Objective: {found.slo:.3%}.</p>{open_}"
         '<table><thead><tr><th></th><th scope="col">the provider alone</th><th scope="col">with edge</th></tr></thead>'
         f"<tbody>{table}</tbody></table>"
