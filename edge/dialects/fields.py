@@ -16,6 +16,7 @@ NULL: Final = Raw(b"null")
 _EMPTY: Final = frozenset((b"null", b"[]", b"{}", b'""'))
 _MOST: Final = 2**53
 _LONGEST: Final = 64  # of a field's name that is shown to the client
+_MOST_NAMES: Final = 16  # that are shown; of the others their number
 
 
 def hints(
@@ -36,6 +37,8 @@ def hints(
         if name in fields or name in silent or bytes(value).strip() in _EMPTY:
             continue
         (kept if name in limits else dropped).append(name[:_LONGEST])
+    if len(dropped) > _MOST_NAMES:
+        dropped[_MOST_NAMES:] = [f"{len(dropped) - _MOST_NAMES} more"]
     return tuple(dropped), tuple(kept)
 
 

@@ -1,5 +1,5 @@
 from libc.stdint cimport INT64_MAX, uint64_t
-from native.codec.json_text cimport decode_escape, hex_unit
+from native.codec.json_text cimport decode_escape
 
 cdef extern from *:
     """
@@ -42,10 +42,19 @@ cdef extern from *:
     #else
     #define edge_skip_plain(p, end) (p)
     #endif
+    /* Whether four bytes are hexadecimal digits: each is looked up, and there is one branch for all of them. */
+    static const unsigned char edge_no_digit[256] = {
+        [0 ... '0' - 1] = 1, ['9' + 1 ... 'A' - 1] = 1, ['F' + 1 ... 'a' - 1] = 1, ['f' + 1 ... 255] = 1
+    };
+    static inline int edge_is_unit(const char *p) {
+        const unsigned char *u = (const unsigned char *)p;
+        return !(edge_no_digit[u[0]] | edge_no_digit[u[1]] | edge_no_digit[u[2]] | edge_no_digit[u[3]]);
+    }
     """
     uint64_t edge_stops(const char* p) noexcept nogil
     int edge_lowest(uint64_t flags) noexcept nogil
     const char* edge_skip_plain(const char* p, const char* end) noexcept nogil
+    bint edge_is_unit(const char* p) noexcept nogil
 
 
 cdef enum:
@@ -64,7 +73,7 @@ cdef inline const char* _space(const char* p, const char* end) noexcept nogil:
     return p
 
 
-cdef const char* _walk_escape(const char* p, Scan* scan) noexcept nogil:
+cdef inline const char* _walk_escape(const char* p, Scan* scan) noexcept nogil:
     """Walk from a backslash to the end of its escape."""
     if scan.end - p < 2:
         return fail(scan, scan.end, WALK_MALFORMED)
@@ -72,7 +81,7 @@ cdef const char* _walk_escape(const char* p, Scan* scan) noexcept nogil:
     if c == c"u":
         if scan.end - p < 6:
             return fail(scan, scan.end, WALK_MALFORMED)
-        if hex_unit(p + 2) < 0:
+        if not edge_is_unit(p + 2):
             return fail(scan, p, WALK_MALFORMED)
         return p + 6
     if (c == c'"' or c == c"\\" or c == c"/" or c == c"b" or c == c"f" or c == c"n" or c == c"r" or c == c"t"):
@@ -102,9 +111,12 @@ cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept 
             return p + 1
         if c == c"\\":
             escaped[0] = True
-            p = _walk_escape(p, scan)
-            if p == NULL:
-                return NULL
+            while True:             # many encoders escape whole texts that are not ASCII
+                p = _walk_escape(p, scan)
+                if p == NULL:
+                    return NULL
+                if p >= end or p[0] != c"\\":
+                    break
         elif c < 0x20:
             return fail(scan, p, WALK_MALFORMED)
         else:

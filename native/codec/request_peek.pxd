@@ -13,6 +13,12 @@ cpdef enum PeekError:
     PEEK_DUPLICATE = 3      # a known top-level key occurs twice, or in another case: readers could disagree
     PEEK_TYPE = 4           # "model" not a string, "stream" not a boolean
     PEEK_DEPTH = 5
+    PEEK_LONG_NAME = 6      # "model" has more than MODEL_LONGEST bytes, by its length alone; the rest is not read
+
+cdef enum:
+    # Bytes of a model's name in UTF-8. No provider's name has a tenth of that. JSON escapes a byte in six at most.
+    MODEL_LONGEST = 512
+    MODEL_LONGEST_ESCAPED = 6 * 512
 
 cdef struct Peek:
     int error               # enum PeekError

@@ -12,6 +12,7 @@ class PeekError(IntEnum):
     PEEK_DUPLICATE = 3
     PEEK_TYPE = 4
     PEEK_DEPTH = 5
+    PEEK_LONG_NAME = 6
 
 @final
 class Peeked:

@@ -112,6 +112,21 @@ cdef const char* _visit_prompt(const char* p, Scan* scan, const Text* key, int d
     return walk_value(p, scan, depth)
 
 
+cdef const char* _walk_name(const char* p, Scan* scan, bint* escaped) noexcept nogil:
+    """Walk a model's name, and give up where it is too long: a name of megabytes costs no more than a refused one."""
+    cdef const char* end = scan.end
+    cdef const char* after
+    if end - p <= MODEL_LONGEST_ESCAPED + 2:
+        return walk_string(p, scan, escaped)
+    scan.end = p + MODEL_LONGEST_ESCAPED + 2
+    after = walk_string(p, scan, escaped)
+    if after == NULL and scan.fault_at == scan.end:
+        scan.fault = PEEK_LONG_NAME
+        scan.fault_at = p
+    scan.end = end
+    return after
+
+
 cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek* out) noexcept nogil:
     """Read the value of a known key."""
     cdef const char* after
@@ -125,7 +140,7 @@ cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek
     if key == KEY_MODEL:
         if p[0] != c'"':
             return fail(scan, p, PEEK_TYPE)
-        after = walk_string(p, scan, &escaped)
+        after = _walk_name(p, scan, &escaped)
         out.model_escaped = escaped
         if after != NULL:
             out.model_start = p + 1 - scan.start

@@ -30,6 +30,9 @@ cdef uint32_t CANCEL = 8
 # target, unless its connection has been silent for this long too.
 cdef uint64_t ALIVE_NS = 3_000_000_000
 
+# Characters of why an attempt failed, which may quote the upstream: replies and records carry it about.
+cdef Py_ssize_t DETAIL_LIMIT = 300
+
 # The rest of an error's body may be silent for this long. Then the attempt is judged by what has come.
 cdef uint64_t FAULT_IDLE_NS = 2_000_000_000
 
@@ -468,6 +471,8 @@ cdef class Attempt(ClientEvents):
         if self.phase == OVER:
             return
         now = monotonic_ns()
+        if detail is not None and len(detail) > DETAIL_LIMIT:
+            detail = detail[:DETAIL_LIMIT] + "…"
         if outcome != <int>OK:
             self.detail = detail
             if outcome != <int>CLIENT_FAULT or self.absent:

@@ -11,7 +11,7 @@ from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds
 from native.codec.json_text cimport escape_json, splice, unescape_json
 from native.codec.media cimport media_tokens
-from native.codec.request_peek cimport PEEK_OK, peek_request, with_usage
+from native.codec.request_peek cimport MODEL_LONGEST, PEEK_LONG_NAME, PEEK_OK, peek_request, with_usage
 from native.io.clock cimport monotonic_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query
 from native.codec.trace_context cimport write_traceparent
@@ -36,9 +36,6 @@ cdef frozenset WITHHELD = frozenset((
 # An upstream that enforces the caller's deadline itself may do so earlier than edge by a fiftieth of it, within these.
 cdef uint64_t EARLIEST_NS = 5_000_000
 cdef uint64_t LATEST_NS = 100_000_000
-# Bytes of a model's name, in UTF-8 and as JSON may escape each of them. No provider's name has a tenth of that.
-cdef Py_ssize_t LONGEST_MODEL = 512
-cdef Py_ssize_t LONGEST_ESCAPED = 6 * 512
 # The place of an attempt's traceparent.
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
 
@@ -230,6 +227,8 @@ cdef class ModelRequest(Request):
             PyBytes_AS_STRING(self.content), PyBytes_GET_SIZE(self.content), &self.peek,
             &self.media if runtime.router.metered else NULL,
         ) != <int>PEEK_OK:
+            if self.peek.error == PEEK_LONG_NAME:
+                return refusal("model_too_long", str(<int>MODEL_LONGEST))
             return refusal("malformed_json", f"{self.peek.error}:{self.peek.error_at}")
         if in_path:
             if self.operation == OPERATION_STREAM and not is_sse(self.head.target):
@@ -239,13 +238,11 @@ cdef class ModelRequest(Request):
         else:
             if self.peek.model_start < 0:
                 return refusal("model_missing")
-            if self.peek.model_end - self.peek.model_start > LONGEST_ESCAPED:
-                return refusal("model_too_long", str(LONGEST_MODEL))
             name = self.content[self.peek.model_start:self.peek.model_end]
             if self.peek.model_escaped:
                 name = unescape_json(name)
-        if name is not None and PyBytes_GET_SIZE(name) > LONGEST_MODEL:
-            return refusal("model_too_long", str(LONGEST_MODEL))
+        if name is not None and PyBytes_GET_SIZE(name) > <int>MODEL_LONGEST:
+            return refusal("model_too_long", str(<int>MODEL_LONGEST))
         self.route = None if name is None else runtime.router.model(name)
         if caller is not None and not caller.everything and (name is None or not allowed(caller, name, self.route)):
             # checked first, so that the caller does not learn whether the model exists

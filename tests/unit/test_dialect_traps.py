@@ -63,6 +63,16 @@ def test_strict_refuses_what_would_be_dropped() -> None:
     assert asked("openai", user="u").body_for("anthropic", "up", True).dropped == ()
 
 
+def test_few_names_of_what_is_left_out_are_shown() -> None:
+    """A body with thousands of unknown fields makes no header of megabytes."""
+    dropped = asked("openai", **{f"field_{n}_{'x' * 200}": n + 1 for n in range(5000)}).body_for(
+        "anthropic", "up", False
+    )
+    assert len(dropped.dropped) == 17
+    assert dropped.dropped[-1] == "4984 more"
+    assert len(", ".join(dropped.dropped)) < 1200
+
+
 def test_thinking_leaves_room_for_the_answer() -> None:
     """A budget is below max_tokens, and at least 1024: else thinking is dropped, and named."""
     tight = asked("openai", max_tokens=3000, reasoning_effort="high").body_for("anthropic", "up", False)
