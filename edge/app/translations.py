@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge.dialects.continuation import Continuation, ShownAnswer
     from edge.dialects.embeddings import Embeddings
-    from edge.dialects.translate import Conversation
+    from edge.dialects.translate import Conversation, StreamTranslation
 
 
 class Translations:
@@ -35,3 +36,9 @@ class Translations:
         from edge.dialects import translate  # noqa: PLC0415
 
         return translate.own_event(client, event)
+
+    def resume(self, shown: ShownAnswer, translation: StreamTranslation | None) -> Continuation:
+        """Return what goes on with an answer that broke off."""
+        from edge.dialects import translate  # noqa: PLC0415
+
+        return translate.resume(shown, translation)

@@ -50,14 +50,26 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     provider.add_argument("--ttft", default="50ms", metavar="DURATION", help="time to the first token (50ms)")
     provider.add_argument("--tps", type=float, default=50.0, help="tokens per second; 0: all at once (50)")
     provider.add_argument("--tokens", type=int, default=24, help="tokens per response (24)")
+    provider.add_argument(
+        "--prefill",
+        choices=("continue", "restart", "refuse"),
+        default="restart",
+        help="what it does with a last message of the assistant (restart)",
+    )
+    provider.add_argument(
+        "--turn",
+        choices=("continue", "restart", "repeat"),
+        default="repeat",
+        help="what it does where a last message asks for the rest of an answer (repeat: from its last words on)",
+    )
     provider.set_defaults(run=run_provider)
 
     fault = under.add_parser("fault", help="make a provider fail, or heal it with the kind none")
     fault.add_argument("url", help=f"address of the provider, such as {URL}")
     fault.add_argument(
         "kind",
-        help="latency, slow_tokens, error, stall, cut, reset, blackhole, refuse, inband_error, no_done, garbage, "
-        "truncated, flapping, capability, capacity; none heals",
+        help="latency, slow_tokens, error, stall, cut, reset, blackhole, refuse, inband_error, corrupt, no_done, "
+        "garbage, truncated, flapping, capability, capacity; none heals",
     )
     for field, kind, text in FAULT_OPTIONS:
         read = str if kind == "duration" else kind
@@ -100,7 +112,7 @@ def run_provider(args: argparse.Namespace) -> int:
         pace = Pace(ttft_s=parse_duration(args.ttft) / NS_PER_S, tps=args.tps, tokens=args.tokens)
     except ValueError as wrong:
         return _refuse(f"--ttft: {wrong}")
-    spec = ProviderSpec(name=args.name, host=args.host, port=args.port, key=args.key, pace=pace)
+    spec = ProviderSpec(args.name, args.host, args.port, args.key, pace, prefill=args.prefill, turn=args.turn)
     try:
         serve((spec,), announce)
     except OSError as wrong:

@@ -1,11 +1,10 @@
-"""Keys and values of edge.yaml that are planned, and what this version does instead, for error messages."""
+"""Keys of edge.yaml that are planned, and what this version does instead, for error messages."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from edge.config.crowding import Concurrency
-from edge.config.schema import Model
 from edge.config.schema_telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -19,8 +18,3 @@ PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
     Telemetry: {"content": "this version records neither prompts nor responses"},
 }
 """Planned keys that this version does not support, by section, with what this version does instead."""
-
-PLANNED_VALUES: Final[dict[tuple[type[Struct], str], dict[str, str]]] = {
-    (Model, "rescue"): {"text": "this version never continues a broken stream"},
-}
-"""Planned values that this version does not support, by section and field, with what this version does instead."""

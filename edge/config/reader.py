@@ -12,7 +12,7 @@ from msgspec import structs
 
 from edge.config import tree, words
 from edge.config.crowding import Queue, Shares
-from edge.config.planned import PLANNED, PLANNED_VALUES
+from edge.config.planned import PLANNED
 from edge.config.problems import Path, Problem
 from edge.config.renamed import RENAMED
 from edge.config.schema import Config, Defaults, Service
@@ -102,18 +102,12 @@ class Reader:
                 return self._complain(path, node, f"{shown} is read as {_NOT_TEXT[node.tag]}; put it in quotes")
             value = words.understand(scalar, text, self._folder)
         except ValueError as error:
-            return self._complain(path, node, str(error) + self._planned_value(path, node.text))
+            return self._complain(path, node, str(error))
         in_clear = scalar.kind == "secret" and value and value == node.text
         if in_clear and _CLEAR_IS_FINE.isdisjoint(path):
             sentence = "the secret is written in clear; write ${NAME} or file:/path, so that the file can be shared"
             self.problems.append(Problem(path, sentence, line=node.line, severity="warning"))
         return value
-
-    def _planned_value(self, path: Path, text: str) -> str:
-        for (section, name), values in PLANNED_VALUES.items():
-            if path[-1:] == (name,) and text in values and section_of(section).field(name) is not None:
-                return f" ({values[text]})"
-        return ""
 
     def _section(self, section: Section, node: tree.Node, path: Path) -> Any:
         if section.type is not Service or not _is_call(node):

@@ -137,7 +137,11 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
     capabilities: Annotated[
         tuple[str, ...] | None,
-        about("What it offers: chat, completions, embeddings, images, json, responses, tools; compared with require."),
+        about(
+            "What it offers: chat, completions, embeddings, images, json, responses, tools; compared with require. "
+            "prefill: it continues a last message of the assistant, so that it can go on with a stream that broke off "
+            "at another target."
+        ),
     ] = None
     probe: Annotated[
         str | None,
@@ -242,9 +246,14 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
     queue: Annotated[Queue, about("Fields that differ from defaults.queue.")] = Queue()
     shares: Annotated[Shares, about("Fields that differ from defaults.shares.")] = Shares()
     rescue: Annotated[
-        Literal["never"],
-        about("What to do when a stream dies after content was sent. never: it ends with an error event."),
-    ] = "never"
+        Literal["never", "same_model", "text"],
+        about(
+            "What to do when a stream of plain text dies after content was sent. same_model: another target with the "
+            "same upstream model goes on with it, if it has the capability prefill. text: any other target; without "
+            "prefill it is asked for the rest in a new turn. never: it ends with an error event, as it does where "
+            "nobody can go on."
+        ),
+    ] = "same_model"
     cache: Annotated[
         Cache | None, about("Keep answers and give them to repeated requests. Absent: every request is asked.")
     ] = None

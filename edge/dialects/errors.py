@@ -35,3 +35,10 @@ class UnreadableAnswerError(EdgeError, ValueError):
     kind: ClassVar[str] = "fail_malformed"
     source: ClassVar[Source] = "provider"
     retry: ClassVar[Retry] = "elsewhere"
+
+
+class CannotResumeError(EdgeError, ValueError):
+    """An answer that broke off is not one that another target can go on with; the text says why."""
+
+    kind: ClassVar[str] = "cannot_resume"
+    source: ClassVar[Source] = "edge"

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from edge import clock
+from edge.dialects.continuation import Continuation
 from edge.dialects.embeddings import Embeddings
 from edge.dialects.errors import CannotCarryError, UnreadableAnswerError
 from edge.dialects.events import EventSplitter, EventTooLargeError
 from edge.dialects.known import DIALECTS, OPENAI
 
 if TYPE_CHECKING:
-    from edge.dialects.known import Dialect
+    from edge.dialects.continuation import ShownAnswer
+    from edge.dialects.known import Dialect, StreamWriter
     from edge.dialects.written import Written
     from edge.terms import chat
 
@@ -74,6 +76,11 @@ class StreamTranslation:
         self._reader = target.reader(request_id)
         self._writer = client.writer(request, request_id, clock.wall())
 
+    @property
+    def writer(self) -> StreamWriter:
+        """What writes the client's events. It knows all that the client was sent."""
+        return self._writer
+
     def push_events(self, data: bytes) -> list[bytes]:
         """Return the client's events for the target's; the stream may be cut at any byte.
 
@@ -105,6 +112,16 @@ def conversation(dialect: str, body: bytes, model: str, stream: bool) -> Convers
     """Read a client's request of a chat; raises as :func:`read` does."""
     client = DIALECTS[dialect]
     return Conversation(client, client.read_request(body, model, stream))
+
+
+def resume(shown: ShownAnswer, translation: StreamTranslation | None) -> Continuation:
+    """Return what goes on with an answer that broke off; ``translation`` has translated it so far.
+
+    Raises:
+        CannotResumeError: it is not one that another target can go on with.
+    """
+    request = conversation(shown.client, shown.body, shown.model, True).request
+    return Continuation(shown, request, None if translation is None else translation.writer)
 
 
 def error(target: str, client: str, status: int, body: bytes, request_id: str) -> bytes:

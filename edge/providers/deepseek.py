@@ -37,4 +37,5 @@ PROVIDER: Final = Provider(
     priced="2026-11-22",
     status_page="https://status.deepseek.com/api/status-page/6410630422455/summary/active",
     max_outputs=dict.fromkeys(("deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro"), 393_216),
+    prefill="prefix",
 )

@@ -1,6 +1,7 @@
 """Mistral AI, called through its OpenAI-compatible API.
 
-Facts: https://docs.mistral.ai/api (base URL, Bearer key, ``GET /v1/models``).
+Facts: https://docs.mistral.ai/api (base URL, Bearer key, ``GET /v1/models``). An assistant's last message with
+``prefix: true`` is continued; the answer repeats it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ PROVIDER: Final = Provider(
     name="mistral",
     base_url="https://api.mistral.ai/v1",
     jurisdiction="eu",
-    capabilities=("chat", "embeddings", "images", "json", "tools"),
+    capabilities=("chat", "embeddings", "images", "json", "prefill", "tools"),
     probe="/models",
+    prefill="prefix",
 )

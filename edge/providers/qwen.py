@@ -16,4 +16,5 @@ PROVIDER: Final = Provider(
     jurisdiction="sg",
     capabilities=("chat", "embeddings", "images", "json", "tools"),
     probe="",
+    prefill="partial",
 )

@@ -15,4 +15,5 @@ PROVIDER: Final = Provider(
     capabilities=("chat", "completions", "embeddings", "images", "json", "tools"),
     probe="/models",
     needs_key=False,
+    prefill="final",
 )

@@ -1,7 +1,7 @@
 """vLLM on machines of one's own.
 
 Facts: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html (OpenAI's paths under ``/v1``; a key only
-with --api-key).
+with --api-key; ``continue_final_message`` continues an assistant's last message).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from edge.terms.places import Provider
 PROVIDER: Final = Provider(
     name="vllm",
     base_url="",
-    capabilities=("chat", "completions", "embeddings", "images", "json", "responses", "tools"),
+    capabilities=("chat", "completions", "embeddings", "images", "json", "prefill", "responses", "tools"),
     probe="/models",
     needs_key=False,
+    prefill="final",
 )

@@ -298,6 +298,7 @@ class _Planner:
             outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
             jurisdiction=provider.jurisdiction or None,
             capabilities=provider.capabilities or (),
+            prefill=reach.prefill(provider, known),
             proxy_credentials=str(provider.proxy_credentials),
             adaptive=provider.concurrency.adaptive is not False,
             min_concurrency=float(provider.concurrency.min),

@@ -10,6 +10,7 @@ from edge.config import addresses, schema
 from edge.config.compiled import compiled
 from edge.config.files import content_of
 from edge.config.schema_policy import FIRST_BYTE
+from edge.terms import places
 from edge.terms import snapshot as plan_of
 from edge.terms.places import Peer
 from edge.terms.snapshot import Listener
@@ -54,6 +55,13 @@ def fields(provider: schema.Provider) -> tuple[tuple[str, str], ...]:
     name, before = _CREDENTIALS.get(provider.dialect or "openai", ("authorization", "Bearer "))
     credential = {name: before + provider.api_key} if provider.api_key else {}
     return tuple((credential | fields).items())
+
+
+def prefill(provider: schema.Provider, known: places.Provider | None) -> places.Prefill:
+    """Return how a provider is told to continue a last message of the assistant; "" = it does not."""
+    if "prefill" not in (provider.capabilities or ()) or provider.dialect == "responses":
+        return ""
+    return "plain" if known is None or provider.dialect not in {None, "openai"} else known.prefill
 
 
 def provider_protocol(provider: schema.Provider, *, tls: bool) -> Literal["http1", "h2c", "h2", "alpn"]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ WORDS = [
 ]
 DONE = b"data: [DONE]\n\n"
 THOUGHT = "Let me see."  # what a model shows that reasons
+START = "Hello"  # the first token of each text
 _MARK = "\x00"  # placeholder for a token while the frame of an event is built; never occurs in a token
 
 
@@ -88,7 +90,13 @@ class Answer:
     # ---- content, in any format
 
     def tokens(self) -> Iterator[str]:
-        """Yield the text token by token; the first tokens name the provider."""
+        """Yield the text token by token, without those that the request has already."""
+        if self.ask.first:
+            yield self.ask.first
+        yield from islice(self._tokens(), self.ask.skip, None)
+
+    def _tokens(self) -> Iterator[str]:
+        """Yield the whole text; the first tokens name the provider."""
         if self.ask.echo is not None:
             yield self.ask.echo
             return
@@ -98,7 +106,7 @@ class Answer:
             yield self.ask.json
             return
         count, seed = self.ask.pace.tokens, self.ask.pace.seed
-        start = ["Hello", " from", f" {self.name}", ":"][:count]
+        start = [START, " from", f" {self.name}", ":"][:count]
         yield from start
         for position in range(len(start), count):
             yield " " + WORDS[(seed + position * (1 + seed % 7)) % len(WORDS)]
@@ -110,7 +118,7 @@ class Answer:
     def output_tokens(self) -> int:
         """Return the number of billed output tokens."""
         short = self.ask.echo is not None or self.ask.call is not None or self.ask.json is not None
-        return 1 if short else self.ask.pace.tokens
+        return 1 if short else self.ask.pace.tokens - self.ask.skip
 
     def usage(self) -> dict[str, Any]:
         """Return the billed tokens."""

@@ -83,6 +83,12 @@ class Ask(Struct, frozen=True):
     thinks: bool = False  # the response shows thoughts
     json: str | None = None  # JSON text that the response has to be
     fault: Fault | None = None
+    begun: str = ""  # an answer that the request holds, to be continued
+    begun_in: Literal["", "prefill", "turn"] = (
+        ""  # prefill: it is the last message; turn: a last message asks for the rest
+    )
+    first: str = ""  # what the response begins with, before its tokens
+    skip: int = 0  # tokens that the response leaves out at its beginning
     echo: str | None = None  # sim-echo: JSON text that describes the received request
 
     @property
@@ -178,7 +184,25 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
         thinks=bool(given.get("reasoning_effort")) or bool((given.get("reasoning") or {}).get("effort")),
         json=_json(given),
         fault=wish.fault,
+        **_begun(given.get("messages")),
     )
+
+
+def _begun(messages: Any) -> dict[str, Any]:
+    """Return the fields of a conversation that ends with an answer of the assistant, or asks for the rest of one."""
+    said = [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
+    for back, place in ((1, "prefill"), (2, "turn")):
+        if len(said) >= back and said[-back].get("role") in {"assistant", "model"}:
+            return {"begun": _text_of(said[-back]), "begun_in": place, "first": _text_of(said[-1]).rpartition("\n")[2]}
+    return {}
+
+
+def _text_of(message: dict[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
 
 
 def _json(given: dict[str, Any]) -> str | None:

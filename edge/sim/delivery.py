@@ -18,6 +18,8 @@ from edge.sim.answers import Answer, dumps, error_body, vllm_error
 from edge.sim.vendor_answers import error_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.sim.asked import Pace
     from edge.sim.faults import Fault
 
@@ -25,7 +27,9 @@ GARBAGE = {
     "html": ("text/html", b"<html><body><h1>We'll be right back</h1></body></html>"),
     "json": ("application/json", b'{"id": "chatcmpl-1", "choices": [{"index": 0, "mess'),
 }
+CORRUPT = b'data: {"id": "chatcmpl-1", "choices": [{"index": 0, "del\n\n'
 _FLUSH_S = 0.02  # lets written data leave before a reset discards what is queued
+_PLACED = frozenset(("stall", "cut", "reset", "inband_error", "corrupt"))
 _REASONS = {429: ("rate_limit_exceeded", "requests"), 401: ("invalid_api_key", "invalid_request_error")}
 
 
@@ -132,7 +136,7 @@ class _Sending:
         self.answer = answer
         self.fault = fault
         self.kind = fault.kind if fault is not None else ""
-        self.place = fault.place if fault is not None and self.kind in {"stall", "cut", "reset", "inband_error"} else ""
+        self.place = fault.place if fault is not None and self.kind in _PLACED else ""
         self.response = web.StreamResponse(headers=fields)
         slower = fault.delay if fault is not None and fault.kind == "slow_tokens" else 0.0
         self.per_token_s = self._pace.per_token_s + slower
@@ -177,7 +181,7 @@ class _Sending:
         strike_at = self.fault.tokens if self.fault is not None and self._in_the_middle() else -1
         loop = asyncio.get_running_loop()
         due = loop.time()
-        for number, piece in enumerate(self.answer.content()):
+        for number, piece in enumerate(self._content()):
             if number == strike_at:
                 return await self._strike()
             await response.write(piece)
@@ -193,7 +197,15 @@ class _Sending:
         return response
 
     def _in_the_middle(self) -> bool:
-        return self.place == "middle" or self.kind == "truncated"
+        return (self.place == "middle" and self.kind != "corrupt") or self.kind == "truncated"
+
+    def _content(self) -> Iterator[bytes]:
+        """Yield the events that carry content, perhaps with one among them that is none."""
+        corrupt_at = self.fault.tokens if self.fault is not None and self.kind == "corrupt" else -1
+        for number, piece in enumerate(self.answer.content()):
+            if number == corrupt_at:
+                yield CORRUPT
+            yield piece
 
     async def _strike(self) -> web.StreamResponse:
         """Apply the fault to a response that has begun: end it, or never end it."""

@@ -24,6 +24,7 @@ Kind = Literal[
     "blackhole",  # the request is accepted and read, and never answered
     "refuse",  # the listening socket is closed and open connections are dropped
     "inband_error",  # an error within a 200, instead of the first content or after some tokens
+    "corrupt",  # after some tokens one event is not JSON, and the stream goes on
     "no_done",  # the stream ends properly after finish_reason, but without [DONE]
     "garbage",  # a 200 that is not JSON and not an event stream
     "truncated",  # content-length promises more than is sent
@@ -42,6 +43,7 @@ DEFAULT_PLACE: dict[str, Place] = {
     "cut": "middle",
     "reset": "start",
     "inband_error": "head",
+    "corrupt": "middle",
 }
 PLACES: dict[str, tuple[Place, ...]] = {
     "latency": ("start", "head"),  # "head" of a stream: the status comes at once, the first token late
@@ -49,6 +51,7 @@ PLACES: dict[str, tuple[Place, ...]] = {
     "cut": ("start", "head", "middle"),
     "reset": ("start", "head", "middle"),
     "inband_error": ("head", "middle"),
+    "corrupt": ("middle",),
 }
 DEFAULT_STATUS: dict[str, int] = {"error": 500, "flapping": 503, "capability": 500, "capacity": 429}
 FLAP_PERIOD_S = 2.0

@@ -14,7 +14,7 @@ import contextlib
 import hmac
 from collections import Counter
 from random import Random
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 from aiohttp import web
@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from edge import clock
 from edge.sim import asked
-from edge.sim.answers import dumps, error_body
+from edge.sim.answers import START, dumps, error_body
 from edge.sim.asked import Ask, Pace, RefusedError
 from edge.sim.delivery import before, deliver, error
 from edge.sim.faults import Asks, Fault, FaultBoard, decode
@@ -48,6 +48,10 @@ class ProviderSpec(Struct, frozen=True, forbid_unknown_fields=True):
     key: str | None = None
     pace: Pace = Pace()
     faults: tuple[Fault, ...] = ()
+    # What it does with a last message of the assistant, and in a new turn that asks for the rest of an answer: goes on
+    # with it, starts over, refuses the request, or repeats the words that it is asked to begin with.
+    prefill: Literal["continue", "restart", "refuse"] = "restart"
+    turn: Literal["continue", "restart", "repeat"] = "repeat"
 
 
 class SimProvider:
@@ -257,7 +261,7 @@ class SimProvider:
         if request.method != "POST":
             return error(405, f"{request.path} takes POST, not {request.method}", {**fields, "allow": "POST"})
         try:
-            ask = asked.read(request.path, body, self.spec.pace)
+            ask = self._resumed(asked.read(request.path, body, self.spec.pace))
         except RefusedError as refusal:
             wrong = error_body(str(refusal), "invalid_request_error", code=refusal.code, param=refusal.param)
             return _json(error_in(request.path, refusal.status, wrong), refusal.status, fields)
@@ -270,6 +274,24 @@ class SimProvider:
         serial = f"{self.spec.name}-{self._counts['requests']}"
         answer = LANGUAGES[ask.operation](ask, self.spec.name, serial, int(clock.wall()))
         return await deliver(request, answer, fault, fields)
+
+    def _resumed(self, ask: Ask) -> Ask:
+        """Return what is asked, with what the response leaves out if it goes on with a simulated answer.
+
+        Raises:
+            RefusedError: this provider does not continue a last message of the assistant.
+        """
+        if ask.begun_in == "prefill" and self.spec.prefill == "refuse":
+            raise RefusedError(
+                "This model does not support prefill: the last message must be a user's.", param="messages"
+            )
+        manner = self.spec.prefill if ask.begun_in == "prefill" else self.spec.turn
+        begun = ask.begun
+        count = begun.rstrip().count(" ") + 1 + begun.count(":")  # see Answer._tokens
+        if not begun.startswith(START) or count >= ask.pace.tokens or manner == "restart":
+            return msgspec.structs.replace(ask, first="", skip=0)
+        first = ask.first if manner == "repeat" and ask.begun_in == "turn" else ""
+        return msgspec.structs.replace(ask, first=first, skip=count)
 
     async def _look_up(self, request: web.Request, fields: dict[str, str]) -> web.StreamResponse:
         """Handle ``/v1/models``, and reject unknown paths."""

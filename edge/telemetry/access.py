@@ -60,7 +60,11 @@ def facts(record: ExchangeRecord) -> dict[str, object]:
         found["first_ms"] = _ms(record.first_ns)
     if record.queue_ns:
         found["queue_ms"] = _ms(record.queue_ns)
-    found |= {name: value for name, value in (("cache", record.cache), ("key", record.key)) if value}
+    found |= {
+        name: value
+        for name, value in (("cache", record.cache), ("key", record.key), ("rescues", record.rescues))
+        if value
+    }
     if record.stream:
         found["stream"] = True
     if record.prompt_tokens >= 0 and record.output_tokens >= 0:

@@ -57,6 +57,13 @@ CACHE_HITS = Metric("edge_cache_hits_total", "counter", ROUTE, "Requests answere
 CACHE_JOINED = Metric("edge_cache_joined_total", "counter", ROUTE, "Requests that shared the answer to another one.")
 CACHE_STALE = Metric("edge_cache_stale_total", "counter", ROUTE, "Requests that got an old answer instead of an error.")
 CACHE_MISSES = Metric("edge_cache_misses_total", "counter", ROUTE, "Requests that found no answer in the cache.")
+RESCUES = Metric(
+    "edge_rescues_total",
+    "counter",
+    ROUTE,
+    "Times that another target was asked to go on with a stream that broke off.",
+)
+RESCUED = Metric("edge_rescued_total", "counter", ROUTE, "Streams that broke off and were completed by another target.")
 STREAMS = Metric("edge_streams_total", "counter", ROUTE, "Requests that asked for an event stream.")
 TIME_TO_FIRST_TOKEN = Metric(
     "edge_time_to_first_token_seconds",

@@ -52,6 +52,8 @@ _OF_ROUTE: Final = {
     catalog.CACHE_JOINED: RouteCounter.R_CACHE_JOINED,
     catalog.CACHE_STALE: RouteCounter.R_CACHE_STALE,
     catalog.CACHE_MISSES: RouteCounter.R_CACHE_MISSES,
+    catalog.RESCUES: RouteCounter.R_RESCUES,
+    catalog.RESCUED: RouteCounter.R_RESCUED,
 }
 _OF_TARGET: Final = {
     catalog.ATTEMPTS_STARTED: TargetCounter.T_ATTEMPTS,

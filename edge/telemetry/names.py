@@ -55,6 +55,7 @@ QUEUED: Final = "edge.queued"  # seconds
 COST: Final = "edge.cost"  # US dollars
 HOPS: Final = "edge.hops"
 CACHE: Final = "edge.cache"
+RESCUES: Final = "edge.rescues"  # how often another target went on with a stream that had broken off
 CANCELLED: Final = "edge.cancelled"
 TARGET: Final = "edge.target"
 TARGET_KIND: Final = "edge.target.kind"

@@ -99,6 +99,7 @@ class SpanBuilder:
         _put(attributes, names.QUEUED, record.queue_ns * _NS)
         _put(attributes, names.HOPS, record.hops)
         _put(attributes, names.CACHE, record.cache)
+        _put(attributes, names.RESCUES, record.rescues)
         if record.status > 0:
             attributes[names.STATUS] = record.status
         if record.kind == "model":

@@ -16,6 +16,10 @@ MediaRule = Literal["openai", "anthropic", "gemini"]
 """How pictures, sound and files become tokens: numbers and order as in native/codec/media.pxd."""
 
 
+Prefill = Literal["", "plain", "prefix", "partial", "final"]
+"""How a target is told to continue a last message of the assistant: see :class:`edge.terms.snapshot.Target`."""
+
+
 class Hint(Struct, frozen=True):
     """A refinement of a status by the body: if ``needle`` occurs in the body of a ``status``, it means ``action``.
 
@@ -49,9 +53,11 @@ class Provider(Struct, frozen=True):
     ``chat_model`` and ``embed_model`` are small, cheap defaults for a start without a configuration file; ``retired``
     pairs the name of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of
     prompt, completion and, where it is known, cached prompt by model, as of the day ``priced``; ``max_outputs`` are the
-    most tokens that a response can have, by model; ``media`` is the rule by which it counts pictures, sound and files
-    as tokens; ``status_page`` is the address of a document that ``edge.incidents.pages`` reads, with the component to
-    look at as its fragment; without ``base_url`` it runs on the user's machines; ``windows`` are tokens of prompt and
+    most tokens that a response can have, by model; ``prefill`` is how it is told to continue a last message of the
+    assistant, if it has that capability (see ``edge.terms.snapshot.Target``); ``media`` is the rule by which it counts
+    pictures, sound and files as tokens; ``status_page`` is the address of a document that ``edge.incidents.pages``
+    reads, with the component to look at as its fragment; without ``base_url`` it runs on the user's machines;
+    ``windows`` are tokens of prompt and
     answer by model.
     """
 
@@ -74,6 +80,7 @@ class Provider(Struct, frozen=True):
     windows: dict[str, int] = field(default_factory=dict)
     max_outputs: dict[str, int] = field(default_factory=dict)
     media: MediaRule = "openai"
+    prefill: Prefill = "plain"
 
 
 class Peer(Struct, frozen=True):
@@ -99,5 +106,6 @@ class Endpoint(Struct, frozen=True, order=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-CAPABILITIES = ("chat", "completions", "embeddings", "images", "json", "responses", "tools")
-"""What a route may require of a target: the four operations, and image parts, JSON output and tool calls in a chat."""
+CAPABILITIES = ("chat", "completions", "embeddings", "images", "json", "prefill", "responses", "tools")
+"""What a target may offer, and a route require: the four operations, image parts, JSON output and tool calls in a chat,
+and that it continues a last message of the assistant."""

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
-from edge.terms.places import Endpoint  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.terms.places import Endpoint, Prefill  # noqa: TC001  # msgspec reads the annotation at run time
 
 PRIORITIES: Final = ("high", "normal", "low")
 """Priority classes, indexed by their number in the Snapshot and in the shared state."""
@@ -111,6 +111,9 @@ class Target(Struct, frozen=True):
     price: Price | None = None  # None: not a model
     model_prices: dict[str, Price] = field(default_factory=dict)  # of a provider's wildcard target, by upstream model
     media: Literal["openai", "anthropic", "gemini"] = "openai"  # how it counts pictures, sound and files
+    # How it is told to continue a last message of the assistant; "": it does not. plain: by that message alone; prefix,
+    # partial: by this member of the message; final: by continue_final_message in the body.
+    prefill: Prefill = ""
 
 
 class Member(Struct, frozen=True):
@@ -147,7 +150,7 @@ class Route(Struct, frozen=True):
     timeouts: Timeouts
     retry: Retry
     breaker: Breaker
-    rescue: Literal["never", "text"]
+    rescue: Literal["never", "same_model", "text"]  # who goes on with a stream that breaks off
     queue: Queue
     shares: tuple[float, float, float]  # of a target at its limit, for high, normal and low
     cache: CachePolicy | None  # None: every request is asked

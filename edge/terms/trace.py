@@ -71,6 +71,7 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
     queue_ns: int  # time spent in the queue
     cache: str  # hit, joined, stale, miss, bypass; "": the route has no cache
     attempts: tuple[AttemptRecord, ...]
+    rescues: int = 0  # how often another target went on with a stream that had broken off
 
     @property
     def reason(self) -> str:

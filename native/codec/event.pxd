@@ -25,6 +25,10 @@ cdef struct Facts:
     bint repeats            # what it says was said in deltas before
     uint64_t[2] choices     # one bit per index of the choices in it, and of those that end in it; 127 and more share one
     uint64_t[2] ended
+    bint keeps              # set by the caller: look for the text in Gemini's parts, too
+    const char* text        # the text for the reader, as JSON has it between its quotes; NULL = there is none
+    Py_ssize_t text_length
+    bint other              # it holds content besides that text
     Usage usage
     Text type
 

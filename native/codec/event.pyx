@@ -10,6 +10,9 @@ cdef struct Delta:          # or a block
     int has                 # the facts in its members
     int64_t said
     bint prose              # the block's type is text or thinking
+    const char* text        # the content of its one text, as JSON has it; NULL = there is none
+    Py_ssize_t text_length
+    bint other              # it holds content besides that text
 
 
 cdef const char* _visit_carried(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
@@ -33,16 +36,26 @@ cdef const char* _visit_delta(const char* p, Scan* scan, const Text* key, int de
         after = walk_spoken(p, scan, depth, &delta.said)
         if after != NULL and not is_empty(p, after):
             delta.has |= DELTA_SPEAKS | HAS_CALL if text_is(key, b"tool_calls", 10) else DELTA_SPEAKS
+            delta.other = True
         return after
     if p[0] == c"{" and (text_is(key, b"function_call", 13) or text_is(key, b"audio", 5)):
         delta.has |= DELTA_SPEAKS | HAS_CALL if text_is(key, b"function_call", 13) else DELTA_SPEAKS
+        delta.other = True
         return walk_spoken(p, scan, depth, &delta.said)
     after = walk_value(p, scan, depth)
-    if after != NULL and p[0] == c'"':
+    if after != NULL and p[0] == c"{":
+        delta.other = True
+    elif after != NULL and p[0] == c'"':
         if not (text_is(key, b"role", 4) or text_is(key, b"type", 4) or text_is(key, b"id", 2)):
             delta.has |= DELTA_HOLLOW if is_empty(p, after) else DELTA_SPEAKS
             if text_is(key, b"partial_json", 12):
                 delta.has |= HAS_CALL
+            if text_is(key, b"content", 7) or text_is(key, b"text", 4):
+                delta.other = delta.other or delta.text != NULL
+                delta.text = p + 1
+                delta.text_length = after - p - 2
+            elif not is_empty(p, after):
+                delta.other = True
             if not text_is(key, b"signature", 9):
                 delta.said += said_by(p, after, key)
     return after
@@ -53,8 +66,12 @@ cdef const char* _walk_delta(const char* p, Scan* scan, int depth, Delta* delta)
     cdef const char* after
     delta.has = 0
     delta.said = 0
+    delta.text = NULL
+    delta.other = False
     after = walk_members(p, scan, depth, _visit_delta, delta)
     if after != NULL and p[0] == c'"':
+        delta.text = p + 1
+        delta.text_length = after - p - 2
         delta.has |= DELTA_HOLLOW if is_empty(p, after) else DELTA_SPEAKS
         delta.said += text_size(p, after)
     return after
@@ -72,6 +89,28 @@ cdef const char* _visit_block(const char* p, Scan* scan, const Text* key, int de
     return after
 
 
+cdef void _note_text(Facts* facts, const char* text, Py_ssize_t length, bint other) noexcept nogil:
+    """Note a text and whether other content stands beside it. A second text in one event counts as other content."""
+    facts.other = facts.other or other or (text != NULL and facts.text != NULL)
+    if text != NULL:
+        facts.text = text
+        facts.text_length = length
+
+
+cdef const char* _visit_part_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    cdef Facts* facts = <Facts*>into
+    cdef const char* after = walk_value(p, scan, depth)
+    if after != NULL and p[0] == c'"' and text_is(key, b"text", 4):
+        _note_text(facts, p + 1, after - p - 2, False)
+    elif after != NULL and not is_empty(p, after):
+        facts.other = True          # a call, a picture, a thought or its signature
+    return after
+
+
+cdef const char* _visit_part(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    return walk_members(p, scan, depth, _visit_part_member, into)
+
+
 cdef const char* _walk_block(const char* p, Scan* scan, int depth, Facts* facts) noexcept nogil:
     """Read Anthropic's content_block: a text or thinking block starts empty; a tool_use block counts for its name."""
     cdef Delta block
@@ -79,9 +118,11 @@ cdef const char* _walk_block(const char* p, Scan* scan, int depth, Facts* facts)
     block.has = 0
     block.said = 0
     block.prose = False
+    block.text = NULL
     after = walk_members(p, scan, depth, _visit_block, &block)
     if after != NULL and p[0] == c"{":
         facts.has |= (BLOCK_SPEAKS if block.has & DELTA_SPEAKS or not block.prose else 0) | block.has & HAS_CALL
+        facts.other = facts.other or facts.has & BLOCK_SPEAKS != 0
         facts.said += block.said
     return after
 
@@ -95,6 +136,8 @@ cdef const char* _visit_content(const char* p, Scan* scan, const Text* key, int 
     after = walk_spoken(p, scan, depth, &facts.said)
     if after != NULL and not is_empty(p, after):
         facts.has |= HAS_CONTENT
+        if facts.keeps:
+            walk_elements(p, scan, depth, _visit_part, facts)
     return after
 
 
@@ -114,6 +157,7 @@ cdef const char* _visit_choice_member(const char* p, Scan* scan, const Text* key
         after = _walk_delta(p, scan, depth, &delta)
         facts.has |= (HAS_CONTENT if delta.has & DELTA_SPEAKS else 0) | delta.has & HAS_CALL
         facts.said += delta.said
+        _note_text(facts, delta.text, delta.text_length, delta.other)
         return after
     if text_is(key, b"content", 7):
         return walk_members(p, scan, depth, _visit_content, facts)
@@ -127,6 +171,7 @@ cdef const char* _visit_choice_member(const char* p, Scan* scan, const Text* key
     elif p[0] == c'"' and not is_empty(p, after):
         if text_is(key, b"text", 4):
             facts.has |= HAS_CONTENT
+            facts.other = True
             facts.said += text_size(p, after)
         elif text_is(key, b"finish_reason", 13) or text_is(key, b"finishReason", 12):
             take_text(p, scan, &reason)
@@ -198,6 +243,7 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
         p = _walk_delta(p, scan, depth, &delta)
         facts.has |= delta.has
         facts.said += delta.said
+        _note_text(facts, delta.text, delta.text_length, delta.other)
     elif text_is(key, b"usage", 5) or text_is(key, b"usageMetadata", 13):
         p = walk_usage(p, scan, depth, &facts.usage)
     elif text_is(key, b"response", 8) or text_is(key, b"message", 7) or text_is(key, b"x_groq", 6):

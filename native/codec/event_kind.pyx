@@ -105,6 +105,8 @@ cdef int classify(const char* data, const char* end, const Text* name, bint whol
     facts.said = 0
     facts.repeats = False
     facts.choices[0] = facts.choices[1] = facts.ended[0] = facts.ended[1] = 0
+    facts.text = NULL
+    facts.other = False
     clear(&facts.usage)
     if text_is(name, b"error", 5):
         return SAID_ERROR if not whole or _is_object(data, end) else SAID_ERROR | SAID_GARBAGE

@@ -4,6 +4,7 @@ The results of ``feed``, followed by ``rest``, are the stream, byte for byte. Th
 the stream was cut into chunks. Source: WHATWG HTML 9.2; comments between events as DeepSeek sends them."""
 
 from libc.stdint cimport int64_t, uint64_t
+from native.codec.shown cimport Shown
 from native.codec.usage cimport Usage
 
 cdef enum Cut:              # why an event is not for a client
@@ -24,6 +25,8 @@ cdef class Scanner:
     cdef list cuts                  # (start, end, Cut bits) of such events in the last result of feed; None = none
     cdef uint64_t[2] choices        # one bit per index of the choices so far, and of those that have ended
     cdef uint64_t[2] ended
+    cdef readonly Py_ssize_t error_start # where it begins there; 0 = before it
+    cdef public Shown shown       # the text so far, for another target to go on with; None = it is not kept
     cdef bytes carry                # the incomplete event at the end
     cdef bint begun                 # past the place of a byte order mark
     cdef int mark                   # bytes of a byte order mark seen at the start; 3 = settled

@@ -3,6 +3,7 @@ from libc.string cimport memchr, memcmp
 from native.codec.event cimport Facts
 from native.codec.event_kind cimport SAID_CALL, SAID_COMMENT, SAID_CONTENT, SAID_ERROR, SAID_ERROR_FIRST, SAID_GARBAGE, classify
 from native.codec.json_walk cimport Text
+from native.codec.shown cimport Shown
 from native.codec.spoken cimport PICTURE_SAID
 from native.codec.usage cimport Tokens, clear, merge_usage, resolve_usage
 
@@ -53,12 +54,14 @@ cdef class Scanner:
 
     ``limit``: maximum bytes of an event that are held back (default 256 KiB). A longer event is passed on in pieces and
     classified by its first ``limit`` bytes: as content unless they contain an error, and as the end if they contain it.
+    ``shown``: where the text is kept; None = nowhere.
     """
 
-    def __cinit__(self, Py_ssize_t limit=256 * 1024):
+    def __cinit__(self, Py_ssize_t limit=256 * 1024, Shown shown=None):
         if limit < 1:
             raise ValueError(f"limit must be at least 1 byte, not {limit}")
         self.limit = limit
+        self.shown = shown
         self.carry = b""
         self.error_end = -1
         clear(&self.usage)
@@ -103,6 +106,7 @@ cdef class Scanner:
         self.fresh = 0
         self.error_end = -1
         self.cuts = None
+        self.error_start = 0
         self._scan(PyBytes_AS_STRING(data), held, size, &border)
         if border == size:
             if held:
@@ -171,6 +175,7 @@ cdef class Scanner:
                 if bits & (SAID_GARBAGE | HOLLOW_DATA):
                     self._cut(unit, p, unit - start, bits)
                 if not known and self.error is not None:
+                    self.error_start = unit - start
                     self.error_end = p - start
             elif self.raw_text:
                 self.said_size += p - unit
@@ -184,6 +189,7 @@ cdef class Scanner:
             self.raw_text = memchr(unit + self.limit - min(self.limit, RUN), c" ", min(self.limit, RUN)) != NULL
             self.said_size += end - unit if self.raw_text else <int>PICTURE_SAID
             if not known and self.error is not None:
+                self.error_start = unit - start
                 self.error_end = size
         elif self.raw and self.raw_text:
             self.said_size += end - unit
@@ -235,6 +241,7 @@ cdef class Scanner:
             joined = b"\n".join(pieces)
             data = PyBytes_AS_STRING(joined)
             data_end = data + PyBytes_GET_SIZE(joined)
+        facts.keeps = self.shown is not None
         bits = classify(data, data_end, &name, whole or not self.fields, &facts)
         if bits & SAID_COMMENT and found and whole:
             self.fresh |= SAID_COMMENT
@@ -244,6 +251,10 @@ cdef class Scanner:
         self.choices[1] |= facts.choices[1]
         self.ended[0] |= facts.ended[0]
         self.ended[1] |= facts.ended[1]
+        if facts.keeps:
+            self.shown.note(&facts, bits)
+            if not whole and bits & SAID_CONTENT:
+                self.shown.spoil()
         if facts.usage.seen:
             merge_usage(&self.usage, &facts.usage)
         if not facts.repeats or self.said_size == 0:

@@ -51,6 +51,10 @@ cdef class AnswerReader:
     cdef bint begun                 # content was relayed
     cdef int cut                    # events that were not relayed: malformed, or without any data
     cdef int dropped                # ... of them malformed
+    cdef bint rescues               # another target may go on if the stream breaks off: an error event is held back
+    cdef bint keeps                 # ... and the text is kept for it
+    cdef bytes opening              # ... and the first events
+    cdef bytes last_event           # the error event that was held back; None = there is none
     cdef Decoder decoder            # of a compressed answer; None = it is not compressed
     cdef bint may_be_events         # a stream was asked for, and the type does not tell whether one comes
     cdef bytes text                 # the error's body, for what it says of waiting
@@ -82,9 +86,10 @@ cdef class AnswerReader:
     cdef int _tell_events(self, bytes data)
     cdef int _relay_unchecked(self)
     cdef int _feed_events(self, bytes data)
-    cdef int _error_event(self, bytes whole, Py_ssize_t end)
     cdef bytes _without_cuts(self, bytes whole, Py_ssize_t* removed)
     cdef int _finish_events(self)
+    cdef int _error_event(self, bytes whole, Py_ssize_t start, Py_ssize_t end)
+    cdef _scan_events(self)
     cdef int _judge_whole(self)
     cdef int _judge_fault(self, bint complete)
     cdef int _action_of(self, bytes content)

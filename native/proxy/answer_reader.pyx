@@ -9,6 +9,7 @@ from native.codec.content_coding cimport new_decoder
 from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH
 from native.codec.numbers cimport parse_length
 from native.balance.breaker cimport RETRY_AFTER_MAX_NS
+from native.codec.shown cimport new_shown
 from native.codec.response_peek cimport Verdict, peek_response
 from native.codec.usage cimport clear
 from native.codec.event_kind cimport SAID_CHOICES, SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH
@@ -91,13 +92,18 @@ cdef class AnswerReader:
             return READ_CONTENT
         elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
             self.mode = EVENTS
-            self.scanner = Scanner()
+            self._scan_events()
             if self.translated and not stream_asked:
                 return self._failed(FAIL_MALFORMED, "an event stream where a whole answer was asked for")
         else:
             self.mode = HOLD
             self.may_be_events = stream_asked
         return READ_ON
+
+    cdef _scan_events(self):
+        self.scanner = Scanner()
+        if self.keeps:
+            self.scanner.shown = new_shown()
 
     cdef bytes decode(self, bytes data):
         cdef bytes plain = self.decoder.feed(data, <Py_ssize_t>1 << 40)
@@ -121,7 +127,7 @@ cdef class AnswerReader:
         self.may_be_events = False
         if start.startswith((b"data:", b"event:", b":", b"id:", b"retry:")):
             self.mode = EVENTS
-            self.scanner = Scanner()
+            self._scan_events()
             self.head.content_type = b"text/event-stream"
             self.head.fields = [
                 (b"content-type", b"text/event-stream"),
@@ -198,7 +204,7 @@ cdef class AnswerReader:
                 self.ready = whole
                 return READ_DATA_FAILED
             if scanner.fresh & <int>SAID_ERROR:
-                return self._error_event(whole, scanner.error_end - removed)
+                return self._error_event(whole, scanner.error_start - removed, scanner.error_end - removed)
             self.ready = whole
             return READ_DATA if size or scanner.cuts is not None else READ_ON
         if size:
@@ -212,8 +218,11 @@ cdef class AnswerReader:
             self.begun = True
             self.ready = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
             self.held = None
+            if self.keeps:
+                self.opening = self.ready
             if scanner.fresh & <int>SAID_ERROR:
-                self._error_event(self.ready, self.held_size - size + scanner.error_end - removed)
+                size = self.held_size - size - removed
+                self._error_event(self.ready, size + scanner.error_start, size + scanner.error_end)
             return READ_CONTENT
         return READ_ON
 
@@ -241,6 +250,8 @@ cdef class AnswerReader:
                 self._failed(FAIL_MALFORMED, "an event inside a tool call whose data is not JSON")
             elif self.structured:
                 self._failed(FAIL_MALFORMED, "an event of structured output whose data is not JSON")
+            elif self.rescues:
+                self._failed(FAIL_MALFORMED, "an event whose data is not JSON")     # another target has the whole text
             elif self.dropped > MOST_DROPPED:
                 self._failed(FAIL_MALFORMED, f"more than {MOST_DROPPED} events whose data is not JSON")
             else:
@@ -249,9 +260,13 @@ cdef class AnswerReader:
         kept.append(whole[at:])
         return b"".join(kept)
 
-    cdef int _error_event(self, bytes whole, Py_ssize_t end):
-        """Relay the stream up to the end of the upstream's error event, and nothing after it."""
-        self.ready = self._redact(whole[:end] if end >= 0 else whole)
+    cdef int _error_event(self, bytes whole, Py_ssize_t start, Py_ssize_t end):
+        """Relay the stream up to the end of the upstream's error event, and nothing after it. Hold the event back as
+        long as another target may go on."""
+        whole = whole[:end] if end >= 0 else whole
+        self.ready = whole[:start] if self.rescues else self._redact(whole)
+        if self.rescues:
+            self.last_event = self._redact(whole[start:])
         self._failed(FAIL_INBAND, "an error event in the middle of the stream")
         return READ_DATA_FAILED
 

@@ -85,14 +85,15 @@ cdef class ModelAttempt(Attempt):
             self.events.on_answer_data(self, reader.ready)
         elif reading == READ_CONTENT:
             if self._first_content(now, self.head.length if reader.mode == RAW else UNKNOWN_LENGTH):
-                if reader.ready is not None:
+                if reader.ready:
                     self.events.on_answer_data(self, reader.ready)
                 if reader.outcome >= 0:
                     self.end(reader.outcome, reader.detail)
                 elif self.phase != OVER:
                     self.events.on_deadline_change(self, now)
         elif reading == READ_DATA_FAILED:
-            self.events.on_answer_data(self, reader.ready)
+            if reader.ready:
+                self.events.on_answer_data(self, reader.ready)
             self.end(reader.outcome, reader.detail)
         elif reading == READ_WHOLE:
             self._offer_whole(reader.ready, now)
@@ -158,6 +159,7 @@ cdef class ModelAttempt(Attempt):
     cdef void _ask_without_usage(self, uint64_t now):
         """Ask the target again, without stream_options. Neither the client nor the target's health notices."""
         cdef ClientStream stream = self.stream
+        cdef bint rescues = self.reader.rescues
         cdef int got
         self.stream = None
         if stream is not None:
@@ -171,6 +173,7 @@ cdef class ModelAttempt(Attempt):
             self.upstream, self.runtime.limits.max_response, self.request.response_format != PLAIN,
             (<ModelRequest>self.request).peek.structured
         )
+        self.reader.rescues = self.reader.keeps = rescues
         self.phase = CONNECTING
         self.facts.started_ns = now
         self.facts.waiting_ns = self.facts.asked_ns = self.facts.head_ns = self.facts.last_ns = 0
@@ -360,6 +363,8 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
         attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN or attempt.foreign,
         request.is_model() and (<ModelRequest>request).peek.structured
     )
+    attempt.reader.rescues = request.may_be_rescued(index)
+    attempt.reader.keeps = attempt.reader.rescues and (<ModelRequest>request).continuation is None
     attempt.charged = attempt.target.allowance is not None
     # Only in the body that the client wrote: a translation asks in its own words.
     attempt.asks_usage = not attempt.foreign and request.is_model() and (<ModelRequest>request).wants_usage and (

@@ -35,6 +35,7 @@ cdef class Exchange(AttemptEvents):
     cdef Alarm alarm            # fires at the earliest deadline; None = not counted as in flight
     cdef Place place            # in the queue of its route; None = it never waited
     cdef uint64_t resume_ns     # when a back-off ends
+    cdef AttemptResult broken   # how the last attempt ended with whose answer another goes on; None = none did
     cdef Flight flight          # its part in the cache of its route; None = it has none
     cdef receive(self, Runtime runtime, ServerStream stream, Head head)
     cdef check_deadlines(self, uint64_t now)
@@ -42,12 +43,12 @@ cdef class Exchange(AttemptEvents):
     cdef choose(self)                           # start an attempt, or reply why there is none
     cdef void _enter(self, int state)
     cdef _refuse(self, Refusal why)
-    cdef _answer_query(self)
     cdef _answer_call(self)
     cdef _end_call(self, list trailers)
     cdef _admitted(self)
     cdef _ask_cache(self)
     cdef _replay(self, bint stale)
+    cdef bint _replays_stale(self, uint64_t now)
     cdef _choose_once(self)
     cdef _wait_for_place(self, uint64_t now)
     cdef _shed(self, uint64_t now)
@@ -60,6 +61,7 @@ cdef class Exchange(AttemptEvents):
     cdef void _finish(self, Attempt attempt, AttemptResult result)
     cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result)
     cdef void _break(self, Attempt attempt, AttemptResult result)
+    cdef void _resume(self, Attempt attempt, AttemptResult result)
     cdef _reply_own(self, object reply)         # an error of edge's own, said in the client's dialect
     cdef _reply_counted(self, object reply)     # a native.proxy.hooks.Reply
     cdef _reply(self, int status, list fields, bytes content)

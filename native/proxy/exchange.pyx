@@ -14,14 +14,15 @@ from native.proxy.place cimport Place
 from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.request cimport PLAIN, ModelRequest
 from native.proxy.service_request cimport ServiceRequest
+from native.proxy.rescue cimport expect, may_resume, prepare
 from native.proxy.response cimport new_response
 from native.proxy.runtime cimport NEVER
-from native.proxy.retry cimport pause_ns, pay_for_retry, repeatable
+from native.proxy.retry cimport event_of, pause_ns, pay_for_retry, repeatable
 from native.proxy.selection cimport new_selection
-from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, next_step
+from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, is_retry, next_step
 from native.state.shared_state cimport (
-    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, OK,
-    R_BROKEN, R_CACHE_MISSES, R_CANCELLED, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH, R_UNAVAILABLE,
+    CANCELLED, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_STATUS, R_BROKEN, R_CACHE_MISSES,
+    R_CANCELLED, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH, R_UNAVAILABLE,
     T_RETRIED, T_SPILLED, W_REQUESTS,
 )
 
@@ -57,7 +58,9 @@ cdef class Exchange(AttemptEvents):
         if request.refused is not None:
             self._refuse(request.refused)
         elif isinstance(request, LocalQuery):
-            self._answer_query()
+            self._enter(State.LOCAL)
+            status, fields, content = (<LocalQuery>request).answer()
+            self._reply(status, fields, content)
         elif isinstance(request, LocalCall):
             self._enter(State.LOCAL)
         elif isinstance(request, ServiceRequest):
@@ -105,31 +108,16 @@ cdef class Exchange(AttemptEvents):
 
     cdef _refuse(self, Refusal why):
         """Reply with an error of edge's own to a request that edge does not accept."""
-        cdef str kind = why.kind
-        cdef str detail = why.detail
-        cdef object reply           # a Reply
+        cdef object reply = self.response.refused(why)      # a Reply
         add64(&self.runtime.meter.count[why.counter()], 1)
-        if kind == "buffers_full":
-            detail = str(1 + self.runtime.random() % 3)     # spread, so that clients do not all come back at once
-            self.request.body = None
-        reply = self.response.own(self.runtime.replies.problem(kind, detail))
         if self.response.committed and isinstance(self.request, LocalCall):
             fields = self.runtime.replies.call_fields(reply.status, reply.fields, reply.content)
             self._end_call([pair for pair in fields if pair[0].startswith(b"grpc-")])
             return
         self.live.stop(CANCELLED, self.charge)
-        self._reply(reply.status, reply.fields if why.fields is None else [*reply.fields, *why.fields], reply.content)
+        self._reply(reply.status, reply.fields, reply.content)
 
     # --- LOCAL -------------------------------------------------------------------------------------------------------
-    cdef _answer_query(self):
-        cdef Request request = self.request
-        self._enter(State.LOCAL)
-        status, fields, content = self.runtime.local(
-            request.operation, request.head.method, request.head.path, self.runtime.router.snapshot,
-            request.identity.caller,
-        )
-        self._reply(status, list(fields), content)
-
     cdef _answer_call(self):
         cdef list answers = []
         cdef list trailers = (<LocalCall>self.request).answer(answers)
@@ -158,14 +146,9 @@ cdef class Exchange(AttemptEvents):
             return
         self._enter(State.ADMITTED)
         count_begun(request.route, runtime.worker, request.streams(), request.started_ns)
-        runtime.active += 1
-        if not runtime.quick and runtime.on_active is not None:
-            runtime.on_active()
+        runtime.exchange_begun()
         request.bind_route()
-        self.response.last_sent_ns = request.started_ns
         self.selection = new_selection(request)
-        if request.identity.hops is not None and request.route.regions:
-            self.selection.exclude_visited_regions()
         self.alarm = Alarm.__new__(Alarm)
         self.alarm.exchange = self
         self.flight = self.response.flight = new_flight(request)
@@ -197,6 +180,13 @@ cdef class Exchange(AttemptEvents):
         self._enter(State.COMMITTED)
         self._reply_counted(self.response.from_cache(self.flight, stale))
 
+    cdef bint _replays_stale(self, uint64_t now):
+        """Answer with an older entry, if the cache has one."""
+        if self.flight is None or not self.flight.find_stale(now):
+            return False
+        self._replay(True)
+        return True
+
     # --- QUEUED ------------------------------------------------------------------------------------------------------
     cdef choose(self):
         """Start attempts, in a loop, until one is under way or the exchange is closed: an end only sets ``again``."""
@@ -217,8 +207,6 @@ cdef class Exchange(AttemptEvents):
         cdef Facts facts
         cdef int event, step
         self.resume_ns = 0
-        choice.index = -1
-        choice.full = choice.admit = choice.generation = 0
         self._gather(&facts, None)
         if now >= self.request.deadline_ns:
             event = Event.DEADLINE_OVER     # the client has stopped waiting: no attempt is made for it
@@ -227,13 +215,12 @@ cdef class Exchange(AttemptEvents):
         ):
             event = Event.TARGETS_FULL      # other exchanges wait already, and are served first
         else:
-            self.selection.choose(now, self.live.running(), not facts.others, &choice)
-            if choice.index < 0 and not facts.others and self.selection.is_refused():
+            event = self.selection.draw(now, self.live.running(), not facts.others, self._is_queued(), &choice)
+            if event != Event.TARGET_DRAWN and not facts.others and self.state != State.RESUMING and (
+                self.selection.is_refused()
+            ):
                 self._reply_own(self.selection.refusal())
                 return
-            if choice.full and not self._is_queued():
-                self.selection.count_passed_over(&choice)
-            event = Event.TARGET_DRAWN if choice.index >= 0 else Event.TARGETS_FULL if choice.full else Event.NO_TARGET
         step = next_step(self.state, event, &facts)
         if step == Step.START_ATTEMPT:
             self._start_attempt(&choice, now)
@@ -241,6 +228,8 @@ cdef class Exchange(AttemptEvents):
             self._wait_for_place(now)
         elif step == Step.GIVE_UP:
             self._give_up(now)
+        elif step == Step.BREAK:
+            self._break(<Attempt>self.live.past[-1], self.broken)
         elif step == Step.END_ATTEMPTS:
             self.live.expire(DEADLINE, "the total deadline of the exchange", self.charge)
 
@@ -265,8 +254,7 @@ cdef class Exchange(AttemptEvents):
 
     cdef _shed(self, uint64_t now):
         """Reply that every target is full, with Retry-After, unless an older answer is kept."""
-        if self.flight is not None and self.flight.find_stale(now):
-            self._replay(True)
+        if self._replays_stale(now):
             return
         add64(&self.request.route.rec.count[<int>R_SHED_HIGH + self.request.identity.priority], 1)
         self._reply_own(self.selection.overloaded(now, self.live.failed or []))
@@ -277,7 +265,7 @@ cdef class Exchange(AttemptEvents):
         cdef Attempt attempt
         if self.place is not None:
             self.place.leave(self.request, now)
-        self._enter(State.ATTEMPTING)
+        self._enter(State.RESUMING if self.state == State.RESUMING else State.ATTEMPTING)
         if self.live.begun == 0:
             self.selection.set_failover_reason(choice.index, now)
         if request.route.pool.spilled(choice.index):
@@ -286,6 +274,8 @@ cdef class Exchange(AttemptEvents):
         attempt = new_attempt(self, request, choice.index, choice.admit, now)
         attempt.facts.generation = choice.generation
         attempt.wants_fresh = self.live.fresh >> choice.index & 1
+        if self.state == State.RESUMING:
+            expect(<ModelRequest>request, self.response, attempt, <Attempt>self.live.past[-1], now)
         self.live.add(attempt)
         attempt.begin()
 
@@ -334,28 +324,25 @@ cdef class Exchange(AttemptEvents):
         """Act on the end of an attempt."""
         cdef Facts facts = NO_FACTS
         cdef uint64_t now = monotonic_ns()
-        cdef int step, event = Event.ATTEMPT_FAILED
+        cdef int step, event = event_of(attempt, result.outcome, self.state)
         if self.state == State.CLOSED:
             return
         self.charge.add(&attempt.usage)
-        if result.outcome == <int>OK:
-            event = Event.ANSWER_COMPLETE
-        elif result.outcome == <int>CLIENT_FAULT and not attempt.absent and not attempt.declined:
-            event = Event.ATTEMPT_REFUSED
-        else:
-            if attempt.declined:
-                event = Event.ATTEMPT_DECLINED
-                self.selection.decline(attempt.facts.index, attempt.declined == ACTION_TOO_LONG)
+        if event == Event.ATTEMPT_DECLINED:
+            self.selection.decline(attempt.facts.index, attempt.declined == ACTION_TOO_LONG)
+        if event == Event.ATTEMPT_DECLINED or event == Event.ATTEMPT_FAILED:
             self._note_failure(attempt, result, &facts, now)
         step = next_step(self.state, event, &facts)
-        if (step == Step.CHOOSE_AGAIN or step == Step.BACK_OFF) and not pay_for_retry(self.request, attempt, result.outcome, now):
-            facts.may_retry = False
+        if is_retry(step) and not pay_for_retry(self.request, attempt, result.outcome, now):
+            facts.may_retry = facts.may_resume = False
             step = next_step(self.state, event, &facts)
         if step == Step.FINISH:
             self._finish(attempt, result)
         elif step == Step.PASS_ON_REFUSAL:
             self._pass_on_refusal(attempt, result)
-        elif step == Step.BREAK:
+        elif step == Step.RESUME and prepare(<ModelRequest>self.request, self.response, attempt, result):
+            self._resume(attempt, result)
+        elif step == Step.BREAK or step == Step.RESUME:
             self._break(attempt, result)
         elif step == Step.GIVE_UP:
             self._give_up(now)
@@ -368,7 +355,8 @@ cdef class Exchange(AttemptEvents):
         """Record a failed attempt, and collect the facts of what may follow it."""
         self.request.request_complete_ns = 0
         self.live.note_failure(attempt, result)
-        if self.state == State.COMMITTED:
+        if self.state == State.COMMITTED or self.state == State.RESUMING:
+            facts.may_resume = may_resume(self.response, self.selection, attempt, result.outcome, self.live.begun, now)
             return
         self._gather(facts, attempt)
         self.live.remove(attempt)
@@ -405,8 +393,7 @@ cdef class Exchange(AttemptEvents):
         if self.live.declined is not None:
             self._pass_on_refusal(self.live.declining, self.live.declined)
             return
-        if self.flight is not None and self.state != State.COMMITTED and self.flight.find_stale(now):
-            self._replay(True)
+        if self.state != State.COMMITTED and self._replays_stale(now):
             return
         add64(&self.request.route.rec.count[<int>R_UNAVAILABLE], 1)
         self._reply_own(self.selection.unavailable(now, self.live.failed or []))
@@ -419,8 +406,11 @@ cdef class Exchange(AttemptEvents):
         if next_step(self.state, Event.ANSWER_BEGUN, &NO_FACTS) != Step.COMMIT:
             return False
         self._enter(State.COMMITTED)
+        if response.rescues:
+            return True         # the head was sent for another attempt
         self.live.keep_only(attempt, request.deadline_ns)
-        request.release()       # nothing is sent again from here on
+        if not attempt.reader.keeps:
+            request.release()   # nothing is sent again from here on
         if attempt.upstream.is_region:
             add64(&request.route.rec.count[<int>R_PEER], 1)
         if attempt.outcome >= 0:
@@ -443,22 +433,22 @@ cdef class Exchange(AttemptEvents):
         try:
             self.response.relay(data)
         except ValueError as error:
-            attempt.end(FAIL_MALFORMED, f"an answer that cannot be translated: {error}")
+            attempt.end(self.response.outcome_of(error), f"an answer that cannot be translated: {error}")
 
     cdef bytes translate(self, Attempt attempt, bytes content):
         return self.response.translate(attempt, content, self.live.begun)
 
     cdef void _finish(self, Attempt attempt, AttemptResult result):
         """End a complete answer. It is counted before its last bytes are sent: the next request may follow at once."""
-        cdef Response response = self.response
-        cdef bint failover = self.live.begun > 1 or self.selection.failover_reason is not None
-        count_answered(self.request.route, attempt.facts.index, failover)
-        response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
-        response.relay_end()
+        count_answered(
+            self.request.route, attempt.facts.index, self.live.begun > 1 or self.selection.failover_reason is not None
+        )
+        self.response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
+        self.response.relay_end()
         if self.flight is not None:
             self.flight.keep(result.tail, monotonic_ns())
         self._close(attempt.head.status)
-        response.finish(result.trailers, result.tail)
+        self.response.finish(result.trailers, result.tail)
 
     cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result):
         """Relay a provider's error about a fault of the caller; if it is too large, reply with edge's own error."""
@@ -470,11 +460,20 @@ cdef class Exchange(AttemptEvents):
 
     cdef void _break(self, Attempt attempt, AttemptResult result):
         """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
+        cdef bint said = result.outcome == <int>FAIL_INBAND and not self.response.rescues     # by the target itself
         add64(&self.request.route.rec.count[<int>R_BROKEN], 1)
+        if said and attempt.reader.last_event is not None:
+            self.on_answer_data(attempt, attempt.reader.last_event)
         self._close(0)
-        self.response.broken(
-            result.detail, attempt.target.id, result.outcome == <int>DEADLINE, result.outcome != <int>FAIL_INBAND
-        )
+        self.response.broken(result.detail, attempt.target.id, result.outcome == <int>DEADLINE, not said)
+
+    # --- RESUMING ----------------------------------------------------------------------------------------------------
+    cdef void _resume(self, Attempt attempt, AttemptResult result):
+        """Let another target go on with the answer. If there is none, it ends as broken after all."""
+        self._enter(State.RESUMING)
+        self.broken = result
+        self.live.remove(attempt)
+        self.choose()
 
     # --- CLOSED ------------------------------------------------------------------------------------------------------
     cdef void on_client_gone(self):
@@ -560,7 +559,8 @@ cdef class Exchange(AttemptEvents):
 
     cdef bint _keeps_alive(self) noexcept:
         """Return whether the client gets comments while it waits."""
-        return not self.response.committed and not self.request.grpc and self.request.streams()
+        cdef bint waits = not self.response.committed or (self.state == State.RESUMING and self.response.has_comments())
+        return waits and not self.request.grpc and self.request.streams()
 
     cdef check_deadlines(self, uint64_t now):
         cdef int step

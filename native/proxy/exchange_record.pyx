@@ -102,6 +102,7 @@ cdef object write_record(int why, Request request, Response response, list attem
         hops=hops.count(b",") + 1 if request.identity.peer and hops is not None else 0,
         queue_ns=queue_ns,
         cache="" if response.flight is None else response.flight.result(response.stale),
+        rescues=response.rescues,
         attempts=tuple([write_attempt(runtime, <Attempt>attempt, started, now) for attempt in attempts]),
     )
 

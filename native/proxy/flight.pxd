@@ -25,6 +25,7 @@ cdef class Flight:
     cdef str result(self, bint stale)                       # for x-edge-cache and the record
     cdef void begin_answer(self, Head head, bytes target)   # keep the answer with this head, if it may be kept
     cdef void take(self, bytes data) noexcept               # more of its content (kept, not copied)
+    cdef void drop(self) noexcept                   # keep nothing of the answer that comes
     cdef keep(self, bytes tail, uint64_t now_ns)            # the answer is complete
     cdef end(self)
 

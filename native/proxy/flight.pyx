@@ -100,10 +100,13 @@ cdef class Flight:
             return
         self.size += PyBytes_GET_SIZE(data)
         if self.size > MOST_KEPT:
-            self.target = None
-            self.content = None
+            self.drop()
             return
         self.content.append(data)
+
+    cdef void drop(self) noexcept:
+        self.target = None
+        self.content = None
 
     cdef keep(self, bytes tail, uint64_t now_ns):
         if tail is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from native.state.callers import Caller
 
@@ -84,7 +84,7 @@ class Translator(Protocol):
 class StreamTranslation(Protocol):
     """Translates one event stream from a target's dialect into the client's."""
 
-    def push_events(self, data: bytes) -> list[bytes]:
+    def push_events(self, data: bytes) -> Iterable[bytes]:
         """Return the client's events for whole events of the target; [] = nothing yet.
 
         Raises:
@@ -117,11 +117,60 @@ class Conversation(Protocol):
         ...
 
 
+class ShownAnswer(NamedTuple):
+    """What a client has of a stream that broke off."""
+
+    client: str  # the client's dialect
+    body: bytes  # of its request
+    model: str  # as the client named it
+    opening: bytes  # the first events of the stream, as the target sent them
+    text: bytes  # the text of the stream, escaped as in a JSON string, without quotes
+    request_id: str
+
+
+class Continuation(StreamTranslation, Protocol):
+    """Goes on with a stream that broke off. As a translation it is of the target that goes on now.
+
+    What ``push_events`` raises has ``blameless`` set if the target's answer does not fit, which is no fault of it.
+    """
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether yet another target could go on, if the current one breaks off too."""
+        ...
+
+    def body_for(
+        self, dialect: str, model: str, way: str, strict: bool, ask_usage: bool
+    ) -> tuple[bytes, bytes, tuple[str, ...]]:
+        """Return path, body and dropped hints for a target; ``way`` is Target.prefill, "" = ask in a new turn.
+
+        Raises:
+            ValueError: the dialect cannot express the request.
+        """
+        ...
+
+    def add_usage(self, prompt_tokens: int, output_tokens: int) -> None:
+        """Add what the attempt used that has just broken off; below 0 = not counted."""
+        ...
+
+    def begin(self, dialect: str, way: str) -> None:
+        """Expect the stream of a target that was sent ``body_for``."""
+        ...
+
+
 class Translations(Protocol):
     """Translates between dialects: edge.dialects.translate. A dialect is named as in edge.yaml."""
 
     def read(self, dialect: str, body: bytes, model: str, stream: bool) -> Conversation:
         """Read a client's request; ValueError: the client's mistake, told to it with 400."""
+        ...
+
+    def resume(self, shown: ShownAnswer, translation: Any) -> Continuation:
+        """Return what goes on with an answer; ``translation`` is what ``Conversation.stream`` returned for it, or None.
+
+        Raises:
+            ValueError: it is no answer that another target could go on with.
+        """
         ...
 
     def error(self, target: str, client: str, status: int, body: bytes, request_id: str) -> bytes:

@@ -76,7 +76,7 @@ cdef class LiveAttempts:
         facts.others_late = (
             facts.others > 0 and (not first or self.first.facts.late) and (not second or self.second.facts.late)
         )
-        facts.may_retry = facts.another = facts.moved = facts.told_to_wait = facts.circuit_open = False
+        facts.may_retry = facts.another = facts.moved = facts.told_to_wait = facts.circuit_open = facts.may_resume = False
         facts.declined = self.declined is not None
 
     cdef void pause(self):

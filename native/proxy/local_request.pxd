@@ -8,4 +8,4 @@ cdef class LocalCall(Request):
     cdef list answer(self, list answers)    # answer them; returns the trailers that end the call, or None
 
 cdef class LocalQuery(Request):
-    pass
+    cdef tuple answer(self)     # (status, fields, content)

@@ -33,3 +33,9 @@ cdef class LocalCall(Request):
 
 cdef class LocalQuery(Request):
     """A request over HTTP that edge answers itself: the list of models, one model, /healthz, or a refusal."""
+
+    cdef tuple answer(self):
+        status, fields, content = self.runtime.local(
+            self.operation, self.head.method, self.head.path, self.runtime.router.snapshot, self.identity.caller
+        )
+        return status, list(fields), content

@@ -91,6 +91,7 @@ cdef class Request:
     # returns None = it is ready to be sent; "cannot_carry" = this target cannot be asked; else the client's mistake.
     cdef bint is_foreign(self, int index) noexcept
     cdef Refusal translate_for(self, int index)
+    cdef bint may_be_rescued(self, int index) noexcept  # another target may go on with an answer that breaks off there
 
 cdef class ModelRequest(Request):
     cdef Peek peek
@@ -111,7 +112,9 @@ cdef class ModelRequest(Request):
     cdef uint64_t output_most(self, Price price) noexcept
     cdef str dialect            # of the client; None = no other dialect has this operation
     cdef object conversation    # native.proxy.hooks.Conversation, once a target of another dialect was drawn
+    cdef object continuation    # native.proxy.hooks.Continuation: only the rest of an answer is asked for; None = all
     cdef dict written           # (path, body, dropped) by upstream, in its dialect; None = none was needed
+    cdef tuple write_for(self, ConnectionPool upstream, int index)  # the same, made now; ValueError
     cdef bytes name_in_path(self)       # the model that Gemini's path names
     cdef tuple written_for(self, ConnectionPool upstream)       # None = it speaks the client's dialect
     cdef bytes model_path(self, bytes model)

@@ -36,6 +36,8 @@ cdef frozenset WITHHELD = frozenset((
 # An upstream that enforces the caller's deadline itself may do so earlier than edge by a fiftieth of it, within these.
 cdef uint64_t EARLIEST_NS = 5_000_000
 cdef uint64_t LATEST_NS = 100_000_000
+# A longer body is dropped once its answer has begun, so that nobody can go on with that answer.
+cdef Py_ssize_t LONGEST_RESCUED = 1024 * 1024
 # The place of an attempt's traceparent.
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
 
@@ -176,6 +178,9 @@ cdef class Request:
 
     cdef Refusal translate_for(self, int index):
         return None
+
+    cdef bint may_be_rescued(self, int index) noexcept:
+        return False
 
 
 cdef bint allowed(Caller caller, bytes name, Route route):
@@ -400,7 +405,7 @@ cdef class ModelRequest(Request):
             self.send_to_region(stream, upstream, fields, now)
             return True
         if written is not None or upstream.dialect == "anthropic":
-            fields = fields_of_dialect(fields, upstream.dialect, written is not None)
+            fields = fields_of_dialect(fields, upstream.dialect, written is not None and upstream.dialect != self.dialect)
         add_items(fields, upstream.fields)
         if written is not None:
             path = <bytes>written[0]
@@ -422,7 +427,18 @@ cdef class ModelRequest(Request):
         return b"/models/" + quote(model, safe="").encode() + self.suffix
 
     cdef bint is_foreign(self, int index) noexcept:
-        return self.route.foreign[self.operation] >> index & 1
+        return self.continuation is not None or self.route.foreign[self.operation] >> index & 1
+
+    cdef bint may_be_rescued(self, int index) noexcept:
+        if self.continuation is not None:
+            return True
+        return (
+            self.route.rescuers[index] != 0 and self.peek.stream == 1 and not self.stored and self.peek.choices == 1
+            and not self.peek.structured and self.dialect is not None and self.runtime.translations is not None
+            # the events of a response are numbered: they go on only where edge has numbered them itself
+            and (self.operation != OPERATION_RESPONSES or self.is_foreign(index))
+            and PyBytes_GET_SIZE(self.content) <= LONGEST_RESCUED
+        )
 
     cdef tuple written_for(self, ConnectionPool upstream):
         return None if self.written is None else self.written.get(upstream.name)
@@ -430,7 +446,6 @@ cdef class ModelRequest(Request):
     cdef Refusal translate_for(self, int index):
         cdef ConnectionPool upstream = self.route.pool.target_at(index).pool
         cdef object translations = self.runtime.translations
-        cdef bytes name = self.target_model(upstream)
         cdef str operation
         if self.written is not None and upstream.name in self.written:
             return None
@@ -438,21 +453,31 @@ cdef class ModelRequest(Request):
             operation = "count_tokens" if self.operation == OPERATION_COUNT_TOKENS else OPERATION_NAMES[self.operation]
             return refusal("cannot_carry", f"{operation} cannot be asked in the dialect {upstream.dialect}")
         try:
-            if self.conversation is None:
-                self.conversation = translations.read(
-                    self.dialect, self.content, self.asked_name(), self.peek.stream == 1
-                )
-            written = self.conversation.body_for(upstream.dialect, name.decode("utf-8", "replace"), self.route.strict)
+            written = self.write_for(upstream, index)
         except ValueError as error:
-            if self.conversation is None:
+            if self.conversation is None and self.continuation is None:
                 return refusal("bad_message", str(error))
             return refusal("cannot_carry", str(error))
         if not self.hold(self.holding + PyBytes_GET_SIZE(<bytes>written[1])):
             return refusal("buffers_full", "1")
         if self.written is None:
             self.written = {}
-        self.written[upstream.name] = tuple(written)
+        self.written[upstream.name] = written
         return None
+
+    cdef tuple write_for(self, ConnectionPool upstream, int index):
+        cdef str name = self.target_model(upstream).decode("utf-8", "replace")
+        cdef Target target = self.route.pool.target_at(index)
+        if self.continuation is not None:
+            return tuple(self.continuation.body_for(
+                upstream.dialect, name, target.plan.prefill, self.route.strict,
+                self.wants_usage and target.may_ask_usage(self.wildcard, monotonic_ns()),
+            ))
+        if self.conversation is None:
+            self.conversation = self.runtime.translations.read(
+                self.dialect, self.content, self.asked_name(), self.peek.stream == 1
+            )
+        return tuple(self.conversation.body_for(upstream.dialect, name, self.route.strict))
 
     cdef str asked_name(self):
         """Return the name of the model as the client wrote it."""

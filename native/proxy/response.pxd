@@ -6,7 +6,7 @@ from native.http.stream cimport ServerStream
 from native.proxy.answer_reader cimport AnswerReader
 from native.proxy.attempt cimport Attempt
 from native.proxy.flight cimport Flight
-from native.proxy.request cimport Request
+from native.proxy.request cimport Refusal, Request
 from native.proxy.runtime cimport Runtime
 
 cdef enum Source:
@@ -31,6 +31,8 @@ cdef class Response:
     cdef bint events            # the answer of the attempt is an event stream
     cdef AnswerReader reader    # of the attempt whose answer is relayed
     cdef int told_cut           # how many events that were not relayed the client knows of
+    cdef bint spoiled           # a part of the answer could not be translated, so that it is not known what was shown
+    cdef int rescues            # how often another target went on with it
     cdef bint hides_usage       # ... and edge asked for the usage in it, which its client did not
     cdef int grpc_status        # the gRPC status that the client got; -1 = none
     cdef uint64_t last_sent_ns  # when the last comment was sent; at first, when the request began
@@ -47,9 +49,16 @@ cdef class Response:
     cdef object translate_error(self, Attempt attempt, bytes content)
     # Send more of the body, which is in the target's dialect. ValueError: the client's dialect cannot express it.
     cdef relay(self, bytes data)
+    # Expect the rest of an answer that broke off, as native.proxy.hooks.Continuation joins it; a comment, ``told``,
+    # says so.
+    cdef resume(self, Attempt attempt, object continuation, str told, uint64_t now)
+    cdef bint has_comments(self)                # the client's dialect has them: Google's SDK for Python takes one for JSON
+    # Return how an attempt ends whose events cannot be told to the client.
+    cdef int outcome_of(self, object error)
     cdef relay_end(self)
     cdef _send(self, bytes data)
     cdef _tell_cut(self)                        # say in a comment that an event was not relayed
+    cdef object refused(self, Refusal why)      # the Reply to a request that edge does not accept
     cdef object own(self, object reply)         # a Reply of edge's own, in the client's dialect
     cdef bytes _named_event(self, bytes content)
     cdef _end_error(self)                       # end a stream behind an error event

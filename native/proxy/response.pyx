@@ -8,12 +8,14 @@ from native.codec.field_list cimport add_item, add_items, new_list
 from native.codec.field_names cimport find_name
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport decimal
+from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.proxy.answer_reader cimport EVENTS
 from native.proxy.hooks import Reply
 from native.proxy.request cimport CHAT_STREAM, PLAIN, ModelRequest
 from native.proxy.router cimport DIALECT_OF
 from native.state.callers cimport Caller
+from native.state.shared_state cimport CANCELLED, FAIL_MALFORMED, R_RESCUED
 
 # Fields of a model's answer that are not relayed. The x-edge-* fields are written anew; a peer's are read first.
 # Which web pages may read an answer is the listener's to say.
@@ -158,6 +160,7 @@ cdef Response new_response(Request request, ServerStream stream):
     response.request = request
     response.stream = stream
     response.grpc_status = -1
+    response.last_sent_ns = request.started_ns
     return response
 
 
@@ -261,24 +264,42 @@ cdef class Response:
         for events in self.dialects.push_events(data):
             self._send(<bytes>events)
 
+    cdef bint has_comments(self):
+        return self.request.response_format == PLAIN and DIALECT_OF.get(self.request.operation) != "gemini"
+
+    cdef resume(self, Attempt attempt, object continuation, str told, uint64_t now):
+        self.rescues += 1
+        self.reader = attempt.reader
+        self.told_cut = 0
+        self.dialects = continuation
+        self.hides_usage = False
+        if self.flight is not None:
+            self.flight.drop()
+        if self.has_comments():
+            self.stream.send_data(b": edge: " + told.encode() + b"\n\n")
+        self.last_sent_ns = now
+
+    cdef int outcome_of(self, object error):
+        self.spoiled = self.rescues == 0
+        return CANCELLED if getattr(error, "blameless", False) else FAIL_MALFORMED
+
     cdef relay_end(self):
         """Send the events that complete a translated stream. They belong to what is kept of the answer."""
         if self.reader is not None and self.reader.cut != self.told_cut:
             self._tell_cut()
+        if self.rescues:
+            add64(&self.request.route.rec.count[<int>R_RESCUED], 1)
         if self.dialects is not None and self.stream is not None:
             events = <bytes>self.dialects.finish()
             if events:
                 self._send(events)
 
     cdef _tell_cut(self):
-        """Say in a comment that an event was not relayed, where the client's dialect has comments: Google's SDK for Python
-        takes one for JSON. What lacks a part is not kept for others."""
+        """Say in a comment that an event was not relayed, where the client's dialect has comments. What lacks a part is not kept for others."""
         self.told_cut = self.reader.cut
         if self.flight is not None and self.reader.dropped:
             self.flight.target = None
-        if self.request.response_format == PLAIN and self.stream is not None and (
-            DIALECT_OF.get(self.request.operation) != "gemini"
-        ):
+        if self.has_comments() and self.stream is not None:
             self.stream.send_data(CUT_COMMENT)
 
     cdef _send(self, bytes data):
@@ -320,6 +341,15 @@ cdef class Response:
         else:
             self.stream.cut()
         self.stream = None
+
+    cdef object refused(self, Refusal why):
+        cdef object reply
+        cdef str detail = why.detail
+        if why.kind == "buffers_full":
+            detail = str(1 + self.runtime.random() % 3)     # spread, so that clients do not all come back at once
+            self.request.body = None
+        reply = self.own(self.runtime.replies.problem(why.kind, detail))
+        return reply if why.fields is None else Reply(reply.status, [*reply.fields, *why.fields], reply.content)
 
     cdef object own(self, object reply):
         """Return an error of edge's own in the client's dialect."""
@@ -415,7 +445,7 @@ cdef class Response:
         The first one sends the head, with what is known so far: how many targets were asked, and why not the first."""
         cdef Caller caller = self.request.identity.caller
         cdef list fields
-        if not self.stream_begun:
+        if not self.stream_begun and not self.committed:
             self.stream_begun = True
             self.request.answer_begun = True
             fields = [

@@ -4,6 +4,9 @@ from libc.stdint cimport uint64_t
 from native.proxy.attempt cimport Attempt
 from native.proxy.request cimport Request
 
+# Return the native.proxy.steps.Event of an attempt's end. While another target is sought that goes on with an answer, a
+# refusal is a failure as any other: what is refused is not what the client has asked.
+cdef int event_of(Attempt attempt, int outcome, int state) noexcept
 # Return whether another attempt is allowed: the deadline has not passed, ``begun`` is below the route's attempts,
 # and the request may be sent again.
 cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, uint64_t now) noexcept

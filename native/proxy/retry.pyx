@@ -1,7 +1,8 @@
 from native.balance.breaker cimport OPEN, circuit_state
 from native.io.atomics cimport add64, load64
 from native.state.retry_budget cimport budget_withdraw
-from native.state.shared_state cimport FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
+from native.proxy.steps cimport Event, State
+from native.state.shared_state cimport CLIENT_FAULT, OK, FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
 
 # First wait before the same target is asked again. Each attempt doubles it; jitter changes it by up to a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
@@ -10,6 +11,16 @@ cdef uint64_t BACKOFF_NS = 50_000_000
 # A request that was not begun moves to another connection this often. Each time the upstream has ended a connection that
 # served others before; one that does so without end serves nobody.
 cdef int MOST_MOVES = 16
+
+
+cdef int event_of(Attempt attempt, int outcome, int state) noexcept:
+    if outcome == <int>OK:
+        return Event.ANSWER_COMPLETE
+    if attempt.declined:
+        return Event.ATTEMPT_DECLINED
+    if outcome == <int>CLIENT_FAULT and not attempt.absent and state != State.RESUMING:
+        return Event.ATTEMPT_REFUSED
+    return Event.ATTEMPT_FAILED
 
 
 cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, uint64_t now) noexcept:

@@ -35,6 +35,11 @@ cdef bytes model_of_path(bytes path)
 cdef struct Timeouts:            # of edge.terms.snapshot.Timeouts, under the same names
     uint64_t connect_ns, first_byte_ns, whole_first_byte_ns, first_token_ns, stream_idle_ns, total_ns
 
+cpdef enum Rescue:              # who may go on with a stream that breaks off after the commit point
+    RESCUE_NEVER = 0
+    RESCUE_SAME_MODEL = 1       # another target with the same upstream model, if it continues a message (prefill)
+    RESCUE_TEXT = 2             # any other target
+
 cdef class Route:
     """A route as this worker sees it: record, pool and policy in native units."""
     cdef readonly SharedState shared_state
@@ -48,7 +53,7 @@ cdef class Route:
     cdef readonly Timeouts timeouts
     cdef readonly int attempts
     cdef readonly double budget
-    cdef readonly int rescue        # 0 never, 1 text
+    cdef readonly int rescue        # a Rescue
     cdef readonly uint64_t cache_ttl_ns     # how long an answer is fresh; 0 = none is kept
     cdef readonly uint64_t cache_stale_ns   # how much longer it may be used instead of an error
     cdef readonly bint cache_shared         # callers share answers
@@ -56,9 +61,11 @@ cdef class Route:
     cdef readonly bint strict       # a target that cannot carry a hint is not asked
     cdef uint64_t[13] foreign       # by operation: a bit per member that does not speak the client's dialect
     cdef uint64_t regions           # a bit per member that is another region's edge
+    cdef uint64_t[64] rescuers      # by member: a bit per member that may go on with an answer which breaks off there
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest
                                     # bit: all targets there are rate-limited.
     cdef int64_t[64] windows        # context windows of members in tokens; 0 = not known
+    cdef uint64_t _find_rescuers(self, int index) except? 0
 
 cdef class Router:
     """The compiled Snapshot. Immutable after construction; exchanges hold a reference to the one they began with."""

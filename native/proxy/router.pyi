@@ -24,6 +24,11 @@ class Operation(IntEnum):
     OPERATION_STREAM = 11
     OPERATION_PREFLIGHT = 12
 
+class Rescue(IntEnum):
+    RESCUE_NEVER = 0
+    RESCUE_SAME_MODEL = 1
+    RESCUE_TEXT = 2
+
 class Route:
     # A route as this worker sees it; durations are ns.
     def __init__(self, shared_state: SharedState, plan: terms.Route, pool: TargetPool) -> None: ...

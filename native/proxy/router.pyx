@@ -118,7 +118,7 @@ cdef class Route:
         self.timeouts = {name: getattr(plan.timeouts, name) for name in plan.timeouts.__struct_fields__}
         self.attempts = plan.retry.attempts
         self.budget = plan.retry.budget
-        self.rescue = 1 if plan.rescue == "text" else 0
+        self.rescue = {"never": RESCUE_NEVER, "same_model": RESCUE_SAME_MODEL, "text": RESCUE_TEXT}[plan.rescue]
         if plan.cache is not None:
             self.cache_ttl_ns = plan.cache.ttl_ns
             self.cache_stale_ns = plan.cache.stale_if_error_ns
@@ -138,6 +138,21 @@ cdef class Route:
                     self.foreign[<int>operation] |= <uint64_t>1 << <int>index
             if target is not None and target.kind == "region":
                 self.regions |= <uint64_t>1 << <int>index
+            self.rescuers[index] = self._find_rescuers(<int>index) if self.rescue else 0
+
+    cdef uint64_t _find_rescuers(self, int index) except? 0:
+        """Return the members that may go on with an answer of this one, as bits. Another region rescues its own."""
+        cdef uint64_t found = 0
+        cdef object broken = self.pool.target_at(index).plan
+        cdef object other
+        cdef int i
+        for i in range(self.pool.size):
+            other = self.pool.target_at(i).plan
+            if i == index or other is None or broken is None or other.kind != "model":
+                continue
+            if self.rescue == RESCUE_TEXT or (other.prefill and broken.kind == "model" and other.model == broken.model):
+                found |= <uint64_t>1 << i
+        return found
 
     def __repr__(self):
         return f"<Route {self.name} slot {self.slot}>"

@@ -59,6 +59,7 @@ cdef class Runtime:
     cdef double unit_random(self) noexcept          # 0 <= x < 1
     cdef tuple date_field(self, uint64_t now_ns)    # the Date field of an answer, made once a second
     cdef bytes next_id(self)
+    cdef exchange_begun(self)                       # count an exchange as in flight
     cdef void wait_for_place(self, Route route)     # an exchange waits in that route's queue
     cdef void place_freed(self)
     cdef void update_month(self, uint64_t now_ns) noexcept

@@ -104,6 +104,11 @@ cdef class Runtime:
         memcpy(at, PyBytes_AS_STRING(self.prefix), size)
         return PyBytes_FromStringAndSize(at, text + 48 - at)
 
+    cdef exchange_begun(self):
+        self.active += 1
+        if not self.quick and self.on_active is not None:
+            self.on_active()
+
     cdef void wait_for_place(self, Route route):
         if route not in self.crowded:
             self.crowded.append(route)

@@ -19,7 +19,10 @@ cdef class Selection:
     # A member does not take the request; too_long: nor does any whose context window is not larger.
     cdef void decline(self, int index, bint too_long)
     cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice)
+    # The same, and what it leads to: a native.proxy.steps.Event. queued: passed-over targets have been counted.
+    cdef int draw(self, uint64_t now, uint64_t running, bint again, bint queued, Choice* choice)
     cdef bint another(self, uint64_t now, uint64_t running) noexcept    # whether a usable target was not tried
+    cdef void narrow(self, uint64_t usable) noexcept    # leave only these, and none that was tried
     cdef void count_passed_over(self, const Choice* choice) noexcept
     cdef void set_failover_reason(self, int chosen, uint64_t now)
     # Both return a native.proxy.hooks.Reply. failed_attempts: native.proxy.hooks.FailedAttempt.

@@ -8,6 +8,7 @@ from native.io.clock cimport monotonic_ns
 from native.proxy.hooks import TargetState
 from native.proxy.request cimport MOST_HOPS
 from native.proxy.runtime cimport NEVER
+from native.proxy.steps cimport Event
 from native.state.allowance cimport bounds_take, bounds_wait
 from native.state.callers cimport LOW
 from native.state.shared_state cimport A_REQUESTS, OK, T_EXHAUSTED, T_FULL, TargetRec
@@ -41,6 +42,8 @@ cdef Selection new_selection(Request request):
     cdef Selection selection = Selection.__new__(Selection)
     selection.request = request
     selection.route = request.route
+    if request.identity.hops is not None and request.route.regions:
+        selection.exclude_visited_regions()
     return selection
 
 
@@ -99,6 +102,14 @@ cdef class Selection:
         if choice.index < 0 and again and self.tried:
             # every usable target was tried once: allow the same one again
             self._draw(now, running | self.declined, choice)
+
+    cdef int draw(self, uint64_t now, uint64_t running, bint again, bint queued, Choice* choice):
+        choice.index = -1
+        choice.full = choice.admit = choice.generation = 0
+        self.choose(now, running, again, choice)
+        if choice.full and not queued and (choice.index >= 0 or not again or not self.is_refused()):
+            self.count_passed_over(choice)
+        return Event.TARGET_DRAWN if choice.index >= 0 else Event.TARGETS_FULL if choice.full else Event.NO_TARGET
 
     cdef void _draw(self, uint64_t now, uint64_t tried, Choice* choice):
         """Choose the best target whose credential has allowance left, and reserve the request's estimate there."""
@@ -165,6 +176,9 @@ cdef class Selection:
             if self.route.pool.barred(i, now, gone, self.request.identity.priority) == 0:
                 return True
         return False
+
+    cdef void narrow(self, uint64_t usable) noexcept:
+        self.declined |= ~usable | self.tried
 
     cdef void count_passed_over(self, const Choice* choice) noexcept:
         """Count the targets that would have been preferred but were full."""

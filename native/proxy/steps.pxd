@@ -8,7 +8,7 @@ cpdef enum State:           # docs/life-of-a-request.md has a heading for each
     QUEUED = 4              # every usable target is full: it waits for a place
     ATTEMPTING = 5          # one target is being asked, or two
     BACKOFF = 6             # every usable target was tried: the next attempt starts after a pause
-    COMMITTED = 7           # content was sent to the client: no other target is tried
+    COMMITTED = 7           # content was sent to the client: no other target is asked for the whole answer
     RESUMING = 8            # the answer broke off and another target goes on with it (rescue)
     CLOSED = 9
 
@@ -46,6 +46,7 @@ cpdef enum Step:            # what is done about it
     AWAIT = 14              # look again in a moment
     LOOK_AGAIN = 15         # in the cache
     END_ATTEMPTS = 16       # the running ones; the older reports the result
+    RESUME = 17             # let another target go on with an answer that broke off
 
 cdef struct Facts:          # what a decision needs to know
     int others              # running attempts, without the one that the event is about
@@ -58,9 +59,11 @@ cdef struct Facts:          # what a decision needs to know
     bint cutting            # the node stops: exchanges in flight are being ended
     bint circuit_open       # of the target of a late attempt
     bint declined           # a target has declined the request: its answer is relayed if no other can do better
+    bint may_resume         # another target may go on with the answer
 
 cdef Facts NO_FACTS             # all zero: for events that need none
 
 # Pure: the same state, event and facts give the same step.
 cdef int next_step(int state, int event, const Facts* facts) noexcept nogil
+cdef bint is_retry(int step) noexcept nogil     # it starts another attempt, for which the retry budget pays
 cdef bint allowed(int state, int next_state) noexcept nogil

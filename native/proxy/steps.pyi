@@ -48,6 +48,7 @@ class Step(IntEnum):
     AWAIT = 14
     LOOK_AGAIN = 15
     END_ATTEMPTS = 16
+    RESUME = 17
 
 def decide(
     state: int,
@@ -63,5 +64,6 @@ def decide(
     cutting: bool = False,
     circuit_open: bool = False,
     declined: bool = False,
+    may_resume: bool = False,
 ) -> Step: ...
 def may_follow(state: int, next_state: int) -> bool: ...

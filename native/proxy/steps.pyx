@@ -21,6 +21,10 @@ cdef bint allowed(int state, int next_state) noexcept nogil:
     return state == next_state or TRANSITIONS[state] >> next_state & 1
 
 
+cdef bint is_retry(int step) noexcept nogil:
+    return step == Step.CHOOSE_AGAIN or step == Step.BACK_OFF or step == Step.RESUME
+
+
 cdef int after_failure(const Facts* facts) noexcept nogil:
     """Decide what follows a failed attempt before the commit point."""
     if facts.others and not facts.others_late:
@@ -43,6 +47,15 @@ cdef int after_decline(const Facts* facts) noexcept nogil:
     return Step.KEEP_WAITING if facts.others else Step.GIVE_UP
 
 
+cdef int after_break(int event) noexcept nogil:
+    """Decide what is done while another target is sought, or asked, to go on with an answer."""
+    if event == Event.TARGET_DRAWN:
+        return Step.START_ATTEMPT
+    if event == Event.TARGETS_FULL or event == Event.NO_TARGET:
+        return Step.BREAK               # the client has waited for the rest already
+    return Step.COMMIT if event == Event.ANSWER_BEGUN else Step.KEEP_WAITING
+
+
 cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
     if event == Event.DEADLINE_OVER:
         if facts.others:
@@ -52,8 +65,8 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
         if event == Event.ANSWER_COMPLETE:
             return Step.FINISH
         if event == Event.ATTEMPT_FAILED or event == Event.ATTEMPT_REFUSED or event == Event.ATTEMPT_DECLINED:
-            return Step.BREAK
-        return Step.KEEP_WAITING
+            return Step.RESUME if facts.may_resume and not facts.cutting else Step.BREAK
+        return after_break(event) if state == State.RESUMING else Step.KEEP_WAITING
     if event == Event.TARGET_DRAWN:
         return Step.START_ATTEMPT
     if event == Event.TARGETS_FULL:
@@ -91,10 +104,11 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
 
 def decide(int state, int event, *, int others=0, bint others_late=False, bint may_retry=False, bint another=False,
            bint moved=False, bint told_to_wait=False, bint may_join=False, bint cutting=False, bint circuit_open=False,
-           bint declined=False):
+           bint declined=False, bint may_resume=False):
     """``next_step`` for tests: the Step that an Event in a State leads to, by the Facts."""
     cdef Facts facts = Facts(
-        others, others_late, may_retry, another, moved, told_to_wait, may_join, cutting, circuit_open, declined
+        others, others_late, may_retry, another, moved, told_to_wait, may_join, cutting, circuit_open, declined,
+        may_resume,
     )
     return Step(next_step(State(state), Event(event), &facts))
 

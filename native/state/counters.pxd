@@ -66,6 +66,8 @@ cpdef enum RouteCounter:
     R_CACHE_JOINED = 25     # answered with the answer that another exchange asked for
     R_CACHE_STALE = 26      # answered from the cache with an old answer, because no target could
     R_CACHE_MISSES = 27     # not in the cache: a target was asked
+    R_RESCUES = 28          # times another target was asked to go on with an answer that broke off
+    R_RESCUED = 29          # answers that broke off and were completed
 
 cpdef enum WorkerCounter:
     W_ACCEPTED = 0

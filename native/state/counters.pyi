@@ -65,6 +65,8 @@ class RouteCounter(IntEnum):
     R_CACHE_JOINED = 25
     R_CACHE_STALE = 26
     R_CACHE_MISSES = 27
+    R_RESCUES = 28
+    R_RESCUED = 29
 
 class WorkerCounter(IntEnum):
     W_ACCEPTED = 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Member, Peers, Retry, Route, ServiceMatch, Snapshot, Target, Timeouts
-from native.proxy.router import Operation, Router
+from native.proxy.router import Operation, Rescue, Router
 from native.state.shared_state import SharedState
 from tests import snapshots
 from tests.breakers import USUAL
@@ -65,7 +65,7 @@ def router(shared_state: SharedState) -> Router:
 def test_a_route_carries_its_policy(router: Router) -> None:
     """A route has every duration, the attempts, the budget, the members and their tiers of the Snapshot."""
     chat = router.routes[0]
-    assert (chat.name, chat.slot, chat.is_service, chat.rescue) == ("chat", 0, False, 1)
+    assert (chat.name, chat.slot, chat.is_service, chat.rescue) == ("chat", 0, False, Rescue.RESCUE_TEXT)
     assert chat.timeouts == msgspec.structs.asdict(TIMEOUTS)
     assert (chat.attempts, chat.budget) == (3, 0.2)
     assert [member.id for member in chat.pool.targets] == ["t0", "t2"]

@@ -20,6 +20,7 @@ FACTS = (
     "cutting",
     "circuit_open",
     "declined",
+    "may_resume",
 )
 ALIVE: dict[str, Any] = {"may_retry": True, "another": True}
 BEFORE_COMMIT = [State.ADMITTED, State.QUEUED, State.ATTEMPTING, State.BACKOFF]
@@ -82,6 +83,17 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
     (State.QUEUED, Event.DEADLINE_OVER, {**ALIVE, "others": 1, "cutting": True}, Step.END_ATTEMPTS),
     (State.COMMITTED, Event.DEADLINE_OVER, {"others": 1}, Step.END_ATTEMPTS),
     (State.RESUMING, Event.DEADLINE_OVER, {}, Step.BREAK),
+    (State.RESUMING, Event.DEADLINE_OVER, {"others": 1}, Step.END_ATTEMPTS),
+    # an answer that breaks off is continued by another target, if one may
+    (State.COMMITTED, Event.ATTEMPT_FAILED, {"may_resume": True}, Step.RESUME),
+    (State.COMMITTED, Event.ATTEMPT_FAILED, {"may_resume": True, "cutting": True}, Step.BREAK),
+    (State.RESUMING, Event.TARGET_DRAWN, {}, Step.START_ATTEMPT),
+    (State.RESUMING, Event.TARGETS_FULL, {}, Step.BREAK),
+    (State.RESUMING, Event.NO_TARGET, {}, Step.BREAK),
+    (State.RESUMING, Event.ANSWER_BEGUN, {}, Step.COMMIT),
+    (State.RESUMING, Event.ATTEMPT_FAILED, {"may_resume": True}, Step.RESUME),
+    (State.RESUMING, Event.ATTEMPT_FAILED, ALIVE, Step.BREAK),
+    (State.RESUMING, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True}, Step.KEEP_WAITING),
     # waiting
     (State.QUEUED, Event.MOMENT_OVER, {}, Step.SHED),
     (State.BACKOFF, Event.MOMENT_OVER, {}, Step.CHOOSE_AGAIN),
@@ -128,10 +140,10 @@ def test_no_event_or_step_is_idle() -> None:
 def test_the_exchange_knows_every_event_and_step() -> None:
     """The exchange passes every event to the table, and has a branch for every step."""
     folder = Path(__file__).parents[2] / "native/proxy"
-    text = "".join((folder / name).read_text() for name in ("exchange.pyx", "flight.pyx"))
+    text = "".join((folder / name).read_text() for name in ("exchange.pyx", "flight.pyx", "retry.pyx", "selection.pyx"))
     assert [event.name for event in Event if f"Event.{event.name}" not in text] == []
     # KEEP_WAITING, and what follows from the others by elimination, need no branch of their own
-    assert {step.name for step in Step if f"Step.{step.name}" not in text} <= {"KEEP_WAITING"}
+    assert {step.name for step in Step if f"Step.{step.name}" not in text} <= {"KEEP_WAITING", "CHOOSE_AGAIN"}
 
 
 def test_every_state_but_the_last_leads_to_the_end() -> None:

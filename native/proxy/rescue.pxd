@@ -1,0 +1,14 @@
+"""Decides whether another target may go on with an answer that broke off, and prepares that."""
+
+from libc.stdint cimport uint64_t
+from native.proxy.attempt cimport Attempt, AttemptResult
+from native.proxy.request cimport ModelRequest
+from native.proxy.response cimport Response
+from native.proxy.selection cimport Selection
+
+# Return whether another target may go on. Leaves only such targets in ``selection``. begun: attempts so far.
+cdef bint may_resume(Response response, Selection selection, Attempt attempt, int outcome, int begun, uint64_t now)
+# Prepare that; False: the answer is not one that can be continued.
+cdef bint prepare(ModelRequest request, Response response, Attempt attempt, AttemptResult result)
+# The attempt is about to ask for the rest: expect its stream, and tell the client.
+cdef expect(ModelRequest request, Response response, Attempt attempt, Attempt broken, uint64_t now)

@@ -1,0 +1,51 @@
+from native.codec.shown cimport Shown
+from native.io.atomics cimport add64
+from native.proxy.answer_reader cimport AnswerReader
+from native.proxy.request cimport Request
+from native.proxy.hooks import ShownAnswer
+from native.proxy.retry cimport repeatable
+from native.state.shared_state cimport DEADLINE, R_RESCUES
+
+
+cdef bint may_resume(Response response, Selection selection, Attempt attempt, int outcome, int begun, uint64_t now):
+    cdef AnswerReader reader = attempt.reader
+    cdef Request request = response.request
+    cdef ModelRequest asked
+    cdef Shown shown
+    if not reader.rescues or response.spoiled or outcome == <int>DEADLINE:
+        return False
+    asked = <ModelRequest>request
+    if asked.continuation is not None:
+        if not asked.continuation.may_go_on:
+            return False
+        selection.narrow(<uint64_t>-1)
+    else:
+        shown = None if reader.scanner is None else reader.scanner.shown
+        if shown is None or shown.spoiled or shown.finished or shown.size == 0 or reader.opening is None:
+            return False
+        selection.narrow(request.route.rescuers[attempt.facts.index])
+    return repeatable(request, attempt, outcome, begun, now) and selection.another(now, 0)
+
+
+cdef bint prepare(ModelRequest request, Response response, Attempt attempt, AttemptResult result):
+    cdef AnswerReader reader = attempt.reader
+    if request.continuation is None:
+        try:
+            request.continuation = request.runtime.translations.resume(
+                ShownAnswer(
+                    request.dialect, request.content, request.asked_name(), reader.opening, reader.scanner.shown.take(),
+                    request.identifier.decode(),
+                ),
+                response.dialects,
+            )
+        except ValueError:
+            return False
+    request.continuation.add_usage(result.usage.prompt_tokens, result.usage.output_tokens)
+    request.written = None
+    add64(&request.route.rec.count[<int>R_RESCUES], 1)
+    return True
+
+
+cdef expect(ModelRequest request, Response response, Attempt attempt, Attempt broken, uint64_t now):
+    request.continuation.begin(attempt.upstream.dialect, attempt.target.plan.prefill)
+    response.resume(attempt, request.continuation, f"{attempt.target.id} goes on, {broken.target.id} broke off", now)
