@@ -136,7 +136,7 @@ class Alone:
         one, first_s = about
         upstream = self._upstreams[one.place]
         upstream.end()
-        if upstream.stands_still(self._now_ns / NS):
+        if upstream.stands_still(self._now_ns / NS) or upstream.condition(self._now_ns / NS).refused:
             self.results.failed(one.minute, "broken")
             return
         if not one.request.stream:

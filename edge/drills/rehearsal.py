@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import weakref
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -39,6 +41,7 @@ _PICTURE: Final = (
     b'R42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="}}'
 )
 _CHARACTERS: Final = 4  # of a token
+_MANY: Final = 1000  # connections of a target, of which some are gone
 _REMEMBERED: Final = 50_000  # requests; attempts of one that is over may still be under way
 
 
@@ -112,6 +115,7 @@ class Rehearsal:
         self._agenda = Agenda()
         self._asked: dict[int, Asked] = {}  # by number, until the client's answer is over
         self._requests: dict[int, Request] = {}  # by number, for longer
+        self._connections: defaultdict[str, list[weakref.ref[VirtualConnection]]] = defaultdict(list)
         self._error: BaseException | None = None
         self._answering = ""
         self._filler = b"lorem ipsum dolor sit amet, " * 1000
@@ -132,6 +136,10 @@ class Rehearsal:
         """Let all requests come and end; ``acts`` happen at times in seconds from the begin."""
         self._coming = iter(requests)
         self._agenda.note(BEGIN_NS, self._sample)
+        for upstream in self._upstreams.values():
+            for phase in upstream.phases:
+                if phase.condition.refused:
+                    self._agenda.note(BEGIN_NS + int(phase.start_s * NS), self._cut, upstream.name)
         for at_s, act in acts:
             self._agenda.note(BEGIN_NS + int(at_s * NS), act, self)
         self._await_next()
@@ -235,7 +243,10 @@ class Rehearsal:
         if upstream is None or upstream.condition(self._at_s()).refused:
             self._wire.refused(pool, "connection refused")
         else:
-            self._wire.connected(pool)
+            known = self._connections[pool.name]
+            if len(known) >= _MANY:
+                known[:] = [one for one in known if one() is not None]
+            known.append(weakref.ref(self._wire.connected(pool)))
 
     def asked(self, connection: VirtualConnection) -> None:
         """Take a whole request at a target."""
@@ -258,10 +269,22 @@ class Rehearsal:
             at_ns = self.now_ns + int((plan.first_s if request.stream else plan.total_s) * NS)
             self._agenda.note(at_ns, self._begin, (connection, request, self.now_ns + int(plan.total_s * NS)))
 
+    def _cut(self, name: str) -> None:
+        """Break every connection to a target that cannot be reached any more."""
+        for known in self._connections.pop(name, []):
+            connection = known()
+            if connection is None:
+                continue
+            request, connection.owner = connection.owner, None
+            if request is not None:
+                self._upstreams[name].end()
+            connection.reset("connection reset")
+
     def left(self, connection: VirtualConnection) -> None:
         """Free the place of a request that was abandoned."""
-        connection.owner = None
-        self._upstreams[connection.target].end()
+        if connection.owner is not None:
+            connection.owner = None
+            self._upstreams[connection.target].end()
 
     def _refuse(self, about: tuple[VirtualConnection, Request, Plan]) -> None:
         connection, request, plan = about

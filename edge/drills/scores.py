@@ -153,7 +153,7 @@ def _scores(played: Played) -> list[Score]:
 
 
 def _s(seconds: float) -> str:
-    return f"{seconds:.2f} s"
+    return f"{seconds:.2f} s" if seconds else "no good answer"
 
 
 def _money(played: Played) -> list[Score]:

@@ -95,19 +95,18 @@ class Upstream:
         self.inflight = 0
         self.most = 0  # requests at once, the refused ones too
         self.refused = 0  # requests beyond its capacity
-        self._phases = phases
+        self.phases = phases
         self._starts = [phase.start_s for phase in phases]
         self._random = random
 
     def condition(self, at_s: float) -> Condition:
         """Return what is wrong with it at a time."""
         place = bisect_right(self._starts, at_s)
-        return self._phases[place - 1].condition if place else WELL
+        return self.phases[place - 1].condition if place else WELL
 
     def stands_still(self, at_s: float) -> bool:
-        """Return whether answers that have begun do not go on: the provider has gone dark, or cannot be reached."""
-        now = self.condition(at_s)
-        return now.dark >= 1 or now.refused
+        """Return whether answers that have begun do not go on, because the provider has gone dark."""
+        return self.condition(at_s).dark >= 1
 
     def begin(self, request: Request, at_s: float) -> Plan:
         """Take a request, and return what becomes of it; the caller tells by :meth:`end` when it is gone."""

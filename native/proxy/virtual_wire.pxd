@@ -24,6 +24,7 @@ cdef class VirtualConnection(PooledConnection):
     cdef VirtualWire wire
     cdef public object owner        # for the model, which may keep here what it knows of the request
     cdef bint alive, busy, heard
+    cdef object __weakref__
     cdef list parts
     cdef readonly bytes path        # of the request, with the query
     cdef readonly bytes body

@@ -202,6 +202,8 @@ cdef class VirtualConnection(PooledConnection):
     def reset(self, str detail not None):
         """Break the connection; the request on it, if there is one, fails."""
         cdef ClientEvents events = self.events
+        # as of Http1Client: a connection that has been used before may have died while it was idle
+        self.connection_ended = self.reused and not self.heard and events is not None
         self.drop(False)
         if events is not None:
             events.on_failed(FAILED_TRUNCATED if self.heard else FAILED_RESET, detail)
@@ -267,13 +269,14 @@ cdef class VirtualWire:
         return call
 
     def connected(self, ConnectionPool pool not None):
-        """Give the pool a connection that it has asked its opener for."""
+        """Give the pool a connection that it has asked its opener for, and return it."""
         cdef VirtualConnection connection = VirtualConnection.__new__(VirtualConnection)
         connection.home = pool
         connection.wire = self
         connection.alive = True
         pool.ready(connection)
         self.settle()
+        return connection
 
     def refused(self, ConnectionPool pool not None, str reason not None):
         """Tell the pool that a connection could not be opened."""
