@@ -92,7 +92,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         Size,
         about(
             "Most bytes of requests that one worker holds at once: bodies of models until their response "
-            "begins, and what retry_buffer keeps. A request that does not fit gets 503 with Retry-After; one "
+            "begins, or until it ends where rescue may need them and half of this is free; and what retry_buffer "
+            "keeps. A request that does not fit gets 503 with Retry-After; one "
             "to a service is only not kept for a retry. A body in transit is copied once, so allow twice this "
             "per worker.",
             low=1024,

@@ -184,7 +184,7 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
         thinks=bool(given.get("reasoning_effort")) or bool((given.get("reasoning") or {}).get("effort")),
         json=_json(given),
         fault=wish.fault,
-        **_begun(given.get("messages")),
+        **_begun(given.get("messages") or given.get("input")),
     )
 
 

@@ -14,7 +14,7 @@ from native.proxy.place cimport Place
 from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.request cimport PLAIN, ModelRequest
 from native.proxy.service_request cimport ServiceRequest
-from native.proxy.rescue cimport expect, may_resume, prepare
+from native.proxy.rescue cimport expect, keep_or_release, may_resume, prepare
 from native.proxy.response cimport new_response
 from native.proxy.runtime cimport NEVER
 from native.proxy.retry cimport event_of, pause_ns, pay_for_retry, repeatable
@@ -409,8 +409,7 @@ cdef class Exchange(AttemptEvents):
         if response.rescues:
             return True         # the head was sent for another attempt
         self.live.keep_only(attempt, request.deadline_ns)
-        if not attempt.reader.keeps:
-            request.release()   # nothing is sent again from here on
+        keep_or_release(request, attempt.reader)
         if attempt.upstream.is_region:
             add64(&request.route.rec.count[<int>R_PEER], 1)
         if attempt.outcome >= 0:
@@ -460,7 +459,7 @@ cdef class Exchange(AttemptEvents):
 
     cdef void _break(self, Attempt attempt, AttemptResult result):
         """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
-        cdef bint said = result.outcome == <int>FAIL_INBAND and not self.response.rescues     # by the target itself
+        cdef bint said = result.outcome == <int>FAIL_INBAND and self.broken is None     # by the target itself
         add64(&self.request.route.rec.count[<int>R_BROKEN], 1)
         if said and attempt.reader.last_event is not None:
             self.on_answer_data(attempt, attempt.reader.last_event)

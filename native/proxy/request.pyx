@@ -433,10 +433,11 @@ cdef class ModelRequest(Request):
         if self.continuation is not None:
             return True
         return (
-            self.route.rescuers[index] != 0 and self.peek.stream == 1 and not self.stored and self.peek.choices == 1
+            self.route.rescuers[index] != 0 and self.peek.stream == 1 and self.peek.choices == 1
             and not self.peek.structured and self.dialect is not None and self.runtime.translations is not None
-            # the events of a response are numbered: they go on only where edge has numbered them itself
-            and (self.operation != OPERATION_RESPONSES or self.is_foreign(index))
+            # A response is stored by providers of its dialect, and its events are numbered: it can go on only where edge
+            # has translated it.
+            and (self.is_foreign(index) if self.operation == OPERATION_RESPONSES else not self.stored)
             and PyBytes_GET_SIZE(self.content) <= LONGEST_RESCUED
         )
 

@@ -2,10 +2,13 @@
 
 from libc.stdint cimport uint64_t
 from native.proxy.attempt cimport Attempt, AttemptResult
-from native.proxy.request cimport ModelRequest
+from native.proxy.answer_reader cimport AnswerReader
+from native.proxy.request cimport ModelRequest, Request
 from native.proxy.response cimport Response
 from native.proxy.selection cimport Selection
 
+# The answer has begun: keep the request if another target may go on and there is room, which new requests need more.
+cdef keep_or_release(Request request, AnswerReader reader)
 # Return whether another target may go on. Leaves only such targets in ``selection``. begun: attempts so far.
 cdef bint may_resume(Response response, Selection selection, Attempt attempt, int outcome, int begun, uint64_t now)
 # Prepare that; False: the answer is not one that can be continued.

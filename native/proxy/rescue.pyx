@@ -1,10 +1,21 @@
 from native.codec.shown cimport Shown
 from native.io.atomics cimport add64
+from native.http.stream cimport Acceptor
 from native.proxy.answer_reader cimport AnswerReader
-from native.proxy.request cimport Request
 from native.proxy.hooks import ShownAnswer
 from native.proxy.retry cimport repeatable
 from native.state.shared_state cimport DEADLINE, R_RESCUES
+
+
+cdef keep_or_release(Request request, AnswerReader reader):
+    cdef Acceptor acceptor = request.runtime.acceptor
+    if reader.keeps and acceptor.buffered <= acceptor.buffered_limit // 2:
+        return
+    reader.rescues = reader.keeps = False
+    reader.opening = None
+    if reader.scanner is not None:
+        reader.scanner.shown = None
+    request.release()
 
 
 cdef bint may_resume(Response response, Selection selection, Attempt attempt, int outcome, int begun, uint64_t now):

@@ -250,3 +250,18 @@ async def test_a_client_that_leaves_ends_the_rescue() -> None:
             async with asyncio.timeout(5):
                 while not second.stats()["aborted_by_client"]:  # noqa: ASYNC110 - counted by the provider
                     await asyncio.sleep(0.01)
+
+
+async def test_a_request_is_not_kept_where_room_is_short() -> None:
+    """While more than half of limits.max_buffered is in use, requests that come count more than a rescue."""
+    broken = ProviderSpec(name="sim", pace=PACE, faults=(Fault(kind="inband_error", at="middle", tokens=5),))
+    other = ProviderSpec(name="sim", pace=PACE, prefill="continue")
+    long = {**ASKED, "messages": [{"role": "user", "content": "x" * 40_000}]}
+    async with SimProvider(broken) as first, SimProvider(other) as second:
+        text = config(first, second) + "limits: {body: 64KiB, max_buffered: 64KiB}\n"
+        async with one_data_plane(text) as data_plane:
+            events = await asked(data_plane, long)
+            assert b"is simulating an error" in events
+            assert b"[DONE]" not in events
+            assert second.stats()["requests"] == 0
+            assert b"[DONE]" in await asked(data_plane)
