@@ -64,4 +64,15 @@ static inline int edge_field_at(PyObject *list, Py_ssize_t at, edge_field *out)
     return 1;
 }
 
+/* Whether there is a field whose name is this very object. */
+static inline int edge_has_name(PyObject *list, PyObject *name)
+{
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(list); at++) {
+        if (PyTuple_GET_ITEM(PyList_GET_ITEM(list, at), 0) == name) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 #endif

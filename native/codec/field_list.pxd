@@ -9,4 +9,5 @@ cdef extern from "native/codec/field_list.h":
     list new_list "edge_new_list" (Py_ssize_t room)                     # empty, with memory for so many items
     int add_item "edge_add_item" (list items, object item) except -1
     int add_items "edge_add_items" (list items, list more) except -1
+    bint has_name "edge_has_name" (list fields, object name)            # fields are pairs; compares objects, not bytes
     bint field_at "edge_field_at" (list fields, Py_ssize_t at, FieldView* out)     # False = no pair of bytes

@@ -22,5 +22,6 @@ cdef struct KnownName:
 
 # The entry of a name in any case; NULL = not known. Borrowed. The name has no control character.
 cdef const KnownName* find_name(const char* name, Py_ssize_t size) noexcept
+cdef bytes kept_name(bytes name)                           # the object of a name that is known; names in parsed heads are it
 cdef bytes lower_name(const char* name, Py_ssize_t size)    # a copy in lower case; every byte is a token's
 cdef Field field_kind(bytes name) noexcept                  # of a name in lower case

@@ -135,6 +135,13 @@ cdef const KnownName* find_name(const char* name, Py_ssize_t size) noexcept:
         slot = (slot + 1) & (SLOTS - 1)
 
 
+cdef bytes kept_name(bytes name):
+    cdef const KnownName* known = find_name(PyBytes_AS_STRING(<void*>name), PyBytes_GET_SIZE(name))
+    if known == NULL:
+        raise KeyError(name)
+    return <bytes>known.name
+
+
 cdef bytes lower_name(const char* name, Py_ssize_t size):
     cdef bytes lowered = PyBytes_FromStringAndSize(NULL, size)
     cdef char* out = PyBytes_AS_STRING(<void*>lowered)

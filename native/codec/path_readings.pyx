@@ -9,6 +9,8 @@ cdef tuple PARAMETERS = (0, <int>DROPS_PARAMETERS, <int>DROPS_DECODED)
 cdef tuple DOTS = (0, <int>RESOLVES_DOTS)
 cdef tuple EMPTIES = (0, <int>DROPS_EMPTY, <int>DROPS_EMPTY_LAST)
 cdef tuple NEVER = (0,)
+# HTTP/2 keeps the path of a method that is called again as one object.
+cdef bytes LAST_PLAIN = None
 
 
 cdef inline int digit_of(char c) noexcept:
@@ -31,6 +33,16 @@ cdef inline int encoded_at(const char* p, Py_ssize_t i, Py_ssize_t size) noexcep
 
 
 cdef bint is_plain(bytes path) noexcept:
+    global LAST_PLAIN
+    if path is LAST_PLAIN:
+        return True
+    if not reads_plain(path):
+        return False
+    LAST_PLAIN = path
+    return True
+
+
+cdef bint reads_plain(bytes path) noexcept:
     cdef const char* p = PyBytes_AS_STRING(path)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
     cdef Py_ssize_t i

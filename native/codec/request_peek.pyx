@@ -80,9 +80,14 @@ cdef bint _resembles_known(const Text* key, const char* end) noexcept nogil:
     cdef const char* p = key.quote + 1
     cdef const char* after = p
     cdef int first = _folded(p, end, &after)
-    if first == c"m":
-        return _folds_to(p, end, b"model") or _folds_to(p, end, b"max_tokens") or (
-            _folds_to(p, end, b"max_completion_tokens") or _folds_to(p, end, b"max_output_tokens")
+    cdef int second
+    if first == c"m" and after < end:
+        second = _folded(after, end, &after)        # most names that begin so differ here: messages, metadata
+        if second == c"o":
+            return _folds_to(p, end, b"model")
+        return second == c"a" and (
+            _folds_to(p, end, b"max_tokens") or _folds_to(p, end, b"max_completion_tokens")
+            or _folds_to(p, end, b"max_output_tokens")
         )
     if first == c"s":
         return _folds_to(p, end, b"stream") or _folds_to(p, end, b"stream_options")

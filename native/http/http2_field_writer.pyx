@@ -44,6 +44,8 @@ cdef int name_bit(const char* name, Py_ssize_t size) noexcept:
     if size == 11:
         return 1 if memcmp(name, b"traceparent", 11) == 0 else 0
     if size == 12:
+        if memcmp(name, b"x-request-id", 12) == 0:
+            return 256
         return 2 if memcmp(name, b"grpc-timeout", 12) == 0 else 0
     if size == 17:
         if memcmp(name, b"x-edge-request-id", 17) == 0:

@@ -4,8 +4,8 @@ from libc.string cimport memcmp
 from native.codec.grpc cimport GRPC_DEADLINE_EXCEEDED, frame, read_status
 from native.codec.usage_filter cimport hide_usage
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
-from native.codec.field_list cimport add_item, add_items, new_list
-from native.codec.field_names cimport find_name
+from native.codec.field_list cimport add_item, add_items, has_name, new_list
+from native.codec.field_names cimport kept_name
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport decimal
 from native.io.atomics cimport add64
@@ -36,13 +36,8 @@ cdef tuple GRPC_CONTENT = (b"content-type", b"application/grpc")
 # Proxies in front that know this field pass an event stream on as it comes (nginx).
 cdef tuple NO_BUFFERING = (b"x-accel-buffering", b"no")
 # Parsed heads hold these objects themselves, so that a comparison of identity finds the fields.
-cdef bytes DATE = known_name(b"date")
-cdef bytes REQUEST_ID = known_name(b"x-request-id")
-
-
-cdef bytes known_name(bytes name):
-    """Return the object that is kept for a common name."""
-    return <bytes>find_name(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)).name
+cdef bytes DATE = kept_name(b"date")
+cdef bytes REQUEST_ID = kept_name(b"x-request-id")
 
 
 cdef bint is_event_stream(bytes content_type) noexcept:
@@ -53,18 +48,9 @@ cdef bint is_event_stream(bytes content_type) noexcept:
 
 cdef int complete_answer(list sent, Request request, bytes content_type, uint64_t now) except -1:
     """Add what every answer carries to the fields of an upstream's answer, where it has not said it itself."""
-    cdef bint dated = False
-    cdef bint named = False
-    cdef bytes name
-    for item in sent:
-        name = <bytes>(<tuple>item)[0]
-        if name is DATE:
-            dated = True
-        elif name is REQUEST_ID:
-            named = True
-    if not named:
+    if not has_name(sent, REQUEST_ID):
         add_item(sent, (REQUEST_ID, request.identifier))
-    if not dated:
+    if not has_name(sent, DATE):
         add_item(sent, request.runtime.date_field(now))
     if is_event_stream(content_type) and field_value(sent, b"x-accel-buffering") is None:
         add_item(sent, NO_BUFFERING)

@@ -5,6 +5,8 @@ the page's origin in Origin, with every request but plain GETs, and the name und
 page that this machine serves under one of its names is no foreign page (the same origin)."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
+from native.codec.field_list cimport has_name
+from native.codec.field_names cimport kept_name
 from native.codec.field_rules cimport field_value
 from native.http.listen_policy cimport is_loopback_origin, origin_host
 from native.proxy.request cimport refusal
@@ -16,6 +18,11 @@ cdef tuple VARY = (b"vary", b"origin")
 cdef tuple PRIVATE = (b"access-control-allow-private-network", b"true")
 # Names of fields that a page asks to send. No page has that many.
 cdef Py_ssize_t LONGEST_NAMES = 4096
+
+
+cdef bytes ORIGIN = kept_name(b"origin")       # parsed heads hold this object
+# What is concluded of nearly every request.
+cdef PageVerdict NO_PAGE = PageVerdict.__new__(PageVerdict)
 
 
 cdef class PageVerdict:
@@ -46,18 +53,22 @@ cdef add_preflight_fields(Head head, list fields):
 
 
 cdef PageVerdict judge_page(ListenPolicy policy, Head head, bint keyless, dict hosts):
-    cdef PageVerdict verdict = PageVerdict.__new__(PageVerdict)
+    cdef PageVerdict verdict = None
     cdef bytes origin
     cdef tuple pair
     cdef bint allowed
     if keyless and policy.checks_host and head.authority is not None and not (
         head.host in hosts or policy.permits_host(head.host)
     ):
+        verdict = PageVerdict.__new__(PageVerdict)
         verdict.refused = refusal("foreign_host", head.host.decode("latin-1"))
         return verdict
+    if not has_name(head.fields, ORIGIN):
+        return NO_PAGE
+    verdict = PageVerdict.__new__(PageVerdict)
     for item in head.fields:
         pair = <tuple>item
-        if PyBytes_GET_SIZE(<bytes>pair[0]) != 6 or <bytes>pair[0] != b"origin":
+        if <bytes>pair[0] is not ORIGIN:
             continue
         origin = <bytes>pair[1]
         allowed = policy.has_origins and policy.permits_origin(origin)

@@ -106,6 +106,13 @@ async def settled(edge: EdgeProcess, limit_s: float = 20.0) -> list[dict[str, An
         await clock.sleep(0.02)
 
 
+async def tripped(edge: EdgeProcess, name: str) -> None:
+    """Wait until the circuit of a target has opened."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not any(target["trips"] for target in await edge.targets() if target["id"] == name):
+            await asyncio.sleep(0.05)
+
+
 async def metric(edge: EdgeProcess, name: str) -> float:
     """Return a sample of /metrics by its name and labels."""
     async with aiohttp.ClientSession() as client, client.get(f"{edge.admin}/metrics") as response:
@@ -133,6 +140,7 @@ async def test_a_target_is_killed_and_revived(how: str, tiers: bool) -> None:
                 kill(a._child.pid)
                 first_after = closed_loop.begun
                 await closed_loop.reached(2000)
+                await tripped(edge, "a/m")
                 back_s = clock.now_ns() / 1e9
                 await lives.enter_async_context(ProviderProcess(spec))
             # however long the machine took to start it, and the breaker to look again
@@ -143,7 +151,7 @@ async def test_a_target_is_killed_and_revived(how: str, tiers: bool) -> None:
             targets = {target["id"]: target for target in await settled(edge)}
     assert closed_loop.failures == []
     failed = sum(count for outcome, count in targets["a/m"]["attempts"].items() if outcome.startswith("fail_"))
-    assert failed >= 5
+    assert failed >= 5, str({name: targets["a/m"][name] for name in ("attempts", "trips")})
     assert targets["a/m"]["trips"] >= 1
     assert witness.who(first_after, until_s=back_s) == {"b/m"}
 

@@ -208,7 +208,10 @@ async def test_a_thousand_requests_over_two_workers(tmp_path: Path) -> None:
             assert value("edge_worker_requests_total", worker) > 0
         assert sum(value("edge_worker_requests_total", worker) for worker in ("0", "1")) == 1000
         assert sum(value("edge_worker_unrouted_total", worker) for worker in ("0", "1")) == seen["unknown 404"]
-        assert sum(value("edge_overhead_seconds_count", route) for route in wanted) == 900
+        overheads = {route: value("edge_overhead_seconds_count", route) for route in wanted}
+        # a client may have left before its request was sent on
+        assert 0 < overheads.pop("silent") <= 100
+        assert overheads == {route: count for route, count in wanted.items() if route != "silent"}
         shown = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "edge", "top", "--once", "--every", "0.1", "--admin", node.admin),
             stdout=asyncio.subprocess.PIPE,
