@@ -24,6 +24,10 @@ cdef class PooledConnection(ClientStream):
     cdef bint is_draining(self)                     # the connection only discards the rest of an answer, or is closing
     cdef void close(self)
 
+cdef enum:
+    # A connection that was idle for longer may have been closed by now, and is looked at before it is used.
+    TRUSTED_NS = 100_000_000
+
 cdef class SharedConnection:
     """A connection that carries many exchanges at once, as its pool sees it.
 
@@ -32,6 +36,10 @@ cdef class SharedConnection:
     cdef uint64_t born_ns, lifetime_ns
     cdef bint listed                                # the connection is in ``vacancies``; only the pool writes this
     cdef int room(self)                             # streams that may be opened now
+    # False = the connection is idle and something has come on it that is not read yet, such as its end. It calls
+    # on_stream_capacity() once that is read.
+    cdef bint is_quiet(self)
+    cdef void distrust(self)                        # others have died while they were idle
     cdef ClientStream take(self, ClientEvents who)  # open a stream for an attempt; requires room() > 0
     cdef void check_deadlines(self, uint64_t now_ns)    # once a second: close a dead, idle or old connection
     cdef void close(self)                           # take no new streams, and close after the last open stream
@@ -76,7 +84,8 @@ cdef class ConnectionPool:
     cdef bint is_region                 # the target is another region's edge
     cdef int acquire(self, ClientEvents who)        # 1 = ``who`` has a connection, 0 = it waits, -1 = the queue is full
     cdef int acquire_shared(self, ClientEvents who)
-    cdef void recheck_idle(self)                    # close idle connections on which something has come, or that are dead
+    # One has died while it was idle: close the others on which something has come, or that are dead.
+    cdef void recheck_idle(self)
     cdef void forget(self, ClientEvents who)        # remove a waiter
     cdef ClientEvents next_waiter(self)
     cdef bint full(self) noexcept                   # no further connection may be opened

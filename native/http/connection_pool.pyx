@@ -33,9 +33,6 @@ cdef uint64_t TAIL_NS = 30_000_000_000
 # Shorter values could be ordinary words, which the text of an error may contain by chance.
 cdef Py_ssize_t SHORTEST_SECRET = 8
 
-# A connection that was idle for longer may have been closed by now, and is looked at before it is used.
-cdef uint64_t TRUSTED_NS = 100_000_000
-
 # Maximum number of concurrent exchanges on an HTTP/2 connection; the upstream may allow fewer. When every connection is
 # full, more connections are opened.
 cdef int STREAMS = 100
@@ -64,6 +61,12 @@ cdef class PooledConnection(ClientStream):
 cdef class SharedConnection:
     cdef int room(self):
         return 0
+
+    cdef bint is_quiet(self):
+        return False
+
+    cdef void distrust(self):
+        return
 
     cdef ClientStream take(self, ClientEvents who):
         return None
@@ -188,7 +191,7 @@ cdef class ConnectionPool:
             if not self.take_idle(connection):
                 continue        # closed while it was idle
             if connection.is_reusable() and (
-                monotonic_ns() < connection.idle_since_ns + TRUSTED_NS or connection.is_silent()
+                monotonic_ns() < connection.idle_since_ns + <uint64_t>TRUSTED_NS or connection.is_silent()
             ):
                 connection.assign(who)
                 who.on_connection(connection)
@@ -210,6 +213,8 @@ cdef class ConnectionPool:
         if dead:
             self.idle = [item for item in self.idle if item not in dead]
             self.close_idle(dead)
+        for item in self.shared:
+            (<SharedConnection>item).distrust()
 
     cdef void forget(self, ClientEvents who):
         self.waiters.pop(who, None)
@@ -280,7 +285,7 @@ cdef class ConnectionPool:
         cdef ClientStream stream
         while self.vacancies and not who.wants_fresh:
             connection = <SharedConnection>self.vacancies[-1]
-            if connection.room() > 0:
+            if connection.room() > 0 and connection.is_quiet():
                 stream = connection.take(who)
                 who.on_connection(stream)
                 return 1

@@ -10,7 +10,7 @@ from native.io.stream_socket cimport StreamSocket
 from native.codec.head cimport NO_BODY, Head
 from native.codec.numbers cimport decimal
 from native.codec.response_head cimport take_http2_response
-from native.http.connection_pool cimport ConnectionPool, SharedConnection
+from native.http.connection_pool cimport TRUSTED_NS, ConnectionPool, SharedConnection
 from native.http.http2_block_reader cimport HEAD, TRAILERS, UNWANTED
 from native.http.http2_connection cimport MAX_STREAMS, Http2Connection, provide
 from native.http.http2_field_writer cimport add_pair, scratch_pairs
@@ -154,6 +154,12 @@ cdef class PooledHttp2(SharedConnection):
     cdef int room(self):
         return self.connection.room()
 
+    cdef bint is_quiet(self):
+        return self.connection.is_quiet()
+
+    cdef void distrust(self):
+        self.connection.distrusted = True
+
     cdef ClientStream take(self, ClientEvents who):
         return self.connection.open_stream(who)
 
@@ -180,6 +186,7 @@ cdef class Http2Client(Http2Connection):
     cdef bint alive, secure
     cdef bint retiring              # the connection takes no new streams
     cdef bint used                  # the connection has carried a stream
+    cdef bint distrusted            # other connections have died while they were idle, as this one may
     cdef bint settings_received
     cdef bint served                # a response has been received completely
     cdef bint graceful_goaway       # GOAWAY with NO_ERROR, after at least one processed stream
@@ -232,6 +239,8 @@ cdef class Http2Client(Http2Connection):
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
         """Feed the session. A protocol error of the upstream fails a stream or the connection."""
         self.receive(data, size)
+        if self.open_streams == 0 and self.pooled is not None and not self.pooled.listed:
+            self.home.on_stream_capacity(self.pooled)       # a request may have passed it over for these bytes
 
     # --- streams for attempts ----------------------------------------------------------------------------------------
     cdef int room(self):
@@ -247,6 +256,10 @@ cdef class Http2Client(Http2Connection):
         # before its SETTINGS arrive, assume the limit of the previous connection
         return <int>min(most, <int64_t>(MAX_STREAMS if self.settings_received else self.home.breadth)) - self.open_streams
 
+    cdef bint is_quiet(self):
+        cdef uint64_t trusted_ns = 0 if self.distrusted else self.idle_since_ns + <uint64_t>TRUSTED_NS
+        return self.open_streams > 0 or monotonic_ns() < trusted_ns or self.socket.is_silent()
+
     cdef ClientStream open_stream(self, ClientEvents who):
         cdef Http2Call call = Http2Call.__new__(Http2Call)
         call.connection = self
@@ -255,6 +268,7 @@ cdef class Http2Client(Http2Connection):
         call.events = who
         call.reused = self.used
         self.used = True
+        self.distrusted = False
         self.open_streams += 1
         return call
 
@@ -310,6 +324,8 @@ cdef class Http2Client(Http2Connection):
             call.connection_ended = self.served and (
                 call.refused or (failure == FAILED_RESET and call.head is None and self.received_ns < call.asked_ns)
             )
+            if call.connection_ended:
+                self.home.recheck_idle()
             own = FAILED_TRUNCATED if call.head is not None and failure == FAILED_RESET else failure
             self._fail(call, own, detail)
 
