@@ -137,7 +137,8 @@ async def test_six_warm_connections_die(upstream_tls: tuple[ssl.SSLContext | Non
 async def test_an_idle_connection_with_news_is_not_used(how: str, between: int) -> None:
     """What has come on an idle connection, and is not read yet, may be its end: a request takes another connection.
 
-    Requests of others that are read between the two make the turn of the event loop end before the news is read."""
+    Requests of others that are read between the two make the turn of the event loop end before the news is read.
+    """
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         others = [socket.create_connection(("127.0.0.1", data_plane.port)) for _ in range(between)]
         async with FrameClient.connect(data_plane.port) as client:

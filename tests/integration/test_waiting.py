@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("both_wires")
 
 COMMENTS = "limits: {keepalive_comment: 100ms}"
 GOOD = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
+SILENT = (ReadToEnd(),)
 
 
 async def test_comments_then_answer() -> None:
@@ -37,6 +38,27 @@ async def test_comments_then_answer() -> None:
             assert answer.count(b": edge is waiting") >= 3
             assert answer.index(b": edge is waiting") < answer.index(b"hello")
             assert b"[DONE]" in answer
+
+
+@pytest.mark.usefixtures("both_wires")
+@pytest.mark.parametrize("first", ["silent", "failing"])
+async def test_the_first_comment_sends_what_is_known(first: str) -> None:
+    """The head that goes out with the first comment says the id, the region, how many were asked, and who failed.
+
+    The target that will answer is not known yet.
+    """
+    failing = (ReadMessage(), Send(whole(b"{}", b"500 Internal Server Error")), Again())
+    async with ScriptedServer((ReadToEnd(),) if first == "silent" else failing) as one, ScriptedServer(SILENT) as two:
+        text = models(one.url, two.url, extra=COMMENTS).replace("first_byte: 500ms", "first_byte: 5s")
+        async with one_data_plane(text.replace("first_token: 700ms", "first_token: 5s")) as data_plane:
+            answer = await data_plane.ask(post(STREAM), b": edge is waiting")
+            head = answer.lower()
+            assert head.startswith(b"http/1.1 200")
+            assert b"x-edge-request-id: " in head
+            assert b"x-edge-region: " in head
+            assert (b"x-edge-attempts: 1\r\n" if first == "silent" else b"x-edge-attempts: 2\r\n") in head
+            assert (b"x-edge-reason: p0/m: fail_status\r\n" in head) == (first == "failing")
+            assert b"x-edge-target" not in head
 
 
 async def test_comments_then_nothing() -> None:
