@@ -10,7 +10,8 @@ and empty segments, so :meth:`Router.may_mislead` asks whether any of them would
 that was matched and permitted.
 """
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 from native.codec.path_readings cimport LONGEST_READ, decode_path, is_plain, other_readings
 from native.state.allowance cimport Allowance
 from native.balance.balancer cimport Target
@@ -66,17 +67,19 @@ cdef dict NATIVE = {
 
 
 cdef int operation_of(bytes path) except -1:
+    cdef const char* p = PyBytes_AS_STRING(path)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
     operation = OWN_PATHS.get(path)
     if operation is not None:
         return operation
-    if path.startswith(b"/v1"):
+    if size > 3 and memcmp(p, b"/v1", 3) == 0:
         if path.endswith(b":generateContent") and model_of_path(path):
             return Operation.OPERATION_GENERATE
         if path.endswith(b":streamGenerateContent") and model_of_path(path):
             return Operation.OPERATION_STREAM
         if path.startswith(b"/v1/models/") and len(path) > 11:
             return Operation.OPERATION_MODELS
-    if path.endswith(b"/") and path != b"/v1/models/" and path != b"/healthz/":
+    if size and p[size - 1] == c"/" and path != b"/v1/models/" and path != b"/healthz/":
         return OWN_PATHS.get(path[:-1], Operation.OPERATION_UNKNOWN)
     return Operation.OPERATION_UNKNOWN
 
