@@ -68,11 +68,17 @@ def price(provider: Provider, known: places.Provider | None, model: str) -> Pric
 
 def max_output(known: places.Provider | None, model: str) -> int:
     """Return the most output tokens that a response of an upstream model can have, as far as that is known."""
-    if known is not None:
-        for name in (model, _DATE.sub("", model)):
-            if name in known.max_outputs:
-                return known.max_outputs[name]
-    return UNKNOWN_MAX_OUTPUT
+    return UNKNOWN_MAX_OUTPUT if known is None else _of_model(known.max_outputs, model, UNKNOWN_MAX_OUTPUT)
+
+
+def context_window(known: places.Provider | None, model: str) -> int:
+    """Return the tokens of prompt and answer that an upstream model takes; 0 = not known."""
+    return 0 if known is None else _of_model(known.windows, model, 0)
+
+
+def _of_model(facts: Mapping[str, int], model: str, otherwise: int) -> int:
+    """Return the fact about a model, by its name or by that without its date."""
+    return facts.get(model, facts.get(_DATE.sub("", model), otherwise))
 
 
 def whole(config: Config, known: Mapping[str, places.Provider]) -> Config:

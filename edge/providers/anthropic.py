@@ -9,7 +9,7 @@ An exhausted account is reported as a 400 whose message begins with ``Your credi
 and is in the general table.
 
 Prices: https://platform.claude.com/docs/en/models/overview and each model's own page; a cache read costs a tenth of the
-prompt. The most tokens of an answer stand on the same page.
+prompt. The most tokens of an answer, and the context window, stand on the same pages.
 """
 
 from __future__ import annotations
@@ -46,10 +46,15 @@ PROVIDER: Final = Provider(
     },
     priced="2026-11-22",
     status_page="https://status.claude.com/api/v2/summary.json",
+    windows={
+        **dict.fromkeys(("claude-fable-5-1", "claude-opus-5-5", "claude-opus-5", "claude-opus-4-6"), 1_000_000),
+        **dict.fromkeys(("claude-sonnet-5-5", "claude-sonnet-5", "claude-sonnet-4-6"), 1_000_000),
+        **dict.fromkeys(("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"), 200_000),
+    },
     max_outputs={
         **dict.fromkeys(("claude-fable-5-1", "claude-opus-5-5", "claude-opus-5", "claude-opus-4-6"), 128_000),
-        **dict.fromkeys(("claude-sonnet-5-5", "claude-sonnet-5"), 128_000),
-        **dict.fromkeys(("claude-opus-4-5", "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-haiku-4-5"), 64_000),
+        **dict.fromkeys(("claude-sonnet-5-5", "claude-sonnet-5", "claude-sonnet-4-6"), 128_000),
+        **dict.fromkeys(("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"), 64_000),
     },
     media="anthropic",
 )

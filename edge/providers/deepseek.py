@@ -8,7 +8,8 @@ An unknown model is reported as a 400 whose message is exactly ``Model Not Exist
 langbot-app/LangBot issue 1643 and deepwn/addi issue 13).
 
 Prices: https://api-docs.deepseek.com/quick_start/pricing, those of peak hours, with cache hits; off-peak prices are
-half. An answer has at most 384K tokens (same page). deepseek-v4-flash is served and billed as deepseek-flash.
+half. A context window has 1M tokens, an answer at most 384K (same page). deepseek-v4-flash is served and billed as
+deepseek-flash.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Final
 from edge.terms.actions import ACTION_CLIENT, ACTION_MISCONFIGURED
 from edge.terms.places import Hint, Provider
 
+_CHAT: Final = ("deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro")
 PROVIDER: Final = Provider(
     name="deepseek",
     base_url="https://api.deepseek.com/v1",
@@ -36,6 +38,7 @@ PROVIDER: Final = Provider(
     },
     priced="2026-11-22",
     status_page="https://status.deepseek.com/api/status-page/6410630422455/summary/active",
-    max_outputs=dict.fromkeys(("deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro"), 393_216),
+    windows=dict.fromkeys(_CHAT, 1_048_576),
+    max_outputs=dict.fromkeys(_CHAT, 393_216),
     prefill="prefix",
 )

@@ -12,7 +12,8 @@ client.
 
 Prices: https://ai.google.dev/gemini-api/docs/pricing, paid tier, text. For gemini-2.5-pro and gemini-3.1-pro-preview
 they are those for prompts over 200,000 tokens, so that a budget is not overspent. A cached prompt costs a tenth;
-what a cache costs by the hour is not counted. An answer has at most 65,536 tokens (each model's page).
+what a cache costs by the hour is not counted. A prompt has at most 1,048,576 tokens, an answer 65,536
+(each model's page).
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ from typing import Final
 from edge.terms.actions import ACTION_QUARANTINE
 from edge.terms.places import Hint, Provider
 
+_CHAT: Final = (
+    "gemini-3.1-pro-preview",
+    "gemini-3.1-flash-lite",
+    "gemini-2.5-pro",
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-lite",
+)
 PROVIDER: Final = Provider(
     name="gemini",
     base_url="https://generativelanguage.googleapis.com/v1beta",
@@ -49,15 +57,7 @@ PROVIDER: Final = Provider(
     },
     priced="2026-11-22",
     status_page="https://status.cloud.google.com/incidents.json#Z0FZJAMvEB4j3NbCJs6B",
-    max_outputs=dict.fromkeys(
-        (
-            "gemini-3.1-pro-preview",
-            "gemini-3.1-flash-lite",
-            "gemini-2.5-pro",
-            "gemini-2.5-flash",
-            "gemini-2.5-flash-lite",
-        ),
-        65_536,
-    ),
+    windows=dict.fromkeys(_CHAT, 1_048_576),
+    max_outputs=dict.fromkeys(_CHAT, 65_536),
     media="gemini",
 )

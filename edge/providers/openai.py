@@ -8,7 +8,7 @@ error guide lists it beside the rate limit; langchain-ai/langchainjs issue 1929 
 with ``model_not_found`` names a model that the key may not use.
 
 Prices: https://developers.openai.com/api/docs/pricing, standard tier. Most answers of each model: its
-page under https://developers.openai.com/api/docs/models.
+page under https://developers.openai.com/api/docs/models, and so do the context windows.
 """
 
 from __future__ import annotations
@@ -51,6 +51,13 @@ PROVIDER: Final = Provider(
     },
     priced="2026-11-22",
     status_page="https://status.openai.com/api/v2/summary.json",
+    windows={
+        "gpt-5.4": 1_050_000,
+        **dict.fromkeys(("gpt-5.1", "gpt-5", "gpt-5-mini", "gpt-5-nano"), 400_000),
+        **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"), 1_047_576),
+        **dict.fromkeys(("gpt-4o", "gpt-4o-2024-05-13", "gpt-4o-mini"), 128_000),
+        **dict.fromkeys(("o3", "o4-mini"), 200_000),
+    },
     max_outputs={
         **dict.fromkeys(("gpt-5.4", "gpt-5.1", "gpt-5", "gpt-5-mini", "gpt-5-nano"), 128_000),
         **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"), 32_768),

@@ -211,7 +211,7 @@ class _Planner:
     def _window(self, target_id: str) -> int:
         """Return the context window of ``provider/model`` in tokens, if edge knows it; else 0."""
         name, _, model = target_id.partition("/")
-        return self._known[name].windows.get(model, 0) if name in self._known else 0
+        return effective.context_window(self._known.get(name), model)
 
     def _direct(self, aliases: Mapping[str, int]) -> dict[str, int]:
         """Give every configured target its own route ``provider/model`` with the default policy."""

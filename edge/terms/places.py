@@ -57,8 +57,7 @@ class Provider(Struct, frozen=True):
     assistant, if it has that capability (see ``edge.terms.snapshot.Target``); ``media`` is the rule by which it counts
     pictures, sound and files as tokens; ``status_page`` is the address of a document that ``edge.incidents.pages``
     reads, with the component to look at as its fragment; without ``base_url`` it runs on the user's machines;
-    ``windows`` are tokens of prompt and
-    answer by model.
+    ``windows`` are the tokens of prompt and answer together that a model takes, by model.
     """
 
     name: str

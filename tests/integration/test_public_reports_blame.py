@@ -90,9 +90,9 @@ async def test_one_callers_request_takes_the_only_target_from_nobody(report: str
         assert not benched(edge)
 
 
-def benched(edge: OneDataPlane) -> bool:
-    """Return whether p0/m gets no requests."""
-    target = edge.target("p0/m")
+def benched(edge: OneDataPlane, name: str = "p0/m") -> bool:
+    """Return whether a target gets no requests."""
+    target = edge.target(name)
     return target["state"] != "closed" or any(
         target[name] > target["now_ns"] for name in ("quarantined_until_ns", "rate_limited_until_ns")
     )
@@ -293,6 +293,39 @@ async def test_another_model_may_have_a_larger_window() -> None:
     async with ScriptedServer(bad) as one, ScriptedServer(GOOD) as two:
         async with one_data_plane(models(one.url, two.url).replace("p1/m", "p1/bigger")) as edge:
             assert b"x-edge-target: p1/bigger\r\n" in await edge.ask(prompt("long"), b"hello")
+
+
+SMALL, SAME, LARGE = "gpt-4o", "gpt-4o-mini-2024-07-18", "gpt-4.1"
+
+
+def known_models(*urls: str) -> str:
+    """Return a configuration of models that edge knows, with windows of 128,000, 128,000 and 1,047,576 tokens."""
+    text = models(*urls).replace("dialect: openai", "kind: openai")
+    for n, model in enumerate((SMALL, SAME, LARGE)):
+        text = text.replace(f"p{n}/m,", f"p{n}/{model},")
+    return text
+
+
+async def test_edge_knows_the_windows_of_known_models() -> None:
+    """A prompt that is too long for a known model goes to a known one with a larger window, unconfigured."""
+    bad = (ReadMessage(), Send(refusal(b"400 Bad Request", LONG)), Again())
+    async with ScriptedServer(bad) as one, ScriptedServer(GOOD) as same, ScriptedServer(GOOD) as large:
+        async with one_data_plane(known_models(one.url, same.url, large.url)) as edge:
+            answer = await edge.ask(prompt("long"), b"hello")
+            assert f"x-edge-target: p2/{LARGE}\r\n".encode() in answer
+            assert same.peers == []
+            assert not benched(edge, f"p0/{SMALL}")
+
+
+async def test_the_largest_of_known_models_is_asked_once() -> None:
+    """If the larger window is too small as well, the first refusal is relayed, and each was asked once."""
+    bad = (ReadMessage(), Send(refusal(b"400 Bad Request", LONG)), Again())
+    also = (ReadMessage(), Send(refusal(b"400 Bad Request", LONG.replace(b"8192", b"1047576"))), Again())
+    async with ScriptedServer(bad) as one, ScriptedServer(GOOD) as same, ScriptedServer(also) as large:
+        async with one_data_plane(known_models(one.url, same.url, large.url)) as edge:
+            answer = await edge.ask(prompt("long"), LONG)
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert (asked(one.peers), len(same.peers), asked(large.peers)) == (1, 0, 1)
 
 
 STALLED = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 100\r\nretry-after: 30\r\n\r\n{"

@@ -138,8 +138,8 @@ def test_models_have_aliases_and_direct_names() -> None:
     snapshot = snapshot_of(WHOLE)
     assert list(snapshot.models) == ["chat", "same", "openai/gpt-4.1-mini", "local/org/qwen3"]
     chat = snapshot.routes[snapshot.models["chat"]]
-    assert chat.members == (Member(0, tier=1, weight=1.0), Member(1, tier=2, weight=0.5))
-    assert snapshot.routes[snapshot.models["same"]].members == (Member(0, tier=3, weight=1.0),)
+    assert chat.members == (Member(0, tier=1, weight=1.0, window=1_047_576), Member(1, tier=2, weight=0.5))
+    assert snapshot.routes[snapshot.models["same"]].members == (Member(0, tier=3, weight=1.0, window=1_047_576),)
     direct = snapshot.routes[snapshot.models["local/org/qwen3"]]
     assert direct.members == (Member(1, tier=1, weight=1.0),)
     assert (chat.timeouts.first_token_ns, direct.timeouts.first_token_ns) == (8 * S, 120 * S)

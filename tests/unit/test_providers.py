@@ -148,7 +148,8 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
     assert re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", known.priced)
     named = {known.chat_model, known.embed_model, *(successor for _, successor in known.retired)} - {""}
     assert named <= set(known.prices)
-    assert {model for model, price in known.prices.items() if price[1]} == set(known.max_outputs)
+    assert {model for model, price in known.prices.items() if price[1]} == set(known.max_outputs) == set(known.windows)
+    assert all(known.max_outputs[model] < window for model, window in known.windows.items())
     for prompt, answer, *cached in known.prices.values():
         assert 0 < prompt <= 200
         assert all(0 < price <= prompt for price in cached)
