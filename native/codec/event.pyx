@@ -102,8 +102,8 @@ cdef const char* _visit_part_member(const char* p, Scan* scan, const Text* key, 
     cdef const char* after = walk_value(p, scan, depth)
     if after != NULL and p[0] == c'"' and text_is(key, b"text", 4):
         _note_text(facts, p + 1, after - p - 2, False)
-    elif after != NULL and not is_empty(p, after):
-        facts.other = True          # a call, a picture, a thought or its signature
+    elif after != NULL and not is_empty(p, after) and not text_is(key, b"thoughtSignature", 16):
+        facts.other = True          # a call, a picture or a thought
     return after
 
 

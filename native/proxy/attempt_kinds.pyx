@@ -243,7 +243,7 @@ cdef class ModelAttempt(Attempt):
         basis.usual = usual_output(self.route.rec, &known)
         measure(self.reader, &basis, &used)
         count_usage(self.route, self.target, &self.usage, &used, price, self.upstream.is_region)
-        if outcome == <int>OK and not self.detached:
+        if outcome == <int>OK and not self.detached and request.continuation is None:
             note_output(self.route.rec, self.usage.output_tokens // request.peek.choices)
         if self.charged:
             self.charged = False

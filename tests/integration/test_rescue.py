@@ -7,13 +7,16 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
+from callers import ask, keys
 from one_data_plane import STREAM, OneDataPlane, one_data_plane, post
 
-from edge.native import Outcome, RouteCounter
+from edge.native import AllowanceCounter, Outcome, RouteCounter
 from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.provider import ProviderSpec, SimProvider
+from edge.wire.edge.v1 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,11 +114,13 @@ async def test_the_text_is_whole(fault: str, prefill: str, tokens: int) -> None:
 
 
 @pytest.mark.parametrize("tokens", [5, 40])
-@pytest.mark.parametrize("turn", ["repeat", "restart", "continue"])
-async def test_a_target_without_prefill_is_asked_in_a_new_turn(turn: str, tokens: int) -> None:
+@pytest.mark.parametrize(
+    ("fault", "turn"), [*((fault, "repeat") for fault in BREAKS), ("cut", "restart"), ("cut", "continue")]
+)
+async def test_a_target_without_prefill_is_asked_in_a_new_turn(fault: str, turn: str, tokens: int) -> None:
     """With ``text`` a target that refuses prefill, and does not declare it, gives the rest in a new turn."""
     given = {"rescue": "text", "capabilities": "[chat]", "model": "m{}"}
-    async with rescued({"kind": "cut", "tokens": tokens}, prefill="refuse", turn=turn, **given) as (data_plane, _):
+    async with rescued({**BREAKS[fault], "tokens": tokens}, prefill="refuse", turn=turn, **given) as (data_plane, _):
         assert text_of(await asked(data_plane)) == await whole_text()
         assert data_plane.outcomes("p1/m1")[Outcome.OK] == 1
         assert data_plane.outcomes("p1/m1")[Outcome.CLIENT_FAULT] == 0
@@ -242,8 +247,8 @@ async def test_a_client_that_leaves_ends_the_rescue() -> None:
     slow = ProviderSpec(name="sim", pace=Pace(5.0, 0.0, 60, 7), prefill="continue")
     broken = ProviderSpec(name="sim", pace=PACE, faults=(Fault(kind="cut", tokens=5),))
     async with SimProvider(broken) as first, SimProvider(slow) as second:
-        async with one_data_plane(config(first, second)) as data_plane:
-            await data_plane.ask(post(STREAM.replace(b"[]", b'[{"role":"user","content":"x"}]')), b"goes on")
+        async with one_data_plane(config(first, second) + "limits: {keepalive_comment: 100ms}\n") as data_plane:
+            await data_plane.ask(post(STREAM.replace(b"[]", b'[{"role":"user","content":"x"}]')), b"edge is waiting")
             record = (await data_plane.recorded(1))[0]
             assert [attempt.outcome for attempt in record.attempts] == ["fail_truncated", "cancelled"]
             assert record.status == -1
@@ -265,3 +270,36 @@ async def test_a_request_is_not_kept_where_room_is_short() -> None:
             assert b"[DONE]" not in events
             assert second.stats()["requests"] == 0
             assert b"[DONE]" in await asked(data_plane)
+
+
+async def test_a_call_of_grpc_is_rescued() -> None:
+    """A stream of edge.v1.Inference has no comments; its text is whole, and it ends with OK."""
+    async with rescued({"kind": "reset", "at": "middle", "tokens": 20}) as (data_plane, _):
+        message = inference_pb2.Message(role=inference_pb2.ROLE_USER, parts=[inference_pb2.Part(text="Tell me.")])
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
+            call = inference_pb2_grpc.InferenceStub(channel).ChatStream(
+                inference_pb2.ChatRequest(model="chat", messages=[message]), timeout=20
+            )
+            said = "".join([choice.text async for piece in call for choice in piece.choices])
+            assert await call.code() is grpc.StatusCode.OK
+        assert said == await whole_text()
+        assert (await data_plane.recorded(1))[0].rescues == 1
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_a_bounded_key_pays_for_both_parts() -> None:
+    """The usage that edge asks for stays hidden, and the key is charged what both targets used."""
+    broken = ProviderSpec(name="sim", pace=PACE, faults=(Fault(kind="cut", tokens=40),))
+    other = ProviderSpec(name="sim", pace=PACE, prefill="continue")
+    async with SimProvider(broken) as first, SimProvider(other) as second:
+        text = config(first, second) + keys(alice="tokens_per_minute: 60000")
+        async with one_data_plane(text) as data_plane:
+            body = json.dumps(ASKED).encode()
+            events = (await data_plane.raw(ask("alice", body, b"connection: close\r\n"))).received
+            assert b"[DONE]" in events
+            assert b'"usage":{' not in events
+            allowance = data_plane.snapshot.keys[0].allowance
+            assert allowance is not None
+            counts = data_plane.shared_state.read_allowance(allowance.slot)["counts"]
+            assert counts[AllowanceCounter.A_OUTPUT_TOKENS] >= 60
+            assert counts[AllowanceCounter.A_PROMPT_TOKENS] > 2 * len(body) // 8

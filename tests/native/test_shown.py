@@ -80,6 +80,13 @@ def test_the_text_is_kept_exactly(says: Any, texts: list[str], cut: int) -> None
     assert json.loads(b'"' + shown.text + b'"', strict=False) == "".join(texts)
 
 
+def test_a_signature_is_no_content() -> None:
+    """Gemini signs parts of its text; that says nothing to the reader."""
+    part = {"text": "a", "thoughtSignature": "c2ln", "thought": False}
+    shown = shown_of(events({"candidates": [{"content": {"parts": [part]}}]}))
+    assert (shown.text, shown.spoiled) == (b"a", False)
+
+
 def test_a_pair_of_surrogates_over_two_events() -> None:
     """A character whose escapes stand in two events is one character."""
     halves = events(chat("X")).replace(b"X", b"\\ud83d") + events(chat("X")).replace(b"X", b"\\ude00")
