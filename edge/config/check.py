@@ -105,6 +105,12 @@ def _whole(document: Document, config: Config) -> Iterator[Problem]:
     if config.limits.max_buffered < config.limits.body:
         sentence = f"less than body, {format_size(config.limits.body)}: such a body would never fit; raise max_buffered"
         yield Problem(("limits", "max_buffered"), sentence)
+    elif config.keys and config.limits.max_buffered < 2 * config.limits.body:
+        sentence = (
+            f"less than twice body, {format_size(config.limits.body)}: a key holds at most half, so such a body would "
+            "never fit; raise max_buffered"
+        )
+        yield Problem(("limits", "max_buffered"), sentence)
     for name in sorted(config.models.keys() & config.services.keys()):
         yield Problem(("services", name), f"a model is also called {name}, and metrics would mix them; rename one")
     for name in sorted(config.providers.keys() & config.services.keys()):

@@ -58,7 +58,7 @@ BUFFERED = Metric(
     "edge_worker_buffered_bytes",
     "gauge",
     WORKER,
-    "Bytes of requests held in memory; limits.max_buffered bounds them.",
+    "Bytes of requests and answers held in memory; limits.max_buffered bounds them.",
 )
 UNBUFFERED = Metric(
     "edge_worker_unbuffered_total",

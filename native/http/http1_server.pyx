@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.codec.head cimport NO_BODY, TUNNEL, Head
+from native.codec.pieces cimport add_piece
 from native.codec.head_writer cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_KEEP_ALIVE, FRAME_LENGTH, FRAME_NONE, FRAME_UPGRADE, status_line,
     write_response_head,
@@ -15,8 +16,8 @@ from native.http.connection_slot cimport ConnectionSlot
 from native.http.http1_request_parser cimport RequestEvents, RequestParser
 from native.http.http1_writer cimport MessageWriter
 from native.http.listen_policy cimport ListenPolicy
-from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream
-from native.io.stream_socket cimport DETACHED, SocketEvents, StreamSocket
+from native.http.stream cimport Acceptor, ClientCertificate, Pace, ServerEvents, ServerStream
+from native.io.stream_socket cimport DETACHED, WRITE_HIGH, SocketEvents, StreamSocket
 
 # After the last response the rest of the request is read and dropped for this long, so that the client sees the
 # response and not a reset (RFC 9112 9.6).
@@ -134,7 +135,7 @@ cdef class Http1Stream(ServerStream):
 
     cdef void release_backlog(self):
         """Release the memory of the backlog."""
-        self.connection.acceptor.hold(-self.backlog_bytes)
+        self.connection.acceptor.count(NULL, -self.backlog_bytes)
         self.backlog_bytes = 0
         self.backlog = None
 
@@ -194,6 +195,10 @@ cdef class Http1Server(RequestEvents):
     cdef int refusal_status         # the response to the refused request, sent when its turn comes
     cdef str refusal_reason
     cdef uint64_t wait_started_ns   # when the current wait for the client began
+    cdef Py_ssize_t unsent          # bytes of answers that are counted as held, because the client does not take them
+    cdef object unsent_caller       # ... and for whom; see ServerStream
+    cdef Py_ssize_t* unsent_share
+    cdef Pace reading
     cdef uint64_t reader_ns         # when writing was paused, or when the client was last seen to read after that
     cdef bytes early                # data behind an upgrade request; None = no upgrade is pending
     cdef bint tunnel                # the upgrade was accepted: bytes are relayed without framing
@@ -231,6 +236,7 @@ cdef class Http1Server(RequestEvents):
     cdef void on_lost(self):
         """Cancel the client's exchange: the connection is lost."""
         self.leave()
+        self.count_unsent()
         self.slot.give_back()
         self.parser.close()
 
@@ -262,16 +268,34 @@ cdef class Http1Server(RequestEvents):
         cdef ServerEvents events = None if self.current is None else self.current.events
         self.reader_ns = monotonic_ns()
         self.socket.mark_progress()
+        self.count_unsent()
         if events is not None:
             events.on_client_congested()
 
     cdef void on_write_resumed(self):
         """Resume the upstream: the client reads again."""
         cdef ServerEvents events = None if self.current is None else self.current.events
+        self.count_unsent()
         if events is not None:
             events.on_client_drained()
         elif self.current is None and not self.closing:
             self.next_request()
+
+    cdef void count_unsent(self):
+        """Count what waits for the client as held, for its key. Up to WRITE_HIGH it belongs to every connection."""
+        cdef Py_ssize_t size = self.socket.queued if self.socket.queued > <Py_ssize_t>WRITE_HIGH else 0
+        if self.unsent == 0 and size and self.current is not None:
+            self.unsent_caller = self.current.caller
+            self.unsent_share = self.current.share
+        if size != self.unsent:
+            self.acceptor.count(self.unsent_share, size - self.unsent)
+            self.unsent = size
+
+    cdef bint reads_too_slowly(self, uint64_t now_ns):
+        self.count_unsent()
+        return not self.tunnel and self.acceptor.is_too_slow(
+            &self.reading, self.unsent, self.socket.written - self.socket.count_unacked() if self.unsent else 0, now_ns
+        )
 
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
         """Feed the parser. A framing error is answered with an error status and ends the connection."""
@@ -341,13 +365,13 @@ cdef class Http1Server(RequestEvents):
             if events is not None:
                 events.on_request_data(data)
             return True
-        if not self.acceptor.hold(size):
+        if not self.acceptor.hold(NULL, size):
             self.refuse(503, "its body does not fit into what this node may hold; retry")
             return False
         stream.backlog_bytes += size
         if stream.backlog is None:
             stream.backlog = []
-        stream.backlog.append(data)
+        add_piece(stream.backlog, data)
         return True
 
     cdef void on_complete(self):
@@ -518,6 +542,9 @@ cdef class Http1Server(RequestEvents):
         cdef uint64_t waited = now_ns - self.wait_started_ns if now_ns > self.wait_started_ns else 0
         if self.socket.fd < 0:
             return
+        if self.reads_too_slowly(now_ns):
+            self.socket.abort()
+            return
         if self.closing:
             # the queue may take long to drain as long as the client reads; further input is dropped
             if self.socket.has_progressed():
@@ -543,6 +570,10 @@ cdef class Http1Server(RequestEvents):
             and waited > self.acceptor.client_idle_ns
         ):
             self.refuse(408, "the request body stopped coming")
+        elif self.incoming is not None and not self.socket.read_paused and self.acceptor.is_too_slow(
+            &self.incoming.upload, self.incoming.uploaded, self.incoming.uploaded, now_ns
+        ):
+            self.refuse(408, "the request body comes too slowly for a node that is short of memory")
         elif (
             self.incoming is not None and self.incoming.body_buffered
             and now_ns > self.incoming.started_ns + self.acceptor.body_timeout_ns

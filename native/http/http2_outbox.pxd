@@ -1,6 +1,6 @@
 """Queues the data that one HTTP/2 stream still has to send (sans-I/O)."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef enum:
     # Bytes queued for one stream. Above the high mark its source is paused; below the low mark the source is resumed.
@@ -14,6 +14,7 @@ cdef class Outbox:
     cdef list more                  # the items behind ``first``, from ``at`` on; None = there was never a second item
     cdef Py_ssize_t at
     cdef readonly Py_ssize_t queued
+    cdef int64_t pulled             # bytes that were put into frames
     cdef list trailers
     cdef uint64_t progress_ns       # when bytes were last sent, or began to wait
     cdef bint deferred              # the session waits for resume_sending()

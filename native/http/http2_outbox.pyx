@@ -1,6 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
 from libc.string cimport memcpy
+from native.codec.pieces cimport add_piece
 
 # Items at the head of ``more`` that have been sent are removed once there are this many.
 cdef Py_ssize_t SPENT = 64
@@ -12,6 +13,8 @@ cdef class Outbox:
             self.first = data
         elif self.more is None:
             self.more = [data]
+        elif PyList_GET_SIZE(self.more) > self.at:
+            add_piece(self.more, data)
         else:
             self.more.append(data)
         self.queued += PyBytes_GET_SIZE(data)
@@ -23,6 +26,7 @@ cdef class Outbox:
             n = min(PyBytes_GET_SIZE(self.first) - self.offset, size - done)
             memcpy(out + done, PyBytes_AS_STRING(self.first) + self.offset, n)
             done += n
+            self.pulled += n
             self.offset += n
             self.queued -= n
             if self.offset == PyBytes_GET_SIZE(self.first):

@@ -9,7 +9,7 @@ from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.io.stream_socket cimport StreamSocket
 from native.codec.field_rules cimport field_value
-from native.codec.grpc cimport timeout_ns
+from native.codec.grpc cimport is_grpc, timeout_ns
 from native.codec.head cimport NO_BODY, Head
 from native.codec.numbers cimport decimal, parse_seconds
 from native.codec.request_head cimport take_http2_request
@@ -19,10 +19,11 @@ from native.http.http2_connection cimport Http2Connection, provide
 from native.http.http2_field_writer cimport add_pair, scratch_pairs
 from native.http.http2_flow cimport StreamFlow
 from native.http.http2_guard cimport RESET_COST, RESET_COST_CHEAP
+from native.http.http2_outbox cimport QUEUE_HIGH
 from native.http.http2_stream_table cimport stream_at
 from native.http.nghttp2 cimport *
 from native.http.listen_policy cimport ListenPolicy
-from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream
+from native.http.stream cimport Acceptor, ClientCertificate, Pace, ServerEvents, ServerStream
 
 # Deadlines are checked at least this often.
 cdef uint64_t CHECK_NS = 1_000_000_000
@@ -65,6 +66,8 @@ cdef class Http2Stream(ServerStream):
     cdef bint head_sent
     cdef bint bodiless              # the response has no body
     cdef bint answered              # the response is complete, or cut
+    cdef Py_ssize_t unsent          # bytes of the response that are counted as held, because the client does not take them
+    cdef Pace reading
 
     cdef void send_interim(self, int status):
         cdef nghttp2_nv* pairs
@@ -110,8 +113,29 @@ cdef class Http2Stream(ServerStream):
             return
         if self.flow.queued == 0:
             self.flow.progress_ns = monotonic_ns()
-        if self.flow.send(data) and events is not None:
-            events.on_client_congested()
+        if self.flow.send(data):
+            self.count_unsent()
+            if events is not None:
+                events.on_client_congested()
+
+    cdef void count_unsent(self):
+        """Count what waits for the client as held, for its key. Up to QUEUE_HIGH it belongs to every stream."""
+        cdef Py_ssize_t size = self.flow.queued if self.flow.queued > <Py_ssize_t>QUEUE_HIGH else 0
+        if size != self.unsent:
+            self.connection.acceptor.count(self.share, size - self.unsent)
+            self.unsent = size
+
+    cdef bint reads_too_slowly(self, uint64_t now_ns):
+        """Return whether the client takes this response too slowly while memory is scarce. A gRPC call takes its time."""
+        self.count_unsent()
+        return self.connection.acceptor.is_too_slow(&self.reading, self.unsent, self.flow.pulled, now_ns) and not (
+            self.head is not None and is_grpc(self.head.content_type)
+        )
+
+    cdef bint sends_too_slowly(self, uint64_t now_ns):
+        return not self.flow.paused and self.connection.acceptor.is_too_slow(
+            &self.upload, self.uploaded, self.uploaded, now_ns
+        )
 
     cdef void send_end(self, list trailers):
         if self.answered:
@@ -271,7 +295,8 @@ cdef class Http2Server(Http2Connection):
         cdef Http2Stream stream
         for item in self.table.streams():
             stream = <Http2Stream>item
-            stream.flow.closed = True
+            stream.flow.close()
+            stream.count_unsent()
             self._end_exchange(stream)
 
     cdef _end_exchange(self, Http2Stream stream):
@@ -385,6 +410,7 @@ cdef class Http2Server(Http2Connection):
         if asked is None:
             return
         asked.flow.close()
+        asked.count_unsent()
         self.idle_since_ns = self.now_ns
         if not self.table.count and self.slot.served:
             self.slot.rest()
@@ -406,6 +432,8 @@ cdef class Http2Server(Http2Connection):
     cdef on_drained(self, int32_t stream):
         cdef Http2Stream asked = <Http2Stream>stream_at(self.table, stream)
         cdef ServerEvents events = None if asked is None else asked.events
+        if asked is not None:
+            asked.count_unsent()
         if events is not None:
             events.on_client_drained()
 
@@ -504,9 +532,19 @@ cdef class Http2Server(Http2Connection):
             if stream.flow.finished:
                 if now_ns > stream.received_ns + REST_NS:
                     self.reset(stream.flow.number, NGHTTP2_NO_ERROR)
+            elif stream.reads_too_slowly(now_ns):
+                if self.socket.write_paused:
+                    self.socket.abort()     # it could not be told
+                    return
+                stream.flow.clear()
+                stream.count_unsent()
+                self._end_exchange(stream)
+                self.reset(stream.flow.number, NGHTTP2_CANCEL)
             elif stream.response_stalls(now_ns, self.acceptor.client_idle_ns):
                 self.reset(stream.flow.number, NGHTTP2_CANCEL)
-            elif stream.request_stalls(now_ns, self.acceptor.client_idle_ns, self.acceptor.body_timeout_ns):
+            elif stream.sends_too_slowly(now_ns) or stream.request_stalls(
+                now_ns, self.acceptor.client_idle_ns, self.acceptor.body_timeout_ns
+            ):
                 events = stream.events
                 self._end_exchange(stream)
                 if events is not None and not stream.head_sent:

@@ -33,6 +33,10 @@ cdef struct ListenCounters:     # where clients' connections are counted, in sha
     uint64_t* bytes_out
     uint64_t* buffered          # bytes of requests held now
 
+cdef struct Pace:               # how fast a client takes an answer, or sends its request
+    uint64_t since_ns           # since when it was not fast enough; 0 = it is not watched
+    int64_t mark                # bytes that it had taken, or sent, then
+
 cdef class ClientCertificate:
     """The names in a client's certificate, which the listener has requested and verified. One object per connection."""
     cdef tuple subject_alt_names    # (kind, name) pairs
@@ -57,6 +61,10 @@ cdef class ServerStream:
     cdef bint upgrade_requested         # the request asks for a tunnel: bytes behind the request wait for the answer
     cdef bint awaits_continue           # the client waits for 100 (Continue) before it sends the body
     cdef bint reached_upstream          # an upstream has been asked for the answer
+    cdef object caller                  # whose request it is, if that is known: it holds ``share``
+    cdef Py_ssize_t* share              # bytes that its key has this worker hold; NULL = it has no key
+    cdef Py_ssize_t uploaded            # bytes of the request that are held and still come
+    cdef Pace upload
     cdef bint body_buffered             # the whole body is read before the answer begins (no bidirectional streaming)
     cdef void send_interim(self, int status)
     cdef void send_head(self, int status, list fields, int64_t length)
@@ -111,8 +119,14 @@ cdef class Acceptor:
     cdef set open_connections
     cdef object idle_first, idle_last           # ConnectionSlots of idle connections, the longest idle first; or None
     cdef int connection_limit
-    cdef Py_ssize_t buffered, buffered_limit    # bytes of requests in memory
-    cdef bint hold(self, Py_ssize_t more) noexcept          # False = no room; a negative number releases
+    cdef Py_ssize_t buffered, buffered_limit    # bytes of requests and answers in memory
+    # Reserve memory for ``more`` bytes, for the key that has ``share``; a negative number releases. False = no room.
+    cdef bint hold(self, Py_ssize_t* share, Py_ssize_t more) noexcept
+    cdef Py_ssize_t room(self, Py_ssize_t* share) noexcept  # bytes that hold() would grant
+    cdef void count(self, Py_ssize_t* share, Py_ssize_t more) noexcept  # count what is in memory already
+    # Return whether a client is cut because it is slow: edge holds much for it, and memory is getting scarce. moved: the
+    # bytes that it has taken or sent in all.
+    cdef bint is_too_slow(self, Pace* pace, Py_ssize_t held, int64_t moved, uint64_t now_ns) noexcept
     cdef ServerEvents open(self, ServerStream stream, Head head)
     # The response to a malformed request: its fields without framing, and its content.
     cdef tuple refusal(self, int status, str reason)

@@ -22,6 +22,7 @@ from os import strerror
 
 cdef enum:
     PARTS = 64              # items of the queue in one call
+    SMALL_WRITE = 1024      # smaller items are joined while the kernel takes none
     RECORD = 16384          # the most that one TLS record holds
     PREFACE = 16384         # bytes of a preface in one read
 
@@ -238,6 +239,9 @@ cdef class StreamSocket(Pollable):
             self.offset = 0
         elif self.rest is None:
             self.rest = [data]
+        elif self.is_blocked and self.rest and size < SMALL_WRITE and PyBytes_GET_SIZE(<bytes>self.rest[-1]) < SMALL_WRITE:
+            # an object for each of many small writes takes more memory than its bytes
+            self.rest[-1] = <bytes>self.rest[-1] + data
         else:
             self.rest.append(data)
         self.queued += size

@@ -10,7 +10,7 @@ from native.codec.field_rules cimport field_value
 from native.http.stream cimport ClientCertificate
 from native.io.atomics cimport add64
 from native.proxy.local_request cimport LocalCall, LocalQuery
-from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, ModelRequest, PeerRequest, refusal
+from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, SMALL_BODY, ModelRequest, PeerRequest, refusal, refuse_bound
 from native.proxy.service_request cimport ServiceRequest
 from native.http.listen_policy cimport ListenPolicy
 from native.proxy.router cimport (
@@ -99,12 +99,20 @@ cdef Refusal check_model_head(Runtime runtime, ServerStream stream, Head head):
         return refusal("body_coding", CODINGS.decode(), [(b"accept-encoding", CODINGS)])
     if head.length > runtime.limits.body:
         return refusal("body_too_large", str(runtime.limits.body))
-    if head.length > runtime.acceptor.buffered_limit - runtime.acceptor.buffered:
+    if head.length > runtime.acceptor.room(stream.share):
         return refusal("buffers_full")      # before 100 (Continue) is sent
     stream.body_buffered = True
     if head.expects:
         stream.send_interim(100)
     return None
+
+
+cdef Refusal begin_for_caller(Request request, Caller caller):
+    """Take a slot and a request of the caller before the body comes. A refusal names and counts the route, so a small body
+    is read all the same."""
+    request.bound = caller.begin(request.runtime.worker, request.started_ns, &request.bound_wait_ns)
+    request.begun = request.bound == 0
+    return refuse_bound(request) if request.bound and request.head.length > SMALL_BODY else None
 
 
 cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t started_ns):
@@ -172,6 +180,9 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     if refused is None and not is_health and operation != OPERATION_PREFLIGHT:
         refused = identify(runtime, head, policy.allow_anonymous, who)
     if refused is None:
+        if who.caller is not None:
+            stream.caller = who.caller
+            stream.share = &who.caller.share
         if operation == OPERATION_SERVICE:
             service = <ServiceRequest>request
             refused = service.prepare()
@@ -187,5 +198,7 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
         else:
             request.body = []
             refused = check_model_head(runtime, stream, head)
+            if refused is None and who.caller is not None:
+                refused = begin_for_caller(request, who.caller)
     request.refused = refused
     return request

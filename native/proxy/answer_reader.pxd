@@ -6,6 +6,7 @@ from native.codec.head cimport Head
 from native.codec.sse cimport Scanner
 from native.codec.usage cimport Usage
 from native.http.connection_pool cimport ConnectionPool
+from native.http.stream cimport Acceptor
 
 cdef enum Mode:             # what is done with an answer's body
     HOLD = 0                # collected, checked, then relayed whole
@@ -65,6 +66,9 @@ cdef class AnswerReader:
     cdef bint asks_to_wait          # the head may say how long to stay away
     cdef list held
     cdef Py_ssize_t held_size
+    cdef Acceptor acceptor          # limits what is held
+    cdef Py_ssize_t* share          # of the key for which it is held; NULL = of none
+    cdef Py_ssize_t counted         # bytes that are counted as held
     cdef Scanner scanner            # of EVENTS
     cdef bint client_error          # an error body over FAULT_LIMIT that may be relayed
     cdef int grpc_status            # of CALL and BARE, once it has ended; -1 = none
@@ -82,6 +86,8 @@ cdef class AnswerReader:
     # Set grpc_status, outcome and pushback at the end of a gRPC call. left_ns: until the deadline of the exchange.
     cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns)
     cdef bint said_done(self) noexcept                      # [DONE] has come: only framing is missing
+    cdef bint hold(self) noexcept           # count what is held; False = there is no room for it
+    cdef void release(self) noexcept        # nothing is held any more
     cdef int _failed(self, int outcome, str detail) noexcept
     cdef int _tell_events(self, bytes data)
     cdef int _relay_unchecked(self)
@@ -98,4 +104,7 @@ cdef class AnswerReader:
     cdef bint _asks_for_less(self, bytes words)
     cdef bytes _redact(self, bytes content)
 
-cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated, bint structured)
+# limit: of Limits.max_response. share: where the request's key counts what it has this worker hold; NULL = nowhere.
+cdef AnswerReader new_reader(
+    ConnectionPool upstream, Acceptor acceptor, Py_ssize_t* share, Py_ssize_t limit, bint translated, bint structured
+)

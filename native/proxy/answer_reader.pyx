@@ -8,6 +8,7 @@ from native.codec.grpc cimport (
 from native.codec.content_coding cimport new_decoder
 from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH
 from native.codec.numbers cimport parse_length
+from native.codec.pieces cimport add_piece
 from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.shown cimport new_shown
 from native.codec.response_peek cimport Verdict, peek_response
@@ -15,7 +16,7 @@ from native.codec.usage cimport clear
 from native.codec.event_kind cimport SAID_CHOICES, SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH
 from native.codec.sse cimport CUT_BROKEN, CUT_CALL, CUT_ERROR
 from native.state.shared_state cimport (
-    CLIENT_FAULT, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL,
+    CANCELLED, CLIENT_FAULT, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL,
 )
 
 # Events before the first content are held up to this size. A longer preamble is relayed.
@@ -34,8 +35,12 @@ cdef inline bint may_relay(int action) noexcept:
     return action == ACTION_CLIENT or action >= ACTION_DECLINED
 
 
-cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated, bint structured):
+cdef AnswerReader new_reader(
+    ConnectionPool upstream, Acceptor acceptor, Py_ssize_t* share, Py_ssize_t limit, bint translated, bint structured
+):
     cdef AnswerReader reader = AnswerReader.__new__(AnswerReader)
+    reader.acceptor = acceptor
+    reader.share = share
     reader.upstream = upstream
     reader.limit = limit
     reader.translated = translated
@@ -53,6 +58,17 @@ cdef class AnswerReader:
 
     def __repr__(self):
         return f"<AnswerReader mode={self.mode} held={self.held_size}>"
+
+    cdef bint hold(self) noexcept:
+        if not self.acceptor.hold(self.share, self.held_size - self.counted):
+            return False
+        self.counted = self.held_size
+        return True
+
+    cdef void release(self) noexcept:
+        if self.counted:
+            self.acceptor.count(self.share, -self.counted)
+            self.counted = 0
 
     cdef int _failed(self, int outcome, str detail) noexcept:
         self.outcome = outcome
@@ -161,19 +177,19 @@ cdef class AnswerReader:
         if self.mode == EVENTS:
             return self._feed_events(data)
         if self.mode == FAULT:
-            self.held.append(data)
+            add_piece(self.held, data)
             self.held_size += PyBytes_GET_SIZE(data)
             if self.held_size > FAULT_LIMIT and not self.client_error:
                 self.client_error = may_relay(self._action_of(b"".join(self.held)))
                 if not self.client_error:
                     return self._judge_fault(False)
-            elif self.held_size > self.limit:
+            elif self.held_size > self.limit or not self.hold():
                 return self._judge_fault(False)
             return READ_ON
         if self.mode == HOLD:
-            self.held.append(data)
+            add_piece(self.held, data)
             self.held_size += PyBytes_GET_SIZE(data)
-            if self.held_size > self.limit:
+            if self.held_size > self.limit or not self.hold():
                 return self._relay_unchecked()
             return READ_ON
         self.ready = data
@@ -183,11 +199,14 @@ cdef class AnswerReader:
         """Relay a whole answer that is larger than edge holds, without checking it."""
         if self.stream_begun:
             return self._failed(FAIL_MALFORMED, "a whole answer where a stream had begun")
+        if self.translated and self.held_size <= self.limit:
+            return self._failed(CANCELLED, "no room for its answer within limits.max_buffered")
         if self.translated:
             return self._failed(FAIL_MALFORMED, "an answer over limits.max_response, which cannot be translated")
         self.mode = RAW
         self.ready = b"".join(self.held)
         self.held = None
+        self.release()
         self.begun = True
         return READ_CONTENT
 
@@ -208,14 +227,17 @@ cdef class AnswerReader:
             self.ready = whole
             return READ_DATA if size or scanner.cuts is not None else READ_ON
         if size:
-            self.held.append(whole)
+            add_piece(self.held, whole)
             self.held_size += size
         if scanner.said & <int>SAID_ERROR_FIRST:
             return self._failed(FAIL_INBAND, "an error event before any content")
         if self.outcome >= 0:
             return READ_FAILED
-        if scanner.said & (<int>SAID_CONTENT | <int>SAID_DONE | <int>SAID_FINISH) or self.held_size > PREAMBLE_LIMIT:
+        if scanner.said & (<int>SAID_CONTENT | <int>SAID_DONE | <int>SAID_FINISH) or (
+            self.held_size > PREAMBLE_LIMIT or not self.hold()
+        ):
             self.begun = True
+            self.release()
             self.ready = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
             self.held = None
             if self.keeps:

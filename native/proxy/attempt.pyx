@@ -511,6 +511,7 @@ cdef class Attempt(ClientEvents):
             add32(&self.target.rec.inflight_by_priority[self.request.identity.priority][self.runtime.worker], -1)
             self.runtime.place_freed()
         self.stream = None
+        self.reader.release()
         self.request.upload_ended()
         if stream is not None:
             if phase == ANSWERING and self.reader.mode == FAULT:

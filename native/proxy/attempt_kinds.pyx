@@ -169,8 +169,10 @@ cdef class ModelAttempt(Attempt):
         self.tokens_told = False
         self.head = None
         self.body_done = self.sent = False
+        self.reader.release()
         self.reader = new_reader(
-            self.upstream, self.runtime.limits.max_response, self.request.response_format != PLAIN,
+            self.upstream, self.runtime.acceptor, self.request.share(), self.runtime.limits.max_response,
+            self.request.response_format != PLAIN,
             (<ModelRequest>self.request).peek.structured
         )
         self.reader.rescues = self.reader.keeps = rescues
@@ -360,7 +362,8 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
     attempt.upstream = attempt.target.pool
     attempt.foreign = request.is_foreign(index)
     attempt.reader = new_reader(
-        attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN or attempt.foreign,
+        attempt.upstream, request.runtime.acceptor, request.share(), request.runtime.limits.max_response,
+        request.response_format != PLAIN or attempt.foreign,
         request.is_model() and (<ModelRequest>request).peek.structured
     )
     attempt.reader.rescues = request.may_be_rescued(index)

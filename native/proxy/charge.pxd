@@ -18,5 +18,3 @@ cdef class Charge:
     cdef void settle(self, uint64_t now) noexcept
 
 cdef Charge new_charge(Request request)
-
-cdef tuple LIMITED             # kinds of edge.listen.reply.PROBLEMS, indexed by native.state.allowance.Bound

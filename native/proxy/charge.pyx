@@ -3,12 +3,6 @@ from native.proxy.accounting cimport dearest
 from native.proxy.request cimport ModelRequest
 from native.state.allowance cimport BOUND_BUDGET
 
-LIMITED = (
-    None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget",
-    "rate_limited_budget_held",
-)
-
-
 cdef Charge new_charge(Request request):
     cdef Charge charge = Charge.__new__(Charge)
     charge.request = request
@@ -29,14 +23,18 @@ cdef class Charge:
         cdef int bound
         if request.identity.caller is None:
             return 0
+        if request.bound:
+            wait_ns[0] = request.bound_wait_ns
+            return request.bound
         reservation.usual = request.prompt_guess + request.output_guess
         reservation.worst = request.prompt_guess + request.output_worst
         if request.identity.caller.budget_nano and request.is_model():
             paid = True
             dearest(<ModelRequest>request, &reservation.usual_nano, &reservation.worst_nano)
         bound = request.identity.caller.enter(
-            request.runtime.worker, now, reservation, request.runtime.month if paid else 0, wait_ns,
+            request.runtime.worker, now, reservation, request.runtime.month if paid else 0, request.begun, wait_ns,
         )
+        request.begun = False       # settle() gives it back, if it was not refused
         self.held = bound == 0
         if bound == <int>BOUND_BUDGET:
             wait_ns[0] = request.runtime.month_end_ns - now if request.runtime.month_end_ns > now else 1

@@ -7,12 +7,12 @@ from native.proxy.accounting cimport count_answered, count_begun, count_over
 from native.proxy.admission cimport admit
 from native.proxy.answer_reader cimport ACTION_TOO_LONG
 from native.proxy.attempt_kinds cimport new_attempt
-from native.proxy.charge cimport LIMITED, new_charge
+from native.proxy.charge cimport new_charge
 from native.proxy.exchange_record cimport record
 from native.proxy.flight cimport LOOK_AGAIN_NS, new_flight
 from native.proxy.place cimport Place
 from native.proxy.local_request cimport LocalCall, LocalQuery
-from native.proxy.request cimport PLAIN, ModelRequest
+from native.proxy.request cimport LIMITED, PLAIN, ModelRequest
 from native.proxy.service_request cimport ServiceRequest
 from native.proxy.rescue cimport expect, keep_or_release, may_resume, prepare
 from native.proxy.response cimport new_response

@@ -12,6 +12,8 @@ from native.proxy.router cimport Route
 from native.proxy.runtime cimport Runtime
 from native.state.callers cimport Caller
 
+cdef class Request
+
 cdef enum ResponseFormat:
     PLAIN = 0                   # HTTP, in the caller's own JSON dialect
     CHAT = 1                    # edge.v1.Inference/Chat: one message
@@ -28,6 +30,10 @@ cdef class Refusal:
     cdef int counter(self) noexcept     # a native.state.shared_state.WorkerCounter
 
 cdef Refusal refusal(str kind, str detail=*, list fields=*)
+
+cdef tuple LIMITED             # kinds of edge.listen.reply.PROBLEMS, indexed by native.state.allowance.Bound
+cdef Py_ssize_t SMALL_BODY     # the body of a request that a bound refuses is read up to this size
+cdef Refusal refuse_bound(Request request)
 
 cdef class Identity:
     """For whom a request is made."""
@@ -66,9 +72,13 @@ cdef class Request:
     cdef list body              # the bytes that have come and may be sent again; None = not kept
     cdef Py_ssize_t body_size, holding  # bytes that have come, bytes counted as held
     cdef list trailers
+    cdef bint begun             # its key has given it a slot and a request, which Charge.reserve() takes over
+    cdef int bound              # the native.state.allowance.Bound that refuses it, although its body is read; 0 = none
+    cdef uint64_t bound_wait_ns
     cdef bint left              # the client has left before the answer was complete
     cdef uint64_t prompt_guess, output_guess    # tokens, before a target has counted them
     cdef uint64_t output_worst  # the most that the answers can have, as the allowance reserves it
+    cdef Py_ssize_t* share(self) noexcept   # what its key has this worker hold; NULL = it has none
     cdef bint hold(self, Py_ssize_t size) noexcept      # hold this many bytes from now on; False = no room
     cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value)
     cdef void bind_route(self) noexcept         # apply the route's total deadline too

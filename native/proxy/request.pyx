@@ -11,6 +11,7 @@ from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds
 from native.codec.json_text cimport escape_json, splice, unescape_json
 from native.codec.media cimport media_tokens
+from native.codec.pieces cimport add_piece
 from native.codec.request_peek cimport MODEL_LONGEST, PEEK_LONG_NAME, PEEK_OK, peek_request, with_usage
 from native.io.clock cimport monotonic_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query
@@ -38,6 +39,11 @@ cdef uint64_t EARLIEST_NS = 5_000_000
 cdef uint64_t LATEST_NS = 100_000_000
 # A longer body is dropped once its answer has begun, so that nobody can go on with that answer.
 cdef Py_ssize_t LONGEST_RESCUED = 1024 * 1024
+LIMITED = (
+    None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget",
+    "rate_limited_budget_held",
+)
+SMALL_BODY = 65536
 # The place of an attempt's traceparent.
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
 
@@ -48,6 +54,13 @@ cdef Refusal refusal(str kind, str detail="", list fields=None):
     why.detail = detail
     why.fields = fields
     return why
+
+
+cdef Refusal refuse_bound(Request request):
+    """Refuse a request for a bound of its key before its body is read."""
+    cdef list fields = []
+    request.identity.caller.add_rate_limits(fields, request.started_ns)
+    return refusal(LIMITED[request.bound], str((request.bound_wait_ns + 999_999_999) // 1_000_000_000), fields)
 
 
 cdef class Refusal:
@@ -81,10 +94,15 @@ cdef class Request:
 
     cdef bint hold(self, Py_ssize_t size) noexcept:
         if size != self.holding:
-            if not self.runtime.acceptor.hold(size - self.holding):
+            if not self.runtime.acceptor.hold(self.share(), size - self.holding):
                 return False
             self.holding = size
+            if self.stream is not None:
+                self.stream.uploaded = 0 if self.received else size
         return True
+
+    cdef Py_ssize_t* share(self) noexcept:
+        return NULL if self.identity.caller is None else &self.identity.caller.share
 
     cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value):
         """Apply a deadline that the caller set, counted from the request's head; the earliest of several holds.
@@ -198,9 +216,11 @@ cdef class ModelRequest(Request):
         if self.body_size > self.runtime.limits.body:
             self.body = None
             return refusal("body_too_large", str(self.runtime.limits.body))
+        if self.bound and self.body_size > SMALL_BODY:
+            return refuse_bound(self)
         if not self.hold(self.body_size):
             return refusal("buffers_full")
-        self.body.append(data)
+        add_piece(self.body, data)
         return None
 
     cdef Refusal take_end(self, list trailers):
@@ -518,6 +538,9 @@ cdef class ModelRequest(Request):
         self.content = None
         self.body = None
         self.hold(0)
+        if self.begun:
+            self.begun = False
+            self.identity.caller.abandon(self.runtime.worker, monotonic_ns())
 
 
 cdef class PeerRequest(ModelRequest):

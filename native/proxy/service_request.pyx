@@ -5,6 +5,7 @@ from native.codec.field_list cimport add_item, add_items, new_list
 from native.codec.grpc cimport timeout_ns, write_timeout
 from native.codec.head cimport NO_BODY, Head
 from native.codec.numbers cimport parse_seconds, write_seconds
+from native.codec.pieces cimport add_piece
 from native.codec.trace_context cimport write_traceparent
 from native.http.connection_pool cimport ConnectionPool
 from native.proxy.forwarded cimport (
@@ -117,7 +118,7 @@ cdef class ServiceRequest(Request):
         if not self.asked:
             if not self.hold(self.body_size):
                 return refusal("buffers_full")
-            self.body.append(data)
+            add_piece(self.body, data)
             if self.body_size > self.runtime.limits.retry_buffer:
                 self.stream.pause()
             return None
@@ -126,7 +127,7 @@ cdef class ServiceRequest(Request):
                 self.replayable = False
                 self.release()
             else:
-                self.body.append(data)
+                add_piece(self.body, data)
         if self.upstream is not None:
             self.upstream.send_data(data)
         return None

@@ -34,11 +34,14 @@ cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil
 # Take one request and ``tokens`` tokens, or nothing. Returns the Bound that refuses; ``wait_ns`` is the time until it
 # admits.
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil
+# The same for tokens alone: the request has been taken.
+cdef int bounds_take_tokens(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil
 # Take one request and the reservation's tokens, or nothing; returns the Bound that refuses. What is taken is the usual
 # while sixteen such requests fit into what is left, and then the worst case. A worst case that does not fit passes only
 # while no other request holds tokens: so a bucket is overdrawn by one request at most, and no request waits for ever.
+# begun: the request has been taken.
 cdef int bounds_reserve(const Grant* bounds, int worker, int workers, uint64_t now_ns, Reservation* reservation,
-                        uint64_t* wait_ns) noexcept nogil
+                        bint begun, uint64_t* wait_ns) noexcept nogil
 # Settle the reservation's tokens to the ``used`` ones; again after that: nothing is held any more.
 cdef void bounds_release(const Grant* bounds, int worker, uint64_t now_ns, Reservation* reservation, uint64_t used,
                          bint untouched) noexcept nogil

@@ -42,23 +42,30 @@ cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     return rate_of(&bounds.tokens, edge_share(bounds.rec, &bounds.rec.tokens_share, bounds.tokens.thousandths, now_ns))
 
 
+cdef int bounds_take_tokens(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
+    cdef Rate each
+    wait_ns[0] = 0
+    if bounds.tokens.thousandths and tokens:
+        each = tokens_now(bounds, now_ns)
+        wait_ns[0] = bucket_take(&bounds.rec.tokens_tat, now_ns, tokens, each.interval_ns, each.burst)
+        if wait_ns[0]:
+            return Bound.BOUND_TOKENS
+        add64(&bounds.rec.count[<int>A_RESERVED], tokens)
+    return Bound.UNBOUND
+
+
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
     cdef Rate requests = requests_now(bounds, now_ns)
-    cdef Rate each
+    cdef int bound
     wait_ns[0] = 0
     if requests.thousandths:
         wait_ns[0] = bucket_take(&bounds.rec.requests_tat, now_ns, 1, requests.interval_ns, requests.burst)
         if wait_ns[0]:
             return Bound.BOUND_REQUESTS
-    if bounds.tokens.thousandths and tokens:
-        each = tokens_now(bounds, now_ns)
-        wait_ns[0] = bucket_take(&bounds.rec.tokens_tat, now_ns, tokens, each.interval_ns, each.burst)
-        if wait_ns[0]:
-            if requests.thousandths:
-                bucket_settle(&bounds.rec.requests_tat, now_ns, -1, requests.interval_ns)
-            return Bound.BOUND_TOKENS
-        add64(&bounds.rec.count[<int>A_RESERVED], tokens)
-    return Bound.UNBOUND
+    bound = bounds_take_tokens(bounds, now_ns, tokens, wait_ns)
+    if bound and requests.thousandths:
+        bucket_settle(&bounds.rec.requests_tat, now_ns, -1, requests.interval_ns)
+    return bound
 
 
 cdef uint64_t held_by_all(uint64_t* columns, int workers) noexcept nogil:
@@ -72,7 +79,7 @@ cdef uint64_t held_by_all(uint64_t* columns, int workers) noexcept nogil:
 
 
 cdef int bounds_reserve(const Grant* bounds, int worker, int workers, uint64_t now_ns, Reservation* reservation,
-                        uint64_t* wait_ns) noexcept nogil:
+                        bint begun, uint64_t* wait_ns) noexcept nogil:
     cdef AllowanceRec* rec = bounds.rec
     cdef Rate each
     cdef uint64_t left
@@ -93,7 +100,10 @@ cdef int bounds_reserve(const Grant* bounds, int worker, int workers, uint64_t n
                     return Bound.BOUND_TOKENS
                 else:
                     reservation.tokens = reservation.usual      # which does not fit, and tells how long to wait
-    bound = bounds_take(bounds, now_ns, reservation.tokens, wait_ns)
+    if begun:
+        bound = bounds_take_tokens(bounds, now_ns, reservation.tokens, wait_ns)
+    else:
+        bound = bounds_take(bounds, now_ns, reservation.tokens, wait_ns)
     if bound == 0 and bounds.tokens.thousandths:
         reservation.held = reservation.tokens
         add64(&rec.held_tokens[worker], reservation.held)
@@ -313,7 +323,7 @@ cdef class Allowance:
         cdef uint64_t wait = 0
         reservation.usual = usual
         reservation.worst = worst
-        cdef int bound = bounds_reserve(&self.bounds, worker, EDGE_MAX_WORKERS, now_ns, &reservation, &wait)
+        cdef int bound = bounds_reserve(&self.bounds, worker, EDGE_MAX_WORKERS, now_ns, &reservation, False, &wait)
         return bound, wait, reservation.held
 
     def release(self, uint64_t now_ns, uint64_t held, uint64_t used, int worker=0):

@@ -33,14 +33,21 @@ cdef class Caller:
     cdef bint metered               # tokens or money are bounded
     cdef int workers, concurrent
     cdef uint64_t budget_nano
+    cdef Py_ssize_t share           # bytes that it has this worker hold
     cdef bytes told_name, told_priority    # the caller's name and priority, as sent to another region's edge
     cdef RateLimitFields limits     # None = responses carry no x-ratelimit-* fields
     cdef bint may_use(self, bytes model)
     cdef bint may_call(self, str service)
     # Take one request, the reservation's tokens and money, and a concurrency slot; return 0, or the Bound that refuses.
     # After 0 the exchange must call ``leave``, which gives back what was not used. month 0: no budget applies.
-    cdef int enter(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t month,
+    # begun: begin() has taken the request and the slot; a refusal gives them back.
+    cdef int enter(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t month, bint begun,
                    uint64_t* wait_ns) noexcept
+    # Take one request and a concurrency slot for a request whose body has not come; return 0, or the Bound that refuses.
+    # After 0 enter() or abandon() follows.
+    cdef int begin(self, int worker, uint64_t now_ns, uint64_t* wait_ns) noexcept
+    cdef void abandon(self, int worker, uint64_t now_ns) noexcept
+    cdef int _take_slot(self, int worker, uint64_t now_ns, uint64_t* wait_ns) noexcept
     cdef void leave(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t prompt, uint64_t output,
                     uint64_t cost_nano, uint64_t month, bint untouched) noexcept
     # Correct the reserved tokens to the ``used`` ones before the end.

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 from native.state.allowance cimport (
     BOUND_BUDGET, BOUND_BUDGET_HELD, BOUND_CONCURRENT, BOUND_REQUESTS, UNBOUND, Allowance, bounds_release,
-    bounds_reserve, budget_hold, budget_now, budget_release, concurrent_now, note_usage, spend,
+    bounds_reserve, bounds_settle, bounds_take, budget_hold, budget_now, budget_release, concurrent_now, note_usage, spend,
 )
 from native.io.atomics cimport add32, add64, load32
 from native.state.shared_state cimport (
@@ -83,13 +83,47 @@ cdef class Caller:
         """Return whether this key may use a model, by the name in a request."""
         return self.may_use(model.encode())
 
-    cdef int enter(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t month,
-                   uint64_t* wait_ns) noexcept:
-        cdef AllowanceRec* rec
+    cdef int begin(self, int worker, uint64_t now_ns, uint64_t* wait_ns) noexcept:
         cdef int bound
+        wait_ns[0] = 0
+        if self.allowance is None:
+            return UNBOUND
+        bound = self._take_slot(worker, now_ns, wait_ns)
+        if bound:
+            return bound
+        bound = bounds_take(&self.allowance.bounds, now_ns, 0, wait_ns)
+        if bound:
+            add32(&self.allowance.bounds.rec.inflight[worker], -1)
+            add64(&self.allowance.bounds.rec.count[<int>A_REFUSED_REQUESTS + bound - 1], 1)
+        return bound
+
+    cdef void abandon(self, int worker, uint64_t now_ns) noexcept:
+        if self.allowance is not None:
+            add32(&self.allowance.bounds.rec.inflight[worker], -1)
+            bounds_settle(&self.allowance.bounds, now_ns, 0, 0, True)
+
+    cdef int _take_slot(self, int worker, uint64_t now_ns, uint64_t* wait_ns) noexcept:
+        """Count first, then compare: two concurrent requests may both be refused, but never both get the last slot."""
+        cdef AllowanceRec* rec = self.allowance.bounds.rec
         cdef int place
         cdef int value
         cdef int64_t busy = 0
+        add32(&rec.inflight[worker], 1)
+        if self.concurrent:
+            for place in range(self.workers):
+                value = <int>load32(&rec.inflight[place])
+                busy += value if value > 0 else 0
+            if busy > <int64_t>concurrent_now(&self.allowance.bounds, self.concurrent, now_ns):
+                add32(&rec.inflight[worker], -1)
+                add64(&rec.count[<int>A_REFUSED_CONCURRENT], 1)
+                wait_ns[0] = SOON_NS
+                return BOUND_CONCURRENT
+        return UNBOUND
+
+    cdef int enter(self, int worker, uint64_t now_ns, Reservation* reservation, uint64_t month, bint begun,
+                   uint64_t* wait_ns) noexcept:
+        cdef AllowanceRec* rec
+        cdef int bound
         wait_ns[0] = 0
         if self.allowance is None:
             return UNBOUND
@@ -102,23 +136,21 @@ cdef class Caller:
             if bound:
                 add64(&rec.count[<int>A_REFUSED_BUDGET], 1)
                 wait_ns[0] = SOON_NS
+                if begun:
+                    self.abandon(worker, now_ns)
                 return bound
-        # count first, then compare: two concurrent requests may both be refused, but never both get the last slot
-        add32(&rec.inflight[worker], 1)
-        if self.concurrent:
-            for place in range(self.workers):
-                value = <int>load32(&rec.inflight[place])
-                busy += value if value > 0 else 0
-            if busy > <int64_t>concurrent_now(&self.allowance.bounds, self.concurrent, now_ns):
-                add32(&rec.inflight[worker], -1)
-                add64(&rec.count[<int>A_REFUSED_CONCURRENT], 1)
-                wait_ns[0] = SOON_NS
+        if not begun:
+            bound = self._take_slot(worker, now_ns, wait_ns)
+            if bound:
                 budget_release(rec, worker, reservation)
-                return BOUND_CONCURRENT
-        bound = bounds_reserve(&self.allowance.bounds, worker, self.workers, now_ns, reservation, wait_ns)
+                return bound
+        bound = bounds_reserve(&self.allowance.bounds, worker, self.workers, now_ns, reservation, begun, wait_ns)
         if bound:
             budget_release(rec, worker, reservation)
-            add32(&rec.inflight[worker], -1)
+            if begun:
+                self.abandon(worker, now_ns)
+            else:
+                add32(&rec.inflight[worker], -1)
             add64(&rec.count[<int>A_REFUSED_REQUESTS + bound - 1], 1)
             return bound
         add64(&rec.count[<int>A_REQUESTS], 1)

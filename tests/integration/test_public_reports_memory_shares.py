@@ -1,0 +1,191 @@
+"""Few bytes must not cost much, as a list of reports: memory that requests and answers hold, and for whom."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import one_data_plane as wires
+import pytest
+from callers import ask, bearer, clear, field, keys, status
+from h2peer import FrameClient
+from h2peer import request as h2_request
+from hyperframe.frame import DataFrame
+from one_data_plane import models, one_data_plane, patient, post, whole
+from test_buffered import Half, body, held, refused, until_held
+
+from edge.sim.wire import Again, Hold, ReadMessage, ScriptedServer, Send
+from native.http.stream import first_slow
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+MIB = 1 << 20
+SHARED = "limits: {body: 300KiB, max_buffered: 1MiB, client_idle: 20s}\n"
+
+
+def rss() -> int:
+    """Return the bytes of memory of this process, in which the data plane runs."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.alone
+async def test_two_bytes_take_fifty_six() -> None:
+    """Bodies in frames of two bytes take what their bytes take."""
+    content = body(60_000)
+    many = 20
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as warm:
+            warm.send(warm.headers(1, h2_request("POST", "/v1/chat/completions")))
+            for at in range(0, len(content), 16_000):
+                warm.data(1, content[at : at + 16_000])
+            await until_held(data_plane, len(content))
+            before = rss()
+            clients = [await asyncio.open_connection("127.0.0.1", data_plane.port) for _ in range(many)]
+            for reader, writer in clients:
+                client = FrameClient(reader, writer)
+                client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+                client.send(client.headers(1, h2_request("POST", "/v1/chat/completions")))
+                pairs = [DataFrame(1, content[at : at + 2]).serialize() for at in range(0, len(content) - 2, 2)]
+                client.write(b"".join(pairs))
+                await writer.drain()
+                client._task.cancel()
+            await until_held(data_plane, len(content) + many * (len(content) - 2))
+            grown = rss() - before
+            for _, writer in clients:
+                writer.transport.abort()
+            await until_held(data_plane, len(content))
+    assert grown < 10 * many * len(content)
+
+
+async def start(data_plane: wires.OneDataPlane, name: str, size: int, part: int) -> Half:
+    """Send the head and a part of a chat request of a caller over HTTP/1.1."""
+    return await Half.sent(data_plane, post(body(size), fields=bearer(name)), part)
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_one_key_fills_the_buffers() -> None:
+    """A key holds at most half of what the others leave; then its requests are refused, and not those of others."""
+    async with ScriptedServer(GOOD) as upstream:
+        text = models(upstream.url, extra=SHARED) + keys(alice="", bob="")
+        async with one_data_plane(text) as data_plane:
+            first = await start(data_plane, "alice", 300_000, 299_000)
+            await until_held(data_plane, 299_000)
+            second = await start(data_plane, "alice", 224_000, 220_000)
+            await until_held(data_plane, 519_000)
+            answer = await data_plane.ask(ask("alice", body(12_000)), b"}}")
+            assert status(answer) == 503
+            assert b"buffers_full" in answer
+            assert field(answer, "retry-after") is not None
+            assert refused(data_plane) == 1
+            assert status(await data_plane.ask(ask("bob", body(12_000)), b"hello")) == 200
+            assert b" 200 " in await first.finish()
+            assert b" 200 " in await second.finish()
+            await until_held(data_plane, 0)
+
+
+async def refusal_of_head(data_plane: wires.OneDataPlane, wire: str) -> dict[str, str]:
+    """Send the head of a large request, and nothing of its body; return the head of the answer."""
+    if wire == "http1":
+        head, _, _ = ask("alice", body(200_000)).partition(b"\r\n\r\n")
+        lines = (await data_plane.ask(head + b"\r\n\r\n", b"}}")).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+        return {":status": lines[0].split()[1], **dict(line.split(": ", 1) for line in lines[1:])}
+    async with FrameClient.connect(data_plane.port) as client:
+        fields = [("authorization", f"Bearer {clear('alice')}"), ("content-length", "200000")]
+        client.send(client.headers(1, h2_request("POST", "/v1/chat/completions", "edge", *fields)))
+        async with asyncio.timeout(15):
+            while 1 not in client.fields:  # noqa: ASYNC110 - read by another task
+                await asyncio.sleep(0.01)
+        return dict(client.fields[1][0])
+
+
+@pytest.mark.parametrize("bound", ["concurrent: 1", "requests_per_minute: 1"])
+async def test_one_request_at_once_sends_many_bodies(both_wires: str, bound: str) -> None:
+    """A key's slot and rate are taken at the head: a second large body is refused before it comes."""
+    async with ScriptedServer(GOOD) as upstream:
+        async with one_data_plane(models(upstream.url, extra=SHARED) + keys(alice=bound)) as data_plane:
+            first = await start(data_plane, "alice", 200_000, 1000)
+            await until_held(data_plane, 1000)
+            told = await refusal_of_head(data_plane, both_wires)
+            assert told[":status"] == "429"
+            assert "retry-after" in told
+            assert held(data_plane) == 1000
+            first.leave()
+            await until_held(data_plane, 0)
+            # what was not asked is given back
+            assert status(await data_plane.ask(ask("alice"), b"hello")) == 200
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_small_requests_are_refused_as_before() -> None:
+    """The refusal of a small request names its route and is counted there."""
+    async with ScriptedServer(GOOD) as upstream:
+        async with one_data_plane(models(upstream.url) + keys(alice="concurrent: 1")) as data_plane:
+            first = await start(data_plane, "alice", 2000, 1000)
+            await until_held(data_plane, 1000)
+            assert status(await data_plane.ask(ask("alice"), b"}}")) == 429
+            assert b" 200 " in await first.finish()
+            assert status(await data_plane.ask(ask("alice"), b"hello")) == 200
+
+
+def large(size: int) -> bytes:
+    """Return a whole answer of this size."""
+    return whole(b'{"choices":[{"message":{"content":"' + b"a" * (size - 40) + b'"}}]}')
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_held_answers_are_not_counted() -> None:
+    """What is held of whole answers counts; what does not fit is relayed as it comes, and not held."""
+    go = asyncio.Event()
+    answer = large(900_000)
+    script = (ReadMessage(), Send(answer[:300_000]), Hold(go), Send(answer[300_000:]), Again())
+    async with ScriptedServer(script) as upstream:
+        text = patient(models(upstream.url, extra="limits: {body: 64KiB, max_buffered: 1MiB}"))
+        async with one_data_plane(text) as data_plane:
+            head = len(answer) - 900_000
+            asked = [asyncio.create_task(data_plane.ask(post(), b"aaa")) for _ in range(3)]
+            request = len(post().partition(b"\r\n\r\n")[2])
+            await until_held(data_plane, 3 * (300_000 - head + request))
+            assert not any(task.done() for task in asked)
+            # the fourth does not fit
+            assert b"aaa" in await data_plane.ask(post(), b"aaa")
+            go.set()
+            for said in await asyncio.gather(*asked):
+                assert status(said) == 200
+            await until_held(data_plane, 0)
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_answers_that_nobody_reads_are_not_counted(both_wires: str) -> None:
+    """What waits for a client that does not read counts as held, until it leaves."""
+    async with ScriptedServer((ReadMessage(), Send(large(7 * MIB)), Again())) as upstream:
+        text = patient(models(upstream.url, extra="limits: {body: 64KiB, max_buffered: 16MiB}"))
+        async with one_data_plane(text) as data_plane:
+            if both_wires == "http1":
+                reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port, limit=1024)
+                writer.write(post())
+            else:
+                reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
+                client = FrameClient(reader, writer)
+                client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+                client.send(client.headers(1, h2_request("POST", "/v1/chat/completions")))
+                client.data(1, b'{"model":"chat","messages":[]}', "END_STREAM")
+            async with asyncio.timeout(15):
+                while held(data_plane) < MIB // 2:  # noqa: ASYNC110 - counted by another thread
+                    await asyncio.sleep(0.01)
+            writer.transport.abort()
+            await until_held(data_plane, 0)
+
+
+S = 1_000_000_000
+SLOW = [(100_000, 900 * second, (10 + second) * S) for second in range(60)]
+STEADY = [(100_000, 1200 * second, (10 + second) * S) for second in range(200)]
+
+
+def test_a_slow_reader_holds_memory_for_ever() -> None:
+    """While half of the memory is used, a client for which much is held moves 1 KiB/s, or is cut after 30 s."""
+    assert first_slow(50, 100, SLOW) == 30
+    assert first_slow(50, 100, STEADY) == -1
+    assert first_slow(49, 100, SLOW) == -1
+    assert first_slow(99, 100, [(65_536, moved, when) for _, moved, when in SLOW]) == -1
+    # a moment with little to hold begins anew
+    eased = [(0 if place == 20 else size, moved, when) for place, (size, moved, when) in enumerate(SLOW)]
+    assert first_slow(99, 100, eased) == 51
