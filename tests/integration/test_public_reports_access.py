@@ -247,6 +247,7 @@ V2 += struct.pack(">HH", 5000, 443) + b"\x20\x00\x05\x01\x00\x00\x00\x00"
 V1 = b"PROXY TCP4 203.0.113.9 10.0.0.1 5000 443\r\n"
 
 
+@pytest.mark.usefixtures("both_wires")
 @pytest.mark.parametrize(
     ("header", "more", "address", "proto"),
     [

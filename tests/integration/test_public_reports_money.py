@@ -48,6 +48,7 @@ async def test_a_budget_was_not_charged_for_a_model_without_a_price() -> None:
             assert status(await data_plane.ask(request("bob", model="p0/new"), END)) == 200
 
 
+@pytest.mark.usefixtures("both_wires")
 async def test_a_local_model_could_not_be_declared_free() -> None:
     """A written price of 0 is a price: the model may be used, and costs nothing."""
     async with PaidProvider(lambda _: told('{"prompt_tokens":9,"completion_tokens":9}')) as provider:
@@ -87,6 +88,7 @@ async def test_who_asks_for_usage_gets_it() -> None:
             assert last in await data_plane.ask(body, b"[DONE]")
 
 
+@pytest.mark.usefixtures("both_wires")
 async def test_usage_beside_content_is_hidden_too() -> None:
     """Of an event with choices only the usage goes: its content and its finish reason stay."""
     event = b'data: {"choices":[{"delta":{"content":"last"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3}}\n\n'
@@ -199,6 +201,7 @@ REPORTED = [
 ]
 
 
+@pytest.mark.usefixtures("both_wires")
 @pytest.mark.parametrize(("usage", "prompt", "output"), REPORTED)
 async def test_tokens_were_lost_in_a_usage_of_another_shape(usage: str, prompt: int, output: int) -> None:
     """The counts of every provider mean the same, whole and streamed, in the usage or in Groq's own place for it."""
@@ -218,6 +221,7 @@ async def test_tokens_were_lost_in_a_usage_of_another_shape(usage: str, prompt: 
                 assert tokens(await settled(data_plane)) == (prompt * (number + 1), output * (number + 1))
 
 
+@pytest.mark.usefixtures("both_wires")
 async def test_an_absurd_count_without_max_tokens() -> None:
     """The limit of the model's output bounds it; what was visible does not, because reasoning is not."""
     answers = [

@@ -112,6 +112,7 @@ async def test_forty_requests_for_a_hundred_answers_each(members: dict[str, int]
             assert record["held_tokens"] == 0
 
 
+@pytest.mark.usefixtures("both_wires")
 @pytest.mark.parametrize("members", [{"max_tokens": 1000}, {}])
 async def test_fifteen_requests_overspent_a_cent(members: dict[str, int]) -> None:
     """A budget is overspent by one request's worst case at most, however many come at once."""
