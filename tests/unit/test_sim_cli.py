@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from edge.cli import sim
 from edge.cli.main import main
-from edge.sim import remote
+from edge.sim import remote, serve
 from edge.sim.faults import Fault
+
+if TYPE_CHECKING:
+    from edge.sim.provider import ProviderSpec
 
 URL = "http://127.0.0.1:1"
 
@@ -64,6 +67,14 @@ def test_a_bad_pace_of_a_provider_is_refused(capsys) -> None:
     """A time without a unit is refused with the right form."""
     assert main(["sim", "provider", "--ttft", "50"]) == 2
     assert "--ttft: '50' is not a duration" in capsys.readouterr().err
+
+
+def test_a_provider_is_told_how_to_go_on_with_an_answer(monkeypatch) -> None:
+    """The options become the settings of the provider."""
+    run: list[ProviderSpec] = []
+    monkeypatch.setattr(serve, "run", lambda specs, _announce: run.extend(specs))
+    assert main(["sim", "provider", "--prefill", "continue", "--turn", "restart"]) == 0
+    assert [(spec.prefill, spec.turn) for spec in run] == [("continue", "restart")]
 
 
 def test_every_field_of_a_fault_can_be_typed() -> None:
