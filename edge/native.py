@@ -25,7 +25,7 @@ try:
     from native.io.timer_wheel import CallbackTimer, Timer, Wheel
     from native.io.tls import TlsContext
     from native.proxy.data_plane import DataPlane
-    from native.proxy.hooks import AnswerFacts, CacheEntry, Hooks, Reply
+    from native.proxy.hooks import AnswerFacts, CacheEntry, Hooks, RefusedToken, Reply, VerifiedToken
     from native.proxy.router import Operation, Route, Router
     from native.proxy.virtual_wire import Call, VirtualConnection, VirtualWire
     from native.state.allowance import Allowance, Bound
@@ -34,6 +34,7 @@ try:
     from native.state.counters import AllowanceCounter, Outcome, RouteCounter, TargetCounter, WorkerCounter
     from native.state.histogram import HIST_BOUNDS_S
     from native.state.shared_state import LAYOUT, SharedState
+    from native.state.tokens import Tokens
 except ImportError as error:
     _remedy = "run `make build`"
     if "nghttp2" in str(error):
@@ -75,6 +76,7 @@ __all__ = [
     "Outcome",
     "Price",
     "Reactor",
+    "RefusedToken",
     "Reply",
     "Route",
     "RouteCounter",
@@ -86,7 +88,9 @@ __all__ = [
     "TargetPool",
     "Timer",
     "TlsContext",
+    "Tokens",
     "TripReason",
+    "VerifiedToken",
     "VirtualConnection",
     "VirtualWire",
     "Wheel",

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge.config.schema import Config
-    from edge.terms.places import Endpoint
 
 
 class Bootstrap(Struct, frozen=True):
@@ -63,21 +62,26 @@ def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> 
         logs.say(logs.WARNING, problem.text(source))
     if not folder:
         logs.say(logs.INFO, "no state is kept on disk: the node cannot start again without its configuration file")
-    known = _found(document.config, folder, source)
-    snapshot = compile_config(document.config, now=clock.wall(), found=known)
-    return Bootstrap(Ledger(document.config, source=source, mark=mark, found=known), snapshot, folder)
+    stored = _stored(document.config, folder, source)
+    known, signing = ({}, {}) if stored is None else (stored.found, stored.signing)
+    snapshot = compile_config(document.config, now=clock.wall(), found=known, signing=signing)
+    ledger = Ledger(document.config, source=source, mark=mark, found=known, signing=signing)
+    return Bootstrap(ledger, snapshot, folder)
 
 
-def _found(config: Config, folder: str, source: str) -> dict[str, tuple[Endpoint, ...]]:
-    """Return the addresses that the node's sources named before it was stopped, so that it starts while they fail."""
-    if not folder or not sources(config):
-        return {}
+def _stored(config: Config, folder: str, source: str) -> Snapshot | None:
+    """Return the Snapshot from before the node was stopped, if its sources or its issuers may have said something.
+
+    With what they said the node starts while they are dark.
+    """
+    if not folder or not (sources(config) or config.auth.jwt):
+        return None
     try:
         stored = StateFile(Path(folder), source).read()
     except StateUnusableError as error:
-        logs.say(logs.WARNING, "the addresses found before are lost", error=str(error))
-        return {}
-    return {} if stored is None else stored.snapshot.found
+        logs.say(logs.WARNING, "the addresses and signing keys found before are lost", error=str(error))
+        return None
+    return None if stored is None else stored.snapshot
 
 
 def _folder(config: Config | None, state_dir: str | None, environ: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ from edge.control.certificate_watch import CertificateWatch
 from edge.control.chronicle import chronicle_for
 from edge.control.compose import at_addresses, compile_config
 from edge.control.health import HealthChecks
+from edge.control.issuers import Issuers
 from edge.control.ledger import Ledger
 from edge.control.measuring import Measuring
 from edge.control.memfd_cell import MemfdCell
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from edge.config.schema import Config
     from edge.control.chronicle import Chronicle
     from edge.control.discovering import Discovering, Found
+    from edge.control.issuers import Signing
     from edge.terms.snapshot import Snapshot
 
 
@@ -96,6 +98,7 @@ class Control:
         self._opinion: SecondOpinion | None = None
         self._chronicle: Chronicle | None = None
         self._discovering: Discovering | None = None
+        self._issuers: Issuers | None = None
         self._leave_requested = False
 
     def reload(self) -> None:
@@ -147,6 +150,7 @@ class Control:
             metrics_exported=lambda: measuring.exported,
         )
         node.discovering = self._discovering = discovering = discover(self._found, snapshot.found)
+        issuers = self._identify(node, publisher)
         node.sharing = sharing = share(node, operations, ledger.config, spending)
         chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
         node.chronicle = self._chronicle = chronicle
@@ -171,7 +175,7 @@ class Control:
                 sharing_task = asyncio.create_task(sharing.run())
                 watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 export_task = asyncio.create_task(measuring.run(node))
-                await discovering.start(ledger.config)
+                await asyncio.gather(discovering.start(ledger.config), issuers.start(ledger.config))
                 self._serving()
                 try:
                     await self._stop.wait()
@@ -186,6 +190,7 @@ class Control:
                         _ended(export_task),
                         _ended(sharing_task),
                         discovering.stop(),
+                        issuers.stop(),
                         tracing.stop(),
                         prober.stop(),
                         opinion.stop(),
@@ -193,6 +198,12 @@ class Control:
                         publisher.stop(),
                         admin.stop(),
                     )
+
+    def _identify(self, node: Node, publisher: Publisher) -> Issuers:
+        """Return what follows the issuers of tokens, not started."""
+        node.issuers = self._issuers = issuers = Issuers(self._signed, publisher.snapshot.signing)
+        publisher.wanted = issuers.want
+        return issuers
 
     def _known(self) -> Ledger:
         ledger = self._ledger.recall()
@@ -210,6 +221,7 @@ class Control:
                 now=clock.wall(),
                 previous=previous,
                 found=self._known().found if previous is None else None,
+                signing=self._known().signing if previous is None else None,
                 capacity=(targets, routes),
                 allowance_capacity=self._shared_state.allowance_capacity,
                 peers=known_peers(previous) if previous is not None else (),
@@ -242,6 +254,8 @@ class Control:
             self._chronicle.follow(config)
         if self._discovering is not None:
             self._discovering.follow(config)
+        if self._issuers is not None:
+            self._issuers.follow(config)
         if self._recorder is not None:
             self._recorder.record(config, snapshot)
 
@@ -249,8 +263,15 @@ class Control:
         """Publish a Snapshot with the addresses that sources of discovery name, and write it to disk."""
         if self._operations is None:
             return
-        snapshot = self._operations.set_found(found)
-        if snapshot is not None and self._recorder is not None:
+        self._keep(self._operations.set_found(found))
+
+    def _signed(self, signing: Signing) -> None:
+        """Publish a Snapshot with the signing keys of issuers, and write it to disk."""
+        if self._operations is not None:
+            self._keep(self._operations.set_signing(signing))
+
+    def _keep(self, snapshot: Snapshot | None) -> None:
+        if snapshot is not None and self._recorder is not None and self._operations is not None:
             self._recorder.record(self._operations.ledger.config, snapshot)
 
     def _leave(self) -> None:

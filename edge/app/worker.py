@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from edge import clock
+from edge.admission.tokens import Verifier
 from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
 from edge.app.private_memory import keep_memory_private
@@ -33,7 +34,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, renew_certificates, turn_away
-from edge.native import AnswerStore, DataPlane, Hooks, Listener, Reactor, Router, SharedState
+from edge.native import AnswerStore, DataPlane, Hooks, Listener, Reactor, Router, SharedState, Tokens
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
@@ -108,6 +109,8 @@ class Worker:
         self._reactor = Reactor(asyncio.get_running_loop())
         self._opener = Opener(asyncio.get_running_loop(), self._reactor)
         self._follower = Follower(control_path, self.learn, self.status)
+        self._verifier = Verifier(self._follower.want)
+        self._tokens = Tokens(self._verifier)
 
     def learn(self, snapshot: Snapshot) -> None:
         """Use this Snapshot from now on; exchanges in flight keep theirs."""
@@ -117,6 +120,8 @@ class Worker:
         logs.redact(target.proxy_credentials for target in snapshot.targets)
         if snapshot.peers is not None:
             logs.redact([snapshot.peers.token])
+        if self._verifier.learn(snapshot):
+            self._tokens.forget_refused()
         router = Router(snapshot, self._shared_state, self._workers)
         if self._data_plane is None:
             local = Local(models_document, model_document, self._status)
@@ -134,6 +139,7 @@ class Worker:
                     peer_names_match=is_named,
                     sink=RecordSink(lambda records: self._follower.send(self._index, records)),
                     cache=self._cache,
+                    tokens=self._tokens,
                 ),
             )
             self._data_plane.start(self._reactor)

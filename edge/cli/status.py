@@ -205,6 +205,7 @@ def notes(node: dict[str, Any], now: float) -> list[str]:
     if node.get("unbuffered"):
         lines.append(f"{node['unbuffered']} requests were refused because they exceeded limits.max_buffered")
     lines += [_source_note(source) for source in node.get("discovery", ()) if source["error"]]
+    lines += [_issuer_note(issuer) for issuer in node.get("issuers", ()) if issuer["error"]]
     lines += _sharing_notes(node.get("sharing"), node.get("region", ""))
     if node.get("state_error"):
         lines.append(f"the last good configuration cannot be written to {node['state_file']}: {node['state_error']}")
@@ -219,6 +220,12 @@ def _source_note(source: dict[str, Any]) -> str:
     """Return a warning about a source of discovery that gives no addresses."""
     age = "were not confirmed since control began" if source["age_s"] is None else f"are {source['age_s']:.0f} s old"
     return f"{source['url']}: {source['error']}; its {source['endpoints']} addresses {age}"
+
+
+def _issuer_note(issuer: dict[str, Any]) -> str:
+    """Return a warning about an issuer of tokens that does not give out its signing keys."""
+    kept = f"its {issuer['keys']} known signing keys count for another {issuer['usable_s'] / 3600:.1f} h"
+    return f"{issuer['source']}: {issuer['error']}; {kept}"
 
 
 def _sharing_notes(sharing: dict[str, Any] | None, own: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from edge.config import (
+    check_auth,
     check_cluster,
     check_crowding,
     check_discovery,
@@ -68,6 +69,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
         *check_network.providers(document, config, known, listed),
         *check_keys.providers(config),
         *check_keys.keys(document, config, known),
+        *check_auth.auth(document, config),
         *check_peers.peers(config),
         *check_cluster.cluster(config),
         *check_discovery.discovery(config),

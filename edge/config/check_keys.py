@@ -44,7 +44,10 @@ def keys(document: Document, config: Config, known: Mapping[str, places.Provider
             sentence = f"{key.name} is also the name of {first}; give each key its own name"
             yield Problem((*path, "name"), sentence)
         names.setdefault(key.name, index)
-        yield from _sha256((*path, "sha256"), key)
+        if key.sha256:
+            yield from _sha256((*path, "sha256"), key)
+        elif not (_tokens(document, config) or _is_unread(document, (*path, "sha256"))):
+            yield Problem(path, f"sha256 is missing: SHA-256 of the key, 64 hex digits; {_MAKE}")
         digest = key.sha256.lower()
         if _SHA256.fullmatch(digest) and digest in hashes:
             sentence = f"it is the same key as {hashes[digest]}; make one for each caller: {_MAKE}"
@@ -55,6 +58,35 @@ def keys(document: Document, config: Config, known: Mapping[str, places.Provider
         if key.budget is not None:
             yield from _budget(config, known, path, key)
         yield from _scope(config, (*path, "scope"), key.scope)
+    yield from _identities(document, config)
+
+
+def _is_unread(document: Document, path: Path) -> bool:
+    """Return whether the reader has reported a value, so that it is missing for that reason."""
+    place = document.place(path)
+    return document.written(*place) and any(problem.path == place for problem in document.problems)
+
+
+def _tokens(document: Document, config: Config) -> bool:
+    return bool(config.auth.jwt) or document.written("auth", "jwt", 0)
+
+
+def _identities(document: Document, config: Config) -> Iterator[Problem]:
+    """Check that each name and each group in tokens leads to one key."""
+    owners: dict[str, dict[str, str]] = {"identities": {key.name: key.name for key in config.keys}, "groups": {}}
+    for index, key in enumerate(config.keys):
+        for field, known in owners.items():
+            for place, name in enumerate(getattr(key, field)):
+                path: Path = ("keys", index, field, place)
+                if not name or not name.isprintable():
+                    yield Problem(path, "write the text that tokens have, in printable characters")
+                elif name in known:
+                    whose = "this key" if known[name] == key.name else f"the key {known[name]}"
+                    yield Problem(path, f"{name} leads to {whose} already; write it once")
+                known.setdefault(name, key.name)
+            if getattr(key, field) and not _tokens(document, config):
+                sentence = "no token is accepted, so they have no effect; write auth.jwt"
+                yield Problem(("keys", index, field), sentence, severity="warning")
 
 
 def providers(config: Config) -> Iterator[Problem]:

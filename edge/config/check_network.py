@@ -47,7 +47,7 @@ _OWN_FIELDS: Final = frozenset(
 
 def listeners(document: Document, config: Config) -> Iterator[Problem]:
     """Check the addresses to listen on, for clients and for the admin API."""
-    keyed = bool(config.keys) or document.written("keys", 0)
+    keyed = bool(config.keys or config.auth.jwt) or document.written("keys", 0) or document.written("auth", "jwt", 0)
     bound: list[tuple[str, int, str]] = []
     if not (config.listen or document.written("listen", 0)):
         yield Problem(("listen",), "it is empty; write at least one address")

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from edge.config.crowding import Concurrency, Queue, Shares
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, about
+from edge.config.schema_auth import Auth
 from edge.config.schema_cluster import Cluster
 from edge.config.schema_incidents import Alert, History, StatusPages
 from edge.config.schema_keys import Key, Price, ProviderLimits
@@ -355,6 +356,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     )
     services: Annotated[dict[str, Service], about("Internal services, by name.")] = field(default_factory=dict)
     keys: Annotated[tuple[Key, ...], about("Callers and what each may use; without any, only loopback is served.")] = ()
+    auth: Annotated[Auth, about("Who may call with a token of an identity provider instead of a key.")] = Auth()
     limits: Annotated[Limits, about("Bounds on what clients may send to this node.")] = Limits()
     log: Annotated[Log, about("What each process logs, and which requests get a line.")] = Log()
     telemetry: Annotated[Telemetry, about("Which requests are recorded, and where their traces go.")] = field(

@@ -65,7 +65,17 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
     """A caller and what it may use. `edge keys new NAME` makes the key and prints these lines."""
 
     name: Annotated[str, about("Shown in status, metrics and logs; the key itself is stored nowhere.")]
-    sha256: Annotated[str, about("SHA-256 of the key, 64 hex digits, as `edge keys new` prints it.")]
+    sha256: Annotated[
+        str,
+        about("SHA-256 of the key, 64 hex digits, as `edge keys new` prints it. Empty: only tokens lead here."),
+    ] = ""
+    identities: Annotated[
+        tuple[str, ...], about("Names in tokens that are this caller, besides its own name (auth.jwt).")
+    ] = ()
+    groups: Annotated[
+        tuple[str, ...],
+        about("Groups in tokens whose members use this key, and share its limits, unless a key is for their name."),
+    ] = ()
     models: Annotated[
         tuple[str, ...],
         about(

@@ -13,6 +13,7 @@ from edge.config.problems import Document, errors
 from edge.errors import ConfigInvalidError
 from edge.providers import IN_ENVIRONMENT, KNOWN
 from edge.providers.wordings import WORDINGS
+from edge.routing import identity
 from edge.routing.planner import plan
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from edge.config.schema import Config
     from edge.terms.places import Endpoint, Peer
-    from edge.terms.snapshot import Listener, Snapshot, Target
+    from edge.terms.snapshot import Listener, SigningKeys, Snapshot, Target
 
 # If one of these changes, the id means another target, and what was learned about the old one does not apply.
 _IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
@@ -67,6 +68,7 @@ def compile_config(
     allowance_capacity: int | None = None,
     peers: Sequence[Peer] = (),
     found: Mapping[str, Sequence[Endpoint]] | None = None,
+    signing: Mapping[str, SigningKeys] | None = None,
 ) -> Snapshot:
     """Compile a checked configuration into the next Snapshot.
 
@@ -78,11 +80,16 @@ def compile_config(
         allowance_capacity: number of records for keys and credentials; None: there is no shared state yet.
         peers: edges of other regions in addition to those in the configuration.
         found: the addresses that sources of discovery name; None: those of ``previous``.
+        signing: the signing keys of issuers, by source; None: those of ``previous``.
 
     Raises:
         ConfigInvalidError: the node's shared state is too small for this configuration.
     """
-    return plan(
+    if signing is None:
+        signing = previous.signing if previous is not None else {}
+    issuers = identity.issuers(config)
+    sources = {issuer.source for issuer in issuers}
+    snapshot = plan(
         config,
         known=KNOWN,
         outcomes=outcomes.TABLES,
@@ -96,6 +103,8 @@ def compile_config(
         wordings=WORDINGS,
         found=found if found is not None or previous is None else previous.found,
     )
+    signing = {source: keys for source, keys in signing.items() if source in sources}
+    return structs.replace(snapshot, issuers=issuers, signing=signing)
 
 
 def at_addresses(snapshot: Snapshot, held: tuple[Listener, ...]) -> Snapshot:

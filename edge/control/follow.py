@@ -73,6 +73,11 @@ class Follower:
         self._writer.write(frames.encode(frames.Recorded(worker, tuple(records))))
         return True
 
+    def want(self, source: str) -> None:
+        """Ask control for the signing keys of a source; if control is down, its successor fetches them anyway."""
+        if self._writer is not None:
+            self._writer.write(frames.encode(frames.Wanted(source)))
+
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         try:

@@ -46,13 +46,19 @@ class Recorded(Struct, frozen=True, tag="recorded"):
     records: tuple[ExchangeRecord, ...]
 
 
+class Wanted(Struct, frozen=True, tag="wanted"):
+    """Worker to control: fetch the signing keys of this source, because a token names a key that is not known."""
+
+    source: str
+
+
 class FrameError(EdgeError):
     """The peer sent something that is not a valid message."""
 
     kind = "bad_frame"
 
 
-Message = Publish | Serving | Recorded
+Message = Publish | Serving | Recorded | Wanted
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from edge.config.schema import Config  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.terms.places import Endpoint  # noqa: TC001  # as above
+from edge.terms.snapshot import SigningKeys  # noqa: TC001  # as above
 
 Mark = tuple[int, int, int, int]
 """Identity of a file's content: mtime in nanoseconds, size, inode, device."""
@@ -45,5 +46,6 @@ class Ledger(Struct, frozen=True):
     started_from: float | None = None  # Unix time of the stored state in force, if the file was not usable at the start
     reloads: Reloads = Reloads()
     found: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)  # addresses that the stored state knew
+    signing: dict[str, SigningKeys] = field(default_factory=dict)  # signing keys that the stored state knew
     by_hand: dict[str, ByHand] = field(default_factory=dict)
     overruled: dict[str, float] = field(default_factory=dict)  # target -> ``since`` of the global override undone here

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge.balance.report import TargetReport
     from edge.control.chronicle import Chronicle
     from edge.control.discovering import Discovering
+    from edge.control.issuers import Issuers, IssuerState
     from edge.control.operations import Operations
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
@@ -96,6 +97,7 @@ class NodeState(Struct, frozen=True):
     buffered_limit: int  # limits.max_buffered
     unbuffered: int  # requests refused because of that limit, by all workers since the node was started
     discovery: tuple[SourceState, ...]  # one for each source that the configuration names
+    issuers: tuple[IssuerState, ...]  # of tokens
     sharing: SharingState | None  # with other regions; None: there is no cluster
     history: HistoryState | None  # None: nothing is remembered
     incidents: tuple[OpenIncident, ...]
@@ -146,6 +148,7 @@ class Node:
         self._metrics_exported = metrics_exported
         self.sharing: Sharing | None = None
         self.discovering: Discovering | None = None
+        self.issuers: Issuers | None = None
         self.chronicle: Chronicle | None = None
 
     @property
@@ -179,6 +182,7 @@ class Node:
             exported=self._exported(),
             metrics_exported=self._metrics_exported(),
             discovery={source.url: (source.endpoints, source.age_s, source.failures) for source in state.discovery},
+            issuers={one.source: (one.keys, one.usable_s, one.failures) for one in state.issuers},
             sharing=self.sharing.facts() if self.sharing is not None and self.sharing.shared else None,
             states={name: report.state for name, report in self.targets(clock.now_ns()).items()},
         )
@@ -216,6 +220,7 @@ class Node:
             buffered_limit=self.snapshot.limits.max_buffered,
             unbuffered=sum(count[WorkerCounter.W_UNBUFFERED] for count in counts),
             discovery=() if self.discovering is None else self.discovering.states(),
+            issuers=() if self.issuers is None else self.issuers.states(),
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
             history=self.chronicle.history.state if self.chronicle is not None else None,
             incidents=self._open_incidents(),

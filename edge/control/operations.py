@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edge.control.spend import Spending
     from edge.native import SharedState
     from edge.terms.places import Endpoint, Peer
-    from edge.terms.snapshot import Snapshot, Target
+    from edge.terms.snapshot import SigningKeys, Snapshot, Target
 
 CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
 """The code of each action in the shared state."""
@@ -111,6 +111,7 @@ class Operations:
         self.acted: Callable[[str, str, str], object] = lambda _what, _subject, _reason: None
         """Called with each thing that an operator did: what, the target or "", and the reason."""
         self._found: Mapping[str, Sequence[Endpoint]] = dict(publisher.snapshot.found)
+        self._signing: Mapping[str, SigningKeys] = dict(publisher.snapshot.signing)
         self._overrides: dict[str, ManualOverride] | None = None  # for all regions; None: the store was not heard yet
 
     def drain(self) -> None:
@@ -287,6 +288,11 @@ class Operations:
             logs.say(logs.INFO, "discovered addresses changed", targets=len(snapshot.targets), version=snapshot.version)
         return snapshot
 
+    def set_signing(self, signing: Mapping[str, SigningKeys]) -> Snapshot | None:
+        """Publish a Snapshot with these signing keys of issuers, by source; None: nothing has changed."""
+        self._signing = signing
+        return self.refresh()
+
     def refresh(self) -> Snapshot | None:
         """Publish the configuration in force with what files, sources and the store hold now; None: as it was.
 
@@ -328,6 +334,7 @@ class Operations:
                 allowance_capacity=self._shared_state.allowance_capacity,
                 peers=trusted(config, self._peers),
                 found=self._found,
+                signing=self._signing,
             )
 
         snapshot = compiled(previous)

@@ -31,6 +31,8 @@ class Publisher:
         self.snapshot = snapshot
         self._takers = takers
         self.serving: dict[int, frames.Serving] = {}
+        self.wanted: Callable[[str], None] = lambda _source: None
+        """Called with each source of signing keys that a worker asks for."""
         self._frame = frames.encode(frames.Publish(snapshot))
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -73,6 +75,9 @@ class Publisher:
                 if isinstance(message, frames.Recorded):
                     for take in self._takers:
                         take(message.records)
+                    continue
+                if isinstance(message, frames.Wanted):
+                    self.wanted(message.source)
                     continue
                 if not isinstance(message, frames.Serving):
                     raise frames.FrameError(f"a worker sent {type(message).__name__}")  # noqa: TRY301

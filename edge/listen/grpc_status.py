@@ -72,7 +72,7 @@ ROWS: Final[tuple[Row, ...]] = (
 
 _CODES: Final = {row.status: row.code for row in ROWS}
 _FIRST_SERVER_STATUS: Final = 500
-_UNKNOWN_METHOD: Final = "unknown_path"  # a kind in edge.listen.reply.PROBLEMS
+_UNKNOWN_METHOD: Final = "unknown_path"  # a kind in edge.listen.problems.PROBLEMS
 
 # Clients accept 8 KiB of trailers by default (grpc-java; grpc-go recommends it) and report a misleading error beyond
 # that, so the encoded message stays well below.

@@ -1,4 +1,4 @@
-"""Responses that edge generates itself: a table of problems, and error bodies in the shape of OpenAI's error object.
+"""Responses that edge generates itself: error bodies in the shape of OpenAI's error object.
 
 Bodies name targets, reasons and times, but never a credential or the text of an upstream. Status codes follow RFC 9110;
 ``type`` and ``code`` follow OpenAI's error object, so that OpenAI's SDKs raise the exception class that their users
@@ -8,7 +8,7 @@ expect.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ import msgspec
 from edge.listen.grpc_status import broken_call as broken_call  # noqa: PLC0414 - mypy's spelling of a re-export
 from edge.listen.grpc_status import call_end as call_end  # noqa: PLC0414 - mypy's spelling of a re-export
 from edge.listen.grpc_status import call_fields as call_fields  # noqa: PLC0414 - mypy's spelling of a re-export
+from edge.listen.problems import MORE, PROBLEMS, WAITS
 from edge.native import Reply
 from edge.terms import exhaustion
 from edge.terms.target_state import BY_CODE, PASSED_OVER, RATE_LIMITED, USABLE, reason_for
@@ -33,208 +34,6 @@ _LONGEST_DETAIL: Final = 200
 # The shortest Retry-After that edge sends.
 _RETRY_FLOOR_S: Final = 1
 
-
-class Row(NamedTuple):
-    """One kind of problem: HTTP status, OpenAI's ``type`` and ``code``, the request field at fault, and the message."""
-
-    status: int
-    type: str
-    code: str | None
-    param: str | None
-    sentence: str
-
-
-PROBLEMS: Final[dict[str, Row]] = {
-    "unknown_path": Row(404, "invalid_request_error", "unknown_path", None, "No route matches the path {0!r}."),
-    "odd_path": Row(
-        400,
-        "invalid_request_error",
-        "odd_path",
-        None,
-        "Some servers would take the path {0!r} for one that leads elsewhere, because of its dot segments, empty "
-        "segments, parameters or encoded separators; send it in normalized form.",
-    ),
-    "foreign_host": Row(
-        403,
-        "invalid_request_error",
-        "foreign_host",
-        None,
-        "The Host {0!r} is refused: this listener requires no key, and a web page could make any name resolve to it. "
-        "Use an IP address or localhost, or write the name in listen.hosts of edge.yaml.",
-    ),
-    "foreign_page": Row(
-        403,
-        "invalid_request_error",
-        "foreign_page",
-        None,
-        "The web page {0!r} is refused: this listener requires no key, so any page could spend your providers' credit. "
-        "To permit it, write its origin in listen.cors of edge.yaml.",
-    ),
-    "method": Row(
-        405, "invalid_request_error", "method_not_allowed", None, "The method {0} is not supported on this path."
-    ),
-    "body_missing": Row(400, "invalid_request_error", "body_missing", None, "This path requires a JSON body."),
-    "body_too_large": Row(
-        413,
-        "invalid_request_error",
-        "body_too_large",
-        None,
-        "The body is larger than {0} bytes; send a smaller one or raise limits.body.",
-    ),
-    "body_coding": Row(
-        415,
-        "invalid_request_error",
-        "body_coding",
-        None,
-        "The body's content-encoding is not supported; send it as it is, or as one of: {0}.",
-    ),
-    "body_broken": Row(
-        400,
-        "invalid_request_error",
-        "body_broken",
-        None,
-        "The body is not valid {0}, or expands more than a hundredfold.",
-    ),
-    "buffers_full": Row(
-        503,
-        "overloaded",
-        "buffers_full",
-        None,
-        "This node's buffers for requests are full; retry in {0} s.",
-    ),
-    "malformed_json": Row(
-        400, "invalid_request_error", "malformed_json", None, "The body is not a valid JSON object: {0}."
-    ),
-    "model_too_long": Row(
-        400,
-        "invalid_request_error",
-        "model_too_long",
-        "model",
-        "The name of the model has more than {0} bytes; send the name of a model of GET /v1/models.",
-    ),
-    "model_missing": Row(
-        400, "invalid_request_error", "model_missing", "model", "The body names no model; add the string field 'model'."
-    ),
-    "grpc_timeout": Row(
-        400, "invalid_request_error", "grpc_timeout", None, "grpc-timeout {0!r} must be one to eight digits and a unit."
-    ),
-    "request_timeout": Row(
-        400,
-        "invalid_request_error",
-        "request_timeout",
-        None,
-        "x-request-timeout {0!r} must be a positive number of seconds, such as 1.5, 1.5s or 200ms.",
-    ),
-    "compressed_call": Row(
-        501,
-        "invalid_request_error",
-        "compressed_call",
-        None,
-        "Compressed messages are not supported; send them with grpc-encoding: identity.",
-    ),
-    "one_message": Row(
-        400, "invalid_request_error", "one_message", None, "This method takes exactly one message, not {0}."
-    ),
-    "cannot_carry": Row(
-        400,
-        "invalid_request_error",
-        "cannot_carry",
-        None,
-        "No target of this model can be asked this: {0}. Leave it out, or ask a model whose provider has this dialect.",
-    ),
-    "stream_form": Row(
-        400,
-        "invalid_request_error",
-        "stream_form",
-        None,
-        "Streams are sent as server-sent events only; add alt=sse to the query.",
-    ),
-    "bad_message": Row(400, "invalid_request_error", "bad_message", None, "{0}"),
-    "missing_key": Row(
-        401,
-        "invalid_request_error",
-        "missing_api_key",
-        None,
-        "The request has no key; send a key of this edge in Authorization: Bearer KEY, x-api-key or x-goog-api-key.",
-    ),
-    "unknown_key": Row(
-        401,
-        "invalid_request_error",
-        "invalid_api_key",
-        None,
-        "The key is not known to this edge; send a key of this edge, not one of a provider.",
-    ),
-    "model_not_allowed": Row(
-        403, "invalid_request_error", "model_not_allowed", "model", "This key does not permit {0!r}."
-    ),
-    "rate_limited_requests": Row(
-        429,
-        "requests",
-        "rate_limit_exceeded",
-        None,
-        "This key's requests per minute are used up; retry in {0} s.",
-    ),
-    "rate_limited_tokens": Row(
-        429,
-        "tokens",
-        "rate_limit_exceeded",
-        None,
-        "This key's tokens per minute are used up; retry in {0} s.",
-    ),
-    "rate_limited_concurrent": Row(
-        429,
-        "requests",
-        "rate_limit_exceeded",
-        None,
-        "This key has reached its limit of concurrent requests; retry in {0} s.",
-    ),
-    "rate_limited_budget": Row(
-        429,
-        "insufficient_quota",
-        "insufficient_quota",
-        None,
-        "This key's monthly budget is spent; the next month begins in {0} s.",
-    ),
-    "rate_limited_budget_held": Row(
-        429,
-        "insufficient_quota",
-        "budget_reserved",
-        None,
-        "What is left of this key's monthly budget is reserved by requests in progress; retry in {0} s.",
-    ),
-    "model_unpriced": Row(
-        403,
-        "invalid_request_error",
-        "model_not_priced",
-        "model",
-        "This key has a budget, and {0!r} has no price here; an operator can write it in providers.NAME.prices.",
-    ),
-    "peer_loop": Row(
-        503,
-        "service_unavailable",
-        "peer_loop",
-        None,
-        "The request looped between regions or crossed too many of them: it has passed through {0}.",
-    ),
-    "unknown_model": Row(
-        404,
-        "invalid_request_error",
-        "model_not_found",
-        "model",
-        "The model {0!r} does not exist here; GET /v1/models lists the models, or use provider/model.",
-    ),
-}
-"""Rows by kind, as the data path names them. ``{0}`` is the detail. For ``rate_limited_*`` and ``buffers_full`` the
-detail is the number of whole seconds until a retry may succeed."""
-
-_MORE: Final[dict[str, list[tuple[bytes, bytes]]]] = {
-    # RFC 9110 11.6.1 requires a challenge with every 401.
-    "missing_key": [(b"www-authenticate", b"Bearer")],
-    "unknown_key": [(b"www-authenticate", b"Bearer")],
-    # A retry within seconds cannot succeed; the SDKs of OpenAI and Anthropic obey this field.
-    "rate_limited_budget": [(b"x-should-retry", b"false")],
-}
-"""Additional header fields of a response, by kind."""
 
 _JSON_FAULTS: Final = {
     1: "it is malformed at byte {at}",
@@ -262,8 +61,8 @@ def problem(kind: str, detail: str) -> Reply:
     row = PROBLEMS[kind]
     if len(detail) > _LONGEST_DETAIL:  # what a caller wrote is quoted in part
         detail = detail[:_LONGEST_DETAIL] + "…"
-    fields = [_JSON, *_MORE.get(kind, ())]
-    if kind.startswith("rate_limited_") or kind == "buffers_full":
+    fields = [_JSON, *MORE.get(kind, ())]
+    if kind.startswith("rate_limited_") or kind in WAITS:
         fields.append((b"retry-after", detail.encode()))
     if kind == "malformed_json":
         fault, _, at = detail.partition(":")

@@ -186,6 +186,14 @@ SHARE_MOVES = Metric("edge_share_moves_total", "counter", (), "Times this node's
 SOURCE_ADDRESSES = Metric("edge_discovery_addresses", "gauge", ("source",), "Addresses that a source names, by URL.")
 SOURCE_AGE = Metric("edge_discovery_age_seconds", "gauge", ("source",), "Time since the source last confirmed them.")
 SOURCE_FAILURES = Metric("edge_discovery_failures_total", "counter", ("source",), "Failures and empty answers.")
+ISSUER_KEYS = Metric("edge_issuer_keys", "gauge", ("source",), "Signing keys of an issuer of tokens, by their URL.")
+ISSUER_USABLE = Metric(
+    "edge_issuer_usable_seconds",
+    "gauge",
+    ("source",),
+    "How much longer these keys count if the issuer stays dark. At 0 tokens that were not verified before are refused.",
+)
+ISSUER_FAILURES = Metric("edge_issuer_failures_total", "counter", ("source",), "Fetches of the keys that failed.")
 BUILD = Metric(
     "edge_build_info", "gauge", ("version", "region", "node"), "Always 1; the labels say which version runs here."
 )

@@ -109,6 +109,7 @@ class NodeFacts(Struct, frozen=True):
     exported: dict[str, int] = {}  # result -> number of records
     metrics_exported: dict[str, int] = {}  # result -> number of readings
     discovery: dict[str, tuple[int, float | None, int]] = {}  # by source: addresses, age in seconds, failures
+    issuers: dict[str, tuple[int, float, int]] = {}  # by source: signing keys, seconds that they count, failures
     sharing: SharingFacts | None = None  # None: the node has no cluster
     states: dict[str, str] = {}  # id of a target that a route uses -> label of its state
 
@@ -163,6 +164,10 @@ def _add_node(page: Reading, facts: NodeFacts) -> None:
         if age_s is not None:
             page.add(catalog_node.SOURCE_AGE, (source,), age_s)
         page.add(catalog_node.SOURCE_FAILURES, (source,), failures)
+    for source, (keys, usable_s, failures) in facts.issuers.items():
+        page.add(catalog_node.ISSUER_KEYS, (source,), keys)
+        page.add(catalog_node.ISSUER_USABLE, (source,), usable_s)
+        page.add(catalog_node.ISSUER_FAILURES, (source,), failures)
     page.add(catalog_node.INCIDENTS, (), facts.incidents)
     for result, count in facts.alerts.items():
         page.add(catalog_node.ALERTS, (result,), count)

@@ -235,13 +235,43 @@ class Key(Struct, frozen=True):
     """A client's key, by its SHA-256 (hex); ``slot``, modulo 64, is its bit in the breakers' maps."""
 
     name: str
-    sha256: str
+    sha256: str  # "": only tokens lead to it
     slot: int
     models: tuple[str, ...]  # aliases, "provider/model", "provider/*" or "service:NAME"; empty: all
     allowance: Allowance | None
     concurrent: int  # concurrent requests; 0: no limit
     budget_nano: int  # US dollars * 1e9 per calendar month (UTC); 0: no limit
     priority: int  # 0 high, 1 normal, 2 low
+    identities: tuple[str, ...]  # names in tokens that are this caller, besides ``name``
+    groups: tuple[str, ...]  # groups in tokens whose members use it
+
+
+class Issuer(Struct, frozen=True):
+    """An issuer of tokens. Names and groups get its ``prefix`` before they are looked for among the keys."""
+
+    issuer: str  # the claim iss
+    audience: str  # the claim aud, or one of it
+    source: str  # URL of the JWKS, or of the document that names it; key of Snapshot.signing
+    name: str  # claims
+    groups: str
+    prefix: str
+    key: str  # of callers that no key is for; "": they are refused
+    leeway_ns: int
+
+
+class SigningKey(Struct, frozen=True):
+    """A public key of an issuer: ``jwk`` is JSON (RFC 7517) with its public members alone."""
+
+    kid: str  # "": it has none
+    algorithms: tuple[str, ...]  # which it may verify
+    jwk: str
+
+
+class SigningKeys(Struct, frozen=True):
+    """The signing keys of one source, and the Unix time until which they count while the source is dark."""
+
+    keys: tuple[SigningKey, ...]
+    usable_until: float
 
 
 class Credential(Struct, frozen=True):
@@ -287,6 +317,8 @@ class Snapshot(Struct, frozen=True):
     tracing: Tracing
     peers: Peers | None  # None: no client is accepted as another edge
     public_status: bool  # whether clients may ask for /edge/status
+    issuers: tuple[Issuer, ...] = ()  # whose tokens are accepted
+    signing: dict[str, SigningKeys] = field(default_factory=dict)  # the last good keys of each source, by its URL
     credentials: tuple[Credential, ...] = ()
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     wordings: tuple[tuple[tuple[int, ...], tuple[bytes, ...], int, int], ...] = ()

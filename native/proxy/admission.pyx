@@ -17,7 +17,7 @@ from native.proxy.router cimport (
     OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE, OPERATION_UNKNOWN, Route,
 )
 from native.proxy.web_pages cimport PageVerdict, judge_page
-from native.state.callers cimport PRIORITIES, SHOWN_NONE, SHOWN_UNKNOWN, Caller, Callers
+from native.state.callers cimport PRIORITIES, SHOWN_NONE, SHOWN_TOKEN, SHOWN_UNKNOWN, Caller, Callers
 from native.state.shared_state cimport W_HOPS_REFUSED
 
 cdef bytes GRPC_HEALTH = b"/grpc.health.v1.Health/"
@@ -65,26 +65,32 @@ cdef Caller caller_of_query(Callers callers, bytes query, int* shown):
     return None
 
 
-cdef Refusal identify(Runtime runtime, Head head, bint anonymous_allowed, Identity who):
-    """Find the caller by its key."""
+cdef Refusal identify(Runtime runtime, ServerStream stream, Head head, uint64_t now_ns, Identity who):
+    """Find the caller by its key or its token."""
     cdef Callers callers = runtime.router.callers
+    cdef bint unlisted = False
     cdef int shown = 0
     if who.peer and who.priority_name in PRIORITIES:
         who.priority = PRIORITIES.index(who.priority_name)
     if callers is None or who.peer:
         return None     # the peer has admitted the caller, and charges it
-    who.caller = callers.find(head.fields, &shown, &who.credential_field)
+    who.caller = callers.find(head.fields, &shown, &who.credential_field, runtime.tokens, now_ns)
+    if shown == <int>SHOWN_TOKEN:
+        who.caller = callers.verify(
+            head.fields, &who.credential_field, runtime.tokens, now_ns, stream.peer(), &unlisted
+        )
+    elif shown == <int>SHOWN_NONE and PyBytes_GET_SIZE(head.target) > PyBytes_GET_SIZE(head.path):
+        who.caller = caller_of_query(callers, head.target[PyBytes_GET_SIZE(head.path) + 1:], &shown)
     if who.caller is not None:
         name_caller(who)
         return None
-    if shown == <int>SHOWN_NONE and PyBytes_GET_SIZE(head.target) > PyBytes_GET_SIZE(head.path):
-        who.caller = caller_of_query(callers, head.target[PyBytes_GET_SIZE(head.path) + 1:], &shown)
-        if who.caller is not None:
-            name_caller(who)
-            return None
-    if anonymous_allowed:
+    if stream.policy.allow_anonymous:
         return None
-    return refusal("missing_key" if shown == <int>SHOWN_NONE else "unknown_key")
+    if shown == <int>SHOWN_TOKEN and not unlisted:
+        return refusal(runtime.tokens.why.kind, runtime.tokens.why.detail, runtime.tokens.why.fields)
+    return refusal(
+        "unknown_identity" if unlisted else "missing_key" if shown == <int>SHOWN_NONE else "unknown_key"
+    )
 
 
 cdef Refusal check_model_head(Runtime runtime, ServerStream stream, Head head):
@@ -178,7 +184,7 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     if page is not None:
         request.page_fields = page.fields
     if refused is None and not is_health and operation != OPERATION_PREFLIGHT:
-        refused = identify(runtime, head, policy.allow_anonymous, who)
+        refused = identify(runtime, stream, head, started_ns, who)
     if refused is None:
         if who.caller is not None:
             stream.caller = who.caller

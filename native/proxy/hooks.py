@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from native.state.callers import Caller
+    from native.state.tokens import Tokens
 
 Fields = list[tuple[bytes, bytes]]
 """Header fields in order: lower-case name, value."""
@@ -279,7 +280,7 @@ class Replies(Protocol):
     """
 
     def problem(self, kind: str, detail: str) -> Reply:
-        """Return the reply to a request that edge refuses; ``kind`` is a key of edge.listen.reply.PROBLEMS."""
+        """Return the reply to a request that edge refuses; ``kind`` is a key of edge.listen.problems.PROBLEMS."""
         ...
 
     def too_long(self, status: int, most: int) -> Reply:
@@ -367,6 +368,41 @@ class RecordSink(Protocol):
         ...
 
 
+class VerifiedToken(NamedTuple):
+    """A token that is believed."""
+
+    name: str  # of the caller, as keys or their ``identities`` name it
+    groups: tuple[str, ...]
+    lifetime_ns: int
+    proof: object  # given to ``holds`` after each new Snapshot
+    otherwise: str = ""  # the key that is for it, if none is for its name or groups
+    accepted: bool = True
+
+
+class RefusedToken(NamedTuple):
+    """Why a token is refused."""
+
+    kind: str  # of edge.listen.problems.PROBLEMS
+    detail: str = ""
+    keep_ns: int = 0  # for so long the same token is refused without being verified again
+    fields: Fields | None = None  # more fields of the response
+    accepted: bool = False
+
+
+class TokenVerifier(Protocol):
+    """Verifies each token once; what is believed or refused is remembered by native.state.tokens."""
+
+    too_long: RefusedToken  # the answer to a token of more bytes than any may have
+
+    def verify(self, token: bytes, peer: tuple[str, int] | None, now_ns: int) -> VerifiedToken | RefusedToken:
+        """Return the verdict on a token, at a monotonic time; ``peer`` is the address of the client."""
+        ...
+
+    def holds(self, proof: Any) -> bool:
+        """Return whether a token with this proof would still be believed."""
+        ...
+
+
 class Hooks(NamedTuple):
     """All hooks of one data plane. It calls a hook that is None nowhere."""
 
@@ -381,3 +417,4 @@ class Hooks(NamedTuple):
     peer_names_match: Callable[[tuple[tuple[str, str], ...], tuple[str, ...]], bool] | None = None
     sink: RecordSink | None = None
     cache: Cache | None = None
+    tokens: Tokens | None = None  # None = no token is accepted

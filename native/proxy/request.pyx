@@ -73,7 +73,9 @@ cdef class Refusal:
             return W_UNBUFFERED
         if self.kind == "unknown_path" or self.kind == "unknown_model":
             return W_UNROUTED
-        if self.kind == "missing_key" or self.kind == "unknown_key":
+        if self.kind == "missing_key" or self.kind == "unknown_key" or self.kind == "unknown_identity":
+            return W_REFUSED_KEYS
+        if self.kind == "token_refused" or self.kind == "signing_keys_missing" or self.kind == "tokens_flooded":
             return W_REFUSED_KEYS
         if self.kind == "model_not_allowed" or self.kind == "model_unpriced":
             return W_REFUSED_KEYS

@@ -177,7 +177,7 @@ cdef class Router:
         for target in self.targets:
             if target.plan.credential >= 0:
                 target.allowance = allowances[target.plan.credential]
-        if snapshot.keys:
+        if snapshot.keys or snapshot.issuers:
             self.callers = Callers(shared_state, snapshot.keys, workers)
         self.metered = any([key.budget_nano for key in snapshot.keys]) or any([
             owner.allowance is not None and owner.allowance.tokens_per_minute

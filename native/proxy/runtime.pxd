@@ -6,6 +6,7 @@ from native.io.timer_wheel cimport Wheel
 from native.proxy.record cimport Recorder
 from native.proxy.router cimport Route, Router
 from native.state.shared_state cimport SharedState, WorkerRec
+from native.state.tokens cimport Tokens
 
 cdef uint64_t NEVER
 
@@ -32,6 +33,8 @@ cdef class Runtime:
     cdef object translations            # Translations; None = requests reach targets of their own dialect only
     cdef object sink                    # RecordSink; None = nothing is recorded
     cdef object cache                   # Cache; None = no answer is kept
+    cdef Tokens all_tokens              # None = no token is accepted, whatever the Snapshot says
+    cdef Tokens tokens                  # None = the Snapshot names no issuer of tokens
     cdef Wheel deadlines                # of exchanges, 10 ms
     cdef dict detached                  # target id -> native.proxy.detached.DetachedAttempt
     cdef readonly int active            # exchanges in flight

@@ -32,6 +32,7 @@ cdef class Runtime:
         self.peer_names_match = hooks.peer_names_match
         self.sink = hooks.sink
         self.cache = hooks.cache
+        self.all_tokens = hooks.tokens
         self.deadlines = Wheel(now, DEADLINE_TICK_NS, 512)
         self.crowded = []
         self.detached = {}
@@ -50,6 +51,7 @@ cdef class Runtime:
             self.recorder = Recorder(snapshot.tracing)
         else:
             self.recorder.configure(snapshot.tracing)
+        self.tokens = self.all_tokens if snapshot.issuers else None
         self.regional = snapshot.peers is not None
         self.peer_token = None
         names = ()

@@ -98,7 +98,8 @@ cdef class ServiceRequest(Request):
                 if why is not None:
                     return why
             elif not (
-                size == 11 and name == b"traceparent" or callers is not None and callers.knows(name, <bytes>pair[1])
+                size == 11 and name == b"traceparent"
+                or callers is not None and callers.knows(name, <bytes>pair[1], self.runtime.tokens)
             ):
                 add_item(self.fields, pair)
         if chain is not None:

@@ -1,16 +1,18 @@
-"""Finds the caller of a request by its key, and enforces the key's limits.
+"""Finds the caller of a request by its key or token, and enforces the key's limits.
 
-Keys are compared by their SHA-256. No key is kept in the clear."""
+Keys and tokens are compared by their SHA-256. None is kept in the clear."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.state.allowance cimport Allowance, Reservation
 from native.state.rate_limit_fields cimport RateLimitFields
 from native.state.shared_state cimport SharedState
+from native.state.tokens cimport Token, Tokens
 
 cdef enum Shown:
     SHOWN_NONE = 0          # the request has no credential that could be a key
     SHOWN_UNKNOWN = 1       # the request has credentials, but none is a key of this Snapshot
     SHOWN_KNOWN = 2
+    SHOWN_TOKEN = 3         # ... or none is a key, and one is a token that is to be verified
 
 cdef enum Priority:
     HIGH = 0
@@ -58,8 +60,16 @@ cdef class Caller:
 cdef class Callers:
     """All keys of a Snapshot."""
     cdef dict known                 # digest -> Caller
-    # Return the caller whose key is among these fields, or None. Sets ``shown`` to a Shown, and ``credential_field`` to
-    # the index of the key's field.
-    cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field)
-    cdef bint knows(self, bytes name, bytes value)      # the field holds one of the keys
+    cdef dict named                 # name of an identity -> Caller
+    cdef dict grouped               # name of a group -> Caller
+    cdef uint64_t serial            # tells these Callers from those of other Snapshots
+    # Return the caller whose key, or whose verified token, is among these fields; or None. Sets ``shown`` to a Shown,
+    # and ``credential_field`` to the index of the credential's field. tokens: None = tokens do not count.
+    cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns)
+    # After SHOWN_TOKEN: verify the token, and return its caller. None = it is refused, and tokens.why is the reason; or
+    # no key is for it, and ``unlisted`` is set. peer: the client's (host, port).
+    cdef Caller verify(self, list fields, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns, object peer,
+                       bint* unlisted)
+    cdef Caller caller_of(self, Token token)
+    cdef bint knows(self, bytes name, bytes value, Tokens tokens)   # the field holds one of the keys or tokens
     cdef Caller find_key(self, bytes key)           # the caller of a key in the clear, or None

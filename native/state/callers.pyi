@@ -1,10 +1,11 @@
-# Finds the caller of a request by its key.  Types of the compiled module; the contract is in callers.pxd.
+# Finds the caller of a request by its key or token.  Types of the compiled module; the contract is in callers.pxd.
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from native.state.allowance import Allowance, AllowancePlan
 from native.state.shared_state import SharedState
+from native.state.tokens import Tokens
 
 class KeyPlan(Protocol):
     # The attributes of edge.terms.snapshot.Key that are read here.
@@ -13,6 +14,10 @@ class KeyPlan(Protocol):
     def name(self) -> str: ...
     @property
     def sha256(self) -> str: ...
+    @property
+    def identities(self) -> tuple[str, ...]: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
     @property
     def slot(self) -> int: ...
     @property
@@ -51,4 +56,6 @@ class Callers:
 
     def __init__(self, shared_state: SharedState, plans: Sequence[KeyPlan], workers: int) -> None: ...
     def __len__(self) -> int: ...
-    def identify(self, fields: list[tuple[bytes, bytes]]) -> tuple[Caller | None, int, int]: ...
+    def identify(
+        self, fields: list[tuple[bytes, bytes]], tokens: Tokens | None = None, now_ns: int = 0
+    ) -> tuple[Caller | None, int, int]: ...

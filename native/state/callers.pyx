@@ -9,6 +9,7 @@ from native.io.atomics cimport add32, add64, load32
 from native.state.shared_state cimport (
     A_REFUSED_BUDGET, A_REFUSED_CONCURRENT, A_REFUSED_REQUESTS, A_REQUESTS, AllowanceRec, SharedState,
 )
+from native.state.tokens cimport LONGEST_TOKEN, Token, Tokens
 
 cdef extern from "native/state/sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
@@ -17,8 +18,10 @@ cdef extern from "native/state/sha256.h" nogil:
 PRIORITIES = (b"high", b"normal", b"low")
 # Retry-After of a concurrency refusal: the end of running requests is unknown.
 cdef uint64_t SOON_NS = 1_000_000_000
-# No key is longer, so longer credentials are not hashed.
+# No key is longer, so longer credentials are not hashed, unless they may be tokens.
 cdef Py_ssize_t KEY_LIMIT = 1024
+# The serial of the Callers that were made last.
+cdef uint64_t made = 0
 
 
 cdef bytes digest(const char* p, Py_ssize_t size):
@@ -194,20 +197,34 @@ cdef class Callers:
     """
 
     def __init__(self, SharedState shared_state not None, plans, int workers):
+        global made
+        made += 1
+        self.serial = made
         self.known = {}
+        self.named = {}
+        self.grouped = {}
         for plan in plans:
-            key = bytes.fromhex(plan.sha256)
-            if len(key) != 32:
-                raise ValueError(f"the sha256 of the key {plan.name} is not 64 hexadecimal digits")
-            self.known[key] = Caller(shared_state, plan, workers, len(plans) == 1)
+            caller = Caller(shared_state, plan, workers, len(plans) == 1)
+            if plan.sha256:
+                key = bytes.fromhex(plan.sha256)
+                if len(key) != 32:
+                    raise ValueError(f"the sha256 of the key {plan.name} is not 64 hexadecimal digits")
+                self.known[key] = caller
+            for name in (plan.name, *plan.identities):
+                self.named.setdefault(name, caller)
+            for name in plan.groups:
+                self.grouped.setdefault(name, caller)
 
     def __len__(self):
-        return len(self.known)
+        return len(self.named)
 
-    cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field):
+    cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns):
         cdef tuple pair
         cdef Caller caller
+        cdef Token token
+        cdef bytes name
         cdef const char* p
+        cdef bint may_be_token
         cdef Py_ssize_t size = 0
         cdef Py_ssize_t place = -1
         shown[0] = SHOWN_NONE
@@ -218,27 +235,92 @@ cdef class Callers:
             p = credential_in(<bytes>pair[0], <bytes>pair[1], &size)
             if p == NULL:
                 continue
-            shown[0] = SHOWN_UNKNOWN
-            caller = self.known.get(digest(p, size)) if size <= KEY_LIMIT else None
+            may_be_token = tokens is not None and is_token(p, size)
+            if shown[0] != <int>SHOWN_TOKEN:
+                shown[0] = SHOWN_TOKEN if may_be_token else SHOWN_UNKNOWN
+            if size > (LONGEST_TOKEN if may_be_token else KEY_LIMIT):
+                continue
+            name = digest(p, size)
+            caller = self.known.get(name)
+            if caller is None and may_be_token:
+                token = tokens.find(name, now_ns)
+                if token is not None and (token.serial == self.serial or tokens.holds(name, token)):
+                    caller = self.caller_of(token)
             if caller is not None:
                 shown[0] = SHOWN_KNOWN
                 credential_field[0] = place
                 return caller
         return None
 
-    cdef bint knows(self, bytes name, bytes value):
+    cdef Caller verify(self, list fields, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns, object peer,
+                       bint* unlisted):
+        cdef tuple pair
+        cdef Token token
+        cdef bytes name
+        cdef const char* p
+        cdef Py_ssize_t size = 0
+        cdef Py_ssize_t place = -1
+        unlisted[0] = False
+        for item in fields:
+            place += 1
+            pair = <tuple>item
+            p = credential_in(<bytes>pair[0], <bytes>pair[1], &size)
+            if p == NULL or not is_token(p, size):
+                continue
+            if size > LONGEST_TOKEN:
+                tokens.why = tokens.verifier.too_long
+                return None
+            name = digest(p, size)
+            token = tokens.find(name, now_ns)
+            if token is None:
+                token = tokens.verify(name, PyBytes_FromStringAndSize(p, size), now_ns, peer)
+            if token is None:
+                return None
+            caller = self.caller_of(token)
+            if caller is None:
+                unlisted[0] = True
+            else:
+                credential_field[0] = place
+            return caller       # the first token counts: a request cannot make edge verify many
+        return None
+
+    cdef Caller caller_of(self, Token token):
+        if token.serial != self.serial:
+            token.serial = self.serial
+            token.caller = self.named.get(token.name)
+            if token.caller is None:
+                for group in token.groups:
+                    token.caller = self.grouped.get(group)
+                    if token.caller is not None:
+                        break
+            if token.caller is None and token.otherwise:
+                token.caller = self.named.get(token.otherwise)
+        return <Caller>token.caller
+
+    cdef bint knows(self, bytes name, bytes value, Tokens tokens):
         cdef Py_ssize_t size = 0
         cdef const char* p = credential_in(name, value, &size)
-        return p != NULL and size <= KEY_LIMIT and digest(p, size) in self.known
+        cdef bytes hashed
+        if p == NULL or size > (KEY_LIMIT if tokens is None else LONGEST_TOKEN):
+            return False
+        hashed = digest(p, size)
+        return hashed in self.known or (tokens is not None and hashed in tokens.verified)
+
     cdef Caller find_key(self, bytes key):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
         return self.known.get(digest(PyBytes_AS_STRING(key), size)) if 0 < size <= KEY_LIMIT else None
 
-    def identify(self, list fields not None):
-        """Return (Caller or None, a Shown, index of the key's field or -1); ``fields`` are (lower-case name, value)."""
+    def identify(self, list fields not None, Tokens tokens=None, uint64_t now_ns=0):
+        """Return (Caller or None, a Shown, index of the credential's field or -1); a token is verified if it has to be.
+
+        ``fields`` are (lower-case name, value).
+        """
         cdef int shown = 0
+        cdef bint unlisted = False
         cdef Py_ssize_t credential_field = -1
-        caller = self.find(fields, &shown, &credential_field)
+        caller = self.find(fields, &shown, &credential_field, tokens, now_ns)
+        if shown == <int>SHOWN_TOKEN:
+            caller = self.verify(fields, &credential_field, tokens, now_ns, None, &unlisted)
         return caller, shown, credential_field
 
 
@@ -264,6 +346,11 @@ cdef const char* credential_in(bytes name, bytes value, Py_ssize_t* size) noexce
     elif length != 14 or memcmp(PyBytes_AS_STRING(name), b"x-goog-api-key", 14) != 0:
         return NULL
     return p if size[0] else NULL
+
+
+cdef bint is_token(const char* p, Py_ssize_t size) noexcept:
+    """Return whether a credential looks like a JWT: base64url of ``{"`` (RFC 7519 3.1)."""
+    return size > 32 and p[0] == c"e" and p[1] == c"y" and p[2] == c"J"
 
 
 cdef bint is_bearer(const char* p, Py_ssize_t size) noexcept:

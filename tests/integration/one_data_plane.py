@@ -19,6 +19,7 @@ import uvloop
 from wires import Said, over_http2
 
 from edge import clock
+from edge.admission.tokens import Verifier
 from edge.app.record_sink import RecordSink
 from edge.app.translations import Translations
 from edge.cache.answers import Answers
@@ -30,7 +31,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
-from edge.native import AnswerStore, Cell, DataPlane, Hooks, Listener, Reactor, Router, SharedState
+from edge.native import AnswerStore, Cell, DataPlane, Hooks, Listener, Reactor, Router, SharedState, Tokens
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
@@ -41,12 +42,12 @@ from native.balance.lateness import Lateness
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Mapping
 
     from secure import Secure
 
     from edge.sim.wire_tls import TlsWire
-    from edge.terms.snapshot import Snapshot
+    from edge.terms.snapshot import SigningKeys, Snapshot
 
 
 T = TypeVar("T")
@@ -95,8 +96,12 @@ class OneDataPlane:
         thread: LoopThread,
         *,
         records: list[ExchangeRecord],
+        verifier: Verifier,
+        tokens: Tokens,
     ) -> None:
         self._records = records
+        self._verifier = verifier
+        self.tokens = tokens
         self.thread = thread
         self.snapshot = snapshot
         self.shared_state = shared_state
@@ -137,11 +142,18 @@ class OneDataPlane:
                 await asyncio.sleep(0.01)
         return self.records
 
-    async def swap(self, text: str) -> None:
-        """Replace the configuration of the running data plane: same listeners, no more targets than before."""
-        self.snapshot = compile_config(checked(read_text(text, "test", Path.cwd(), {})), now=clock.wall())
+    async def swap(self, text: str, signing: Mapping[str, SigningKeys] | None = None) -> None:
+        """Replace the configuration of the running data plane: same listeners, no more targets than before.
+
+        ``signing`` are the signing keys of issuers, by source; None: as before.
+        """
+        self.snapshot = compile_config(
+            checked(read_text(text, "test", Path.cwd(), {})), now=clock.wall(), signing=signing or self.snapshot.signing
+        )
 
         async def take() -> None:
+            if self._verifier.learn(self.snapshot):
+                self.tokens.forget_refused()
             self.data_plane.swap(Router(self.snapshot, self.shared_state, 1))
 
         await self.thread.run(take())
@@ -186,16 +198,25 @@ class LoopThread:
 
 
 @contextlib.asynccontextmanager
-async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator[OneDataPlane]:
-    """Run a data plane with this configuration on a free loopback port; ``listen`` is added if missing."""
+async def one_data_plane(
+    text: str, folder: Path | None = None, signing: Mapping[str, SigningKeys] | None = None
+) -> AsyncIterator[OneDataPlane]:
+    """Run a data plane with this configuration on a free loopback port; ``listen`` is added if missing.
+
+    ``signing`` are the signing keys of issuers, by source.
+    """
     if "listen:" not in text:
         text += SECURE.listen if SECURE is not None else f'\nlisten: [{{address: "127.0.0.1:0", {HOSTS}}}]\n'
     config = checked(read_text(text, "test", folder or Path.cwd(), {}))
-    snapshot = compile_config(config, now=clock.wall())
+    snapshot = compile_config(config, now=clock.wall(), signing=signing)
     targets, routes = capacities(snapshot)
     shared_state = SharedState.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
     thread = LoopThread()
     records: list[ExchangeRecord] = []
+
+    verifier = Verifier(lambda _source: None)
+    verifier.learn(snapshot)
+    tokens = Tokens(verifier)
 
     def take(batch: list[ExchangeRecord]) -> bool:
         records.extend(batch)
@@ -218,6 +239,7 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
                 peer_names_match=is_named,
                 sink=RecordSink(take),
                 cache=Answers(AnswerStore.create(config.limits.cache)),
+                tokens=tokens,
             ),
         )
         data_plane.start(reactor)
@@ -237,7 +259,10 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
 
     reactor, opener, data_plane, listeners = await thread.run(begin())
     try:
-        yield OneDataPlane(snapshot, shared_state, data_plane, listeners[0].address()[1], thread, records=records)
+        port = listeners[0].address()[1]
+        yield OneDataPlane(
+            snapshot, shared_state, data_plane, port, thread, records=records, verifier=verifier, tokens=tokens
+        )
     finally:
         await thread.run(end())
         thread.stop()

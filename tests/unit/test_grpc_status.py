@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edge.listen import reply
 from edge.listen.grpc_status import MESSAGE_LIMIT, ROWS, Code, call_end, call_fields, code_for, encode_message
+from edge.listen.problems import PROBLEMS
 
 
 def test_the_codes_are_gRPCs() -> None:  # noqa: N802  # that is its name
@@ -23,7 +24,7 @@ def test_every_problem_of_ours_has_a_code_of_its_own_row() -> None:
     """Every status that edge itself sends has a row in the table, and none is OK."""
     known = {row.status: row.code for row in ROWS}
     assert len(known) == len(ROWS)
-    for kind, row in reply.PROBLEMS.items():
+    for kind, row in PROBLEMS.items():
         assert row.status in known, kind
         assert code_for(row.status, row.code) not in {Code.OK, Code.UNKNOWN}
 

@@ -1,0 +1,77 @@
+from libc.stdint cimport uint64_t
+
+# Refused tokens that are remembered, so that the same one is not verified again and again.
+cdef Py_ssize_t MOST_REFUSED = 4096
+
+
+cdef class Token:
+    def __repr__(self):
+        return f"<Token of {self.name}>"
+
+
+cdef class Tokens:
+    """The verified tokens of one worker.
+
+    Args:
+        verifier: verifies a token once, see native.proxy.hooks.TokenVerifier.
+        most: tokens that are kept. When there are more, the one that was verified first is verified again.
+    """
+
+    def __init__(self, verifier not None, Py_ssize_t most=16384):
+        self.verifier = verifier
+        self.most = most
+        self.verified = {}
+        self.refused = {}
+
+    def __len__(self):
+        return len(self.verified)
+
+    def forget_refused(self):
+        """Verify again what was refused: the verifier has learned of other issuers or keys."""
+        self.refused.clear()
+
+    cdef Token find(self, bytes digest, uint64_t now_ns):
+        cdef Token token = <Token>self.verified.get(digest)
+        if token is None:
+            return None
+        if now_ns >= token.expires_ns:
+            del self.verified[digest]
+            return None
+        return token
+
+    cdef Token verify(self, bytes digest, bytes token, uint64_t now_ns, object peer):
+        cdef Token made
+        before = self.refused.get(digest)
+        if before is not None:
+            if now_ns < <uint64_t>before[0]:
+                self.why = before[1]
+                return None
+            del self.refused[digest]
+        verdict = self.verifier.verify(token, peer, now_ns)
+        if not verdict.accepted:
+            self.why = verdict
+            if verdict.keep_ns > 0:
+                self.refused[digest] = (now_ns + <uint64_t>verdict.keep_ns, verdict)
+                shrink(self.refused, MOST_REFUSED)
+            return None
+        made = Token.__new__(Token)
+        made.name = verdict.name
+        made.groups = verdict.groups
+        made.otherwise = verdict.otherwise
+        made.proof = verdict.proof
+        made.expires_ns = now_ns + <uint64_t>verdict.lifetime_ns
+        self.verified[digest] = made
+        shrink(self.verified, self.most)
+        return made
+
+    cdef bint holds(self, bytes digest, Token token):
+        if self.verifier.holds(token.proof):
+            return True
+        self.verified.pop(digest, None)
+        return False
+
+
+cdef void shrink(dict table, Py_ssize_t most):
+    """Drop what entered first while there is too much: a dict keeps the order of insertion."""
+    while len(table) > most:
+        del table[next(iter(table))]
