@@ -96,6 +96,7 @@ cdef class AnswerReader:
     cdef int _finish_events(self)
     cdef int _error_event(self, bytes whole, Py_ssize_t start, Py_ssize_t end)
     cdef _scan_events(self)
+    cdef bint _may_be_rescued(self) noexcept
     cdef int _judge_whole(self)
     cdef int _judge_fault(self, bint complete)
     cdef int _action_of(self, bytes content)

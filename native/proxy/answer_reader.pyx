@@ -10,7 +10,7 @@ from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH
 from native.codec.numbers cimport parse_length
 from native.codec.pieces cimport add_piece
 from native.balance.breaker cimport RETRY_AFTER_MAX_NS
-from native.codec.shown cimport new_shown
+from native.codec.shown cimport Shown, new_shown
 from native.codec.response_peek cimport Verdict, peek_response
 from native.codec.usage cimport clear
 from native.codec.event_kind cimport SAID_CHOICES, SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH
@@ -272,7 +272,7 @@ cdef class AnswerReader:
                 self._failed(FAIL_MALFORMED, "an event inside a tool call whose data is not JSON")
             elif self.structured:
                 self._failed(FAIL_MALFORMED, "an event of structured output whose data is not JSON")
-            elif self.rescues:
+            elif self._may_be_rescued():
                 self._failed(FAIL_MALFORMED, "an event whose data is not JSON")     # another target has the whole text
             elif self.dropped > MOST_DROPPED:
                 self._failed(FAIL_MALFORMED, f"more than {MOST_DROPPED} events whose data is not JSON")
@@ -281,6 +281,11 @@ cdef class AnswerReader:
             return b"".join(kept)
         kept.append(whole[at:])
         return b"".join(kept)
+
+    cdef bint _may_be_rescued(self) noexcept:
+        """Return whether another target may go on with what the client has so far."""
+        cdef Shown shown = self.scanner.shown
+        return self.rescues and (not self.keeps or shown is not None and not shown.spoiled and not shown.finished)
 
     cdef int _error_event(self, bytes whole, Py_ssize_t start, Py_ssize_t end):
         """Relay the stream up to the end of the upstream's error event, and nothing after it. Hold the event back as

@@ -147,14 +147,16 @@ async def test_without_a_rescue_the_error_is_explicit(given: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("rescue", ["same_model", "text"])
-async def test_a_half_sent_tool_call_is_not_rescued(rescue: str) -> None:
-    """A stream that breaks off inside a tool call ends as an error, and nobody else is asked."""
+@pytest.mark.parametrize(("fault", "told"), [("cut", b'"code":"stream_broken"'), ("error", b"is simulating an error")])
+async def test_a_half_sent_tool_call_is_not_rescued(fault: str, told: bytes, rescue: str) -> None:
+    """A stream that breaks off inside a tool call ends as an error, the target's own or edge's, and nobody is asked."""
     parameters = {"type": "object", "properties": {f"word{n}": {"type": "string"} for n in range(20)}}
     tool = {"type": "function", "function": {"name": "weather", "parameters": parameters}}
-    async with rescued({"kind": "cut", "tokens": 5}, rescue=rescue) as (data_plane, providers):
+    async with rescued({**BREAKS[fault], "tokens": 5}, rescue=rescue) as (data_plane, providers):
         events = await asked(data_plane, {**ASKED, "tools": [tool], "tool_choice": "required"})
         assert b'"name":"weather"' in events
-        assert b'"code":"stream_broken"' in events
+        assert events.count(told) == events.count(b'"error":{') == 1
+        assert b"[DONE]" not in events
         assert providers[1].stats()["requests"] == 0
 
 
@@ -183,6 +185,16 @@ async def test_reasoning_is_not_rescued() -> None:
         events = await asked(data_plane, {**ASKED, "reasoning_effort": "low"})
         assert b"reasoning_content" in events
         assert b'"code":"stream_broken"' in events
+        assert providers[1].stats()["requests"] == 0
+
+
+async def test_a_malformed_event_that_nobody_can_make_good_is_left_out() -> None:
+    """Where nobody could go on, the stream itself goes on without the event."""
+    async with rescued({"kind": "corrupt", "tokens": 5}) as (data_plane, providers):
+        events = await asked(data_plane, {**ASKED, "reasoning_effort": "low"})
+        assert b"[DONE]" in events
+        assert b'"error"' not in events
+        assert text_of(events) == await whole_text()
         assert providers[1].stats()["requests"] == 0
 
 
