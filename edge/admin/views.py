@@ -62,6 +62,8 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
                 "concurrent": key.concurrent,
                 "budget_nano": key.budget_nano,
                 "priority": PRIORITIES[key.priority],
+                "identities": list(key.identities),
+                "groups": list(key.groups),
             }
             for key in snapshot.keys
         ],
@@ -85,6 +87,7 @@ def _target_view(target: Target) -> dict[str, Any]:
         "tls": None if target.tls is None else {"server_name": target.tls.server_name, "verify": target.tls.verify},
         "protocol": target.protocol,
         "dialect": target.dialect,
+        "prefill": target.prefill,
         "proxy": target.proxy,
         "proxy_credentials": bool(target.proxy_credentials),  # whether there are any
         "fields": [name for name, _ in target.fields],  # names only: the values are credentials

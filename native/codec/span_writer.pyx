@@ -147,7 +147,7 @@ cdef class SpanWriter:
         cdef tuple depends = (
             record.method, record.scheme, record.http_version, path if grpc else "", record.kept, record.region,
             record.route, kind, record.operation, record.model, status, code, grpc, record.stream, record.key,
-            record.priority, record.hops, record.cache, len(attempts), not parent,
+            record.priority, record.hops, record.cache, record.rescues, len(attempts), not parent,
             record.reason if status >= SERVER_ERROR or status == 0 or code > 0 else "",
         )
         found = shapes.get(depends)
