@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.drills.scores import Report
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from edge.drills.nodes_report import NodesReport
+    from edge.drills.scores import Report, Score
 
 LOADS = ("chat", "code", "long")
+NODES = "thousand-nodes"
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
@@ -56,10 +62,14 @@ def _list(args: argparse.Namespace) -> int:
     import json  # noqa: PLC0415
 
     from edge.cli.screen import screen  # noqa: PLC0415
+    from edge.drills.nodes import Times  # noqa: PLC0415
+    from edge.drills.nodes_report import TITLE  # noqa: PLC0415
     from edge.drills.scripts import SCRIPTS  # noqa: PLC0415
 
+    found = [(one.name, one.seconds, one.title) for one in SCRIPTS.values()]
+    found.append((NODES, Times().end, TITLE))
     if args.json:
-        rows = [{"name": one.name, "title": one.title, "seconds": one.seconds} for one in SCRIPTS.values()]
+        rows = [{"name": name, "title": title, "seconds": seconds} for name, seconds, title in found]
         print(json.dumps(rows, indent=2))
         return 0
     from rich.table import Table  # noqa: PLC0415
@@ -67,14 +77,14 @@ def _list(args: argparse.Namespace) -> int:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("drill", "plays", "what"):
         shown.add_column(head, justify="right" if head == "plays" else "left", no_wrap=head != "what")
-    for script in SCRIPTS.values():
-        shown.add_row(script.name, _long(script.seconds), script.title)
+    for name, seconds, title in found:
+        shown.add_row(name, _long(seconds), title)
     screen(highlight=False).print(shown)
     return 0
 
 
 def _long(seconds: float) -> str:
-    minutes = round(seconds / 60)
+    minutes = max(round(seconds / 60), 1)
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"  # noqa: PLR2004
 
 
@@ -87,9 +97,12 @@ def _run(args: argparse.Namespace) -> int:
     from edge.drills.stage import set_stage  # noqa: PLC0415
     from edge.errors import DrillError  # noqa: PLC0415
 
+    if args.name == NODES:
+        return _run_nodes(args)
     script = SCRIPTS.get(args.name)
     if script is None:
-        raise DrillError(f"there is no drill {args.name!r}; `edge drill list` shows them: {', '.join(SCRIPTS)}")
+        known = ", ".join((*SCRIPTS, NODES))
+        raise DrillError(f"there is no drill {args.name!r}; `edge drill list` shows them: {known}")
     stage = set_stage(args.config, route=args.model, environ=os.environ, now=clock.wall())
     played = play(script, stage, seed=args.seed, kind=args.load, rate=args.rate)
     found = report(played)
@@ -107,7 +120,6 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _show(found: Report) -> None:
-    from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     from edge.cli.screen import screen  # noqa: PLC0415
@@ -119,12 +131,52 @@ def _show(found: Report) -> None:
         f"{found.source}, model {found.model}: {found.sides[0].requests:,} requests, {found.rate:g} a second, "
         f"load {found.load}, seed {found.seed}"
     )
+    console.print(_table(found.scores))
+    for note in found.notes:
+        console.print(f"- {note}")
+
+
+def _table(found: Sequence[Score]) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     scores = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("", "figure", "floor", ""):
         scores.add_column(head)
-    for score in found.scores:
+    for score in found:
         word = "" if score.met is None else "met" if score.met else "not met"
         scores.add_row(score.what, score.value, score.floor, Text(word, style="green" if score.met else "bold red"))
-    console.print(scores)
-    for note in found.notes:
-        console.print(f"- {note}")
+    return scores
+
+
+def _run_nodes(args: argparse.Namespace) -> int:
+    """Play the drill of many nodes, and its smaller twin."""
+    from edge.drills import nodes, nodes_report  # noqa: PLC0415
+    from edge.errors import DrillError  # noqa: PLC0415
+
+    if args.config is not None or args.model or args.rate is not None or args.html:
+        raise DrillError(
+            f"{NODES} plays nodes of its own, and has no pictures: leave out -c, --model, --rate and --html"
+        )
+    shown = nodes.play(seed=args.seed)
+    fewer = nodes.play(shown.nodes // nodes_report.FEWER, shown.regions, seed=args.seed)
+    found = nodes_report.report(shown, fewer)
+    if args.json:
+        import msgspec  # noqa: PLC0415
+
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        _show_nodes(found)
+    return 0 if found.met else 1
+
+
+def _show_nodes(found: NodesReport) -> None:
+    from rich.text import Text  # noqa: PLC0415
+
+    from edge.cli.screen import screen  # noqa: PLC0415
+
+    console = screen(highlight=False)
+    console.print(Text(found.title, style="bold"))
+    console.print(found.says)
+    console.print(f"{found.shown.nodes:,} nodes, {found.shown.regions} regions, seed {found.shown.seed}")
+    console.print(_table(found.scores))

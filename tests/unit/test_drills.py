@@ -212,7 +212,7 @@ def test_a_stage_that_cannot_be_set_says_why(
 def test_the_command_lists_and_plays(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The list names every drill; a run prints its scores, as JSON too, and fails when a floor is not met."""
     assert main(["drill", "list", "--json"]) == 0
-    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == list(SCRIPTS)
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == [*SCRIPTS, "thousand-nodes"]
     assert main(["drill", "run", "quota", "--rate", "0.5"]) == 0
     said = capsys.readouterr().out
     assert "availability in the window" in said
