@@ -25,6 +25,8 @@ SERVICE: Final = "service:"
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 # Prefixes of real keys: edge's own, and those of well-known providers.
 _CLEAR: Final = ("edge-", "sk-", "AIza")
+# A URI, or a DNS name without a wildcard: a name has to identify one caller.
+_CERTIFIED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-~]+|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _MAKE: Final = "`edge keys new NAME` prints the line"
 # The hash of the empty string, which a script writes if its variable was empty.
 _EMPTY: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -46,7 +48,7 @@ def keys(document: Document, config: Config, known: Mapping[str, places.Provider
         names.setdefault(key.name, index)
         if key.sha256:
             yield from _sha256((*path, "sha256"), key)
-        elif not (_tokens(document, config) or _is_unread(document, (*path, "sha256"))):
+        elif not (key.certificates or _tokens(document, config) or _is_unread(document, (*path, "sha256"))):
             yield Problem(path, f"sha256 is missing: SHA-256 of the key, 64 hex digits; {_MAKE}")
         digest = key.sha256.lower()
         if _SHA256.fullmatch(digest) and digest in hashes:
@@ -72,21 +74,30 @@ def _tokens(document: Document, config: Config) -> bool:
 
 
 def _identities(document: Document, config: Config) -> Iterator[Problem]:
-    """Check that each name and each group in tokens leads to one key."""
-    owners: dict[str, dict[str, str]] = {"identities": {key.name: key.name for key in config.keys}, "groups": {}}
+    """Check that each name and group in tokens, and each name in certificates, leads to one key."""
+    owners: dict[str, dict[str, str]] = {"identities": {key.name: key.name for key in config.keys}}
+    owners |= {"groups": {}, "certificates": {}}
+    tokens = _tokens(document, config)
+    certified = any(listen.tls is not None and listen.tls.client_ca is not None for listen in config.listen)
     for index, key in enumerate(config.keys):
         for field, known in owners.items():
             for place, name in enumerate(getattr(key, field)):
                 path: Path = ("keys", index, field, place)
-                if not name or not name.isprintable():
+                if field == "certificates" and not _CERTIFIED.fullmatch(name):
+                    sentence = f"{name!r} is no name of a certificate; write spiffe://DOMAIN/PATH, or a DNS name"
+                    yield Problem(path, sentence)
+                elif not name or not name.isprintable():
                     yield Problem(path, "write the text that tokens have, in printable characters")
-                elif name in known:
-                    whose = "this key" if known[name] == key.name else f"the key {known[name]}"
+                elif (same := name.lower() if field == "certificates" and "://" not in name else name) in known:
+                    whose = "this key" if known[same] == key.name else f"the key {known[same]}"
                     yield Problem(path, f"{name} leads to {whose} already; write it once")
-                known.setdefault(name, key.name)
-            if getattr(key, field) and not _tokens(document, config):
-                sentence = "no token is accepted, so they have no effect; write auth.jwt"
-                yield Problem(("keys", index, field), sentence, severity="warning")
+                else:
+                    known[same] = key.name
+            if getattr(key, field) and not (certified if field == "certificates" else tokens):
+                remedy = "certificate is asked for, so they have no effect; write client_ca in the tls of a listener"
+                if field != "certificates":
+                    remedy = "token is accepted, so they have no effect; write auth.jwt"
+                yield Problem(("keys", index, field), f"no {remedy}", severity="warning")
 
 
 def providers(config: Config) -> Iterator[Problem]:

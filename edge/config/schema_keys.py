@@ -67,7 +67,10 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, about("Shown in status, metrics and logs; the key itself is stored nowhere.")]
     sha256: Annotated[
         str,
-        about("SHA-256 of the key, 64 hex digits, as `edge keys new` prints it. Empty: only tokens lead here."),
+        about(
+            "SHA-256 of the key, 64 hex digits, as `edge keys new` prints it. Empty: only tokens or certificates lead "
+            "here."
+        ),
     ] = ""
     identities: Annotated[
         tuple[str, ...], about("Names in tokens that are this caller, besides its own name (auth.jwt).")
@@ -75,6 +78,13 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
     groups: Annotated[
         tuple[str, ...],
         about("Groups in tokens whose members use this key, and share its limits, unless a key is for their name."),
+    ] = ()
+    certificates: Annotated[
+        tuple[str, ...],
+        about(
+            "Names in clients' certificates that are this caller: URIs such as spiffe://DOMAIN/PATH, or DNS names. They"
+            " need a listener with tls.client_ca."
+        ),
     ] = ()
     models: Annotated[
         tuple[str, ...],

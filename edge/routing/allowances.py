@@ -30,6 +30,7 @@ def key(written: WrittenKey, slot: int) -> Key:
         written,
         Key,
         sha256=written.sha256.lower(),
+        certificates=tuple(name if "://" in name else name.lower() for name in written.certificates),
         slot=slot,
         allowance=_allowance(slot, written, written.requests_burst, written.tokens_burst),
         # 0 would mean no limit, so a tiny budget becomes the smallest amount that can be counted

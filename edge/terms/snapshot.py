@@ -244,6 +244,7 @@ class Key(Struct, frozen=True):
     priority: int  # 0 high, 1 normal, 2 low
     identities: tuple[str, ...]  # names in tokens that are this caller, besides ``name``
     groups: tuple[str, ...]  # groups in tokens whose members use it
+    certificates: tuple[str, ...]  # names in clients' certificates that are this caller; of DNS in lower case
 
 
 class Issuer(Struct, frozen=True):

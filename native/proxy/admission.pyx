@@ -19,6 +19,7 @@ from native.proxy.router cimport (
 from native.proxy.web_pages cimport PageVerdict, judge_page
 from native.state.callers cimport PRIORITIES, SHOWN_NONE, SHOWN_TOKEN, SHOWN_UNKNOWN, Caller, Callers
 from native.state.shared_state cimport W_HOPS_REFUSED
+from native.state.tokens cimport Tokens
 
 cdef bytes GRPC_HEALTH = b"/grpc.health.v1.Health/"
 
@@ -66,7 +67,12 @@ cdef Caller caller_of_query(Callers callers, bytes query, int* shown):
 
 
 cdef Refusal identify(Runtime runtime, ServerStream stream, Head head, uint64_t now_ns, Identity who):
-    """Find the caller by its key or its token."""
+    """Find the caller by its key, its certificate or its token, in this order.
+
+    A token is not looked at beside a certificate: it may be meant for the service behind.
+    """
+    cdef Tokens tokens = runtime.tokens
+    cdef Caller certified = None
     cdef Callers callers = runtime.router.callers
     cdef bint unlisted = False
     cdef int shown = 0
@@ -74,10 +80,16 @@ cdef Refusal identify(Runtime runtime, ServerStream stream, Head head, uint64_t 
         who.priority = PRIORITIES.index(who.priority_name)
     if callers is None or who.peer:
         return None     # the peer has admitted the caller, and charges it
-    who.caller = callers.find(head.fields, &shown, &who.credential_field, runtime.tokens, now_ns)
-    if shown == <int>SHOWN_TOKEN:
+    if callers.certified and stream.certificate is not None:
+        certified = callers.caller_of_certificate(stream.certificate.subject_alt_names)
+        if certified is not None:
+            tokens = None
+    who.caller = callers.find(head.fields, &shown, &who.credential_field, tokens, now_ns)
+    if who.caller is None and certified is not None:
+        who.caller = certified
+    elif shown == <int>SHOWN_TOKEN:
         who.caller = callers.verify(
-            head.fields, &who.credential_field, runtime.tokens, now_ns, stream.peer(), &unlisted
+            head.fields, &who.credential_field, tokens, now_ns, stream.peer(), &unlisted
         )
     elif shown == <int>SHOWN_NONE and PyBytes_GET_SIZE(head.target) > PyBytes_GET_SIZE(head.path):
         who.caller = caller_of_query(callers, head.target[PyBytes_GET_SIZE(head.path) + 1:], &shown)
@@ -87,7 +99,7 @@ cdef Refusal identify(Runtime runtime, ServerStream stream, Head head, uint64_t 
     if stream.policy.allow_anonymous:
         return None
     if shown == <int>SHOWN_TOKEN and not unlisted:
-        return refusal(runtime.tokens.why.kind, runtime.tokens.why.detail, runtime.tokens.why.fields)
+        return refusal(tokens.why.kind, tokens.why.detail, tokens.why.fields)
     return refusal(
         "unknown_identity" if unlisted else "missing_key" if shown == <int>SHOWN_NONE else "unknown_key"
     )

@@ -1,6 +1,6 @@
-"""Finds the caller of a request by its key or token, and enforces the key's limits.
+"""Finds the caller of a request by its key, certificate or token, and enforces the key's limits.
 
-Keys and tokens are compared by their SHA-256. None is kept in the clear."""
+Keys are compared by their SHA-256, tokens by a keyed hash. None is kept in the clear."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.state.allowance cimport Allowance, Reservation
@@ -61,6 +61,7 @@ cdef class Callers:
     """All keys of a Snapshot."""
     cdef dict known                 # digest -> Caller
     cdef dict named                 # name of an identity -> Caller
+    cdef dict certified             # name in a certificate -> Caller
     cdef dict grouped               # name of a group -> Caller
     cdef uint64_t serial            # tells these Callers from those of other Snapshots
     # Return the caller whose key, or whose verified token, is among these fields; or None. Sets ``shown`` to a Shown,
@@ -71,5 +72,7 @@ cdef class Callers:
     cdef Caller verify(self, list fields, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns, object peer,
                        bint* unlisted)
     cdef Caller caller_of(self, Token token)
+    # The caller whose client certificate has these names, as (kind, name); None = no key is for one, or several are.
+    cdef Caller caller_of_certificate(self, tuple names)
     cdef bint knows(self, bytes name, bytes value, Tokens tokens)   # the field holds one of the keys or tokens
     cdef Caller find_key(self, bytes key)           # the caller of a key in the clear, or None

@@ -1,4 +1,4 @@
-# Finds the caller of a request by its key or token.  Types of the compiled module; the contract is in callers.pxd.
+# Finds the caller of a request.  Types of the compiled module; the contract is in callers.pxd.
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -18,6 +18,8 @@ class KeyPlan(Protocol):
     def identities(self) -> tuple[str, ...]: ...
     @property
     def groups(self) -> tuple[str, ...]: ...
+    @property
+    def certificates(self) -> tuple[str, ...]: ...
     @property
     def slot(self) -> int: ...
     @property
@@ -59,3 +61,4 @@ class Callers:
     def identify(
         self, fields: list[tuple[bytes, bytes]], tokens: Tokens | None = None, now_ns: int = 0
     ) -> tuple[Caller | None, int, int]: ...
+    def identify_certificate(self, names: tuple[tuple[str, str], ...]) -> Caller | None: ...

@@ -203,6 +203,7 @@ cdef class Callers:
         self.known = {}
         self.named = {}
         self.grouped = {}
+        self.certified = {}
         for plan in plans:
             caller = Caller(shared_state, plan, workers, len(plans) == 1)
             if plan.sha256:
@@ -214,6 +215,8 @@ cdef class Callers:
                 self.named.setdefault(name, caller)
             for name in plan.groups:
                 self.grouped.setdefault(name, caller)
+            for name in plan.certificates:
+                self.certified.setdefault(name, caller)
 
     def __len__(self):
         return len(self.named)
@@ -240,12 +243,14 @@ cdef class Callers:
                 shown[0] = SHOWN_TOKEN if may_be_token else SHOWN_UNKNOWN
             if size > (LONGEST_TOKEN if may_be_token else KEY_LIMIT):
                 continue
-            name = digest(p, size)
-            caller = self.known.get(name)
-            if caller is None and may_be_token:
+            caller = None
+            if may_be_token:
+                name = tokens.digest(p, size)
                 token = tokens.find(name, now_ns)
                 if token is not None and (token.serial == self.serial or tokens.holds(name, token)):
                     caller = self.caller_of(token)
+            if caller is None and size <= KEY_LIMIT:
+                caller = self.known.get(digest(p, size))
             if caller is not None:
                 shown[0] = SHOWN_KNOWN
                 credential_field[0] = place
@@ -270,7 +275,7 @@ cdef class Callers:
             if size > LONGEST_TOKEN:
                 tokens.why = tokens.verifier.too_long
                 return None
-            name = digest(p, size)
+            name = tokens.digest(p, size)
             token = tokens.find(name, now_ns)
             if token is None:
                 token = tokens.verify(name, PyBytes_FromStringAndSize(p, size), now_ns, peer)
@@ -297,14 +302,34 @@ cdef class Callers:
                 token.caller = self.named.get(token.otherwise)
         return <Caller>token.caller
 
+    cdef Caller caller_of_certificate(self, tuple names):
+        cdef Caller found = None
+        for kind, name in names:
+            # a URI byte by byte (RFC 3986 6.2.1), as SPIFFE IDs are; a name of DNS in any case (RFC 4343)
+            if kind == "URI" and "://" in name:
+                caller = self.certified.get(name)
+            elif kind == "DNS" and "://" not in name:
+                caller = self.certified.get(name.lower())
+            else:
+                continue
+            if caller is not None:
+                if found is not None and caller is not found:
+                    return None
+                found = <Caller>caller
+        return found
+
+    def identify_certificate(self, tuple names not None):
+        """Return the caller whose certificate has these names, as (kind, name), or None."""
+        return self.caller_of_certificate(names)
+
     cdef bint knows(self, bytes name, bytes value, Tokens tokens):
         cdef Py_ssize_t size = 0
         cdef const char* p = credential_in(name, value, &size)
-        cdef bytes hashed
-        if p == NULL or size > (KEY_LIMIT if tokens is None else LONGEST_TOKEN):
+        if p == NULL or size > LONGEST_TOKEN:
             return False
-        hashed = digest(p, size)
-        return hashed in self.known or (tokens is not None and hashed in tokens.verified)
+        if tokens is not None and is_token(p, size) and tokens.digest(p, size) in tokens.verified:
+            return True
+        return size <= KEY_LIMIT and digest(p, size) in self.known
 
     cdef Caller find_key(self, bytes key):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(key)

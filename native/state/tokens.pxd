@@ -1,6 +1,6 @@
-"""Keeps the tokens of callers that a worker has verified, by their SHA-256, until they expire.
+"""Keeps the tokens of callers that a worker has verified, by a keyed hash, until they expire.
 
-No token is kept in the clear. Both tables are bounded, and what entered first leaves first."""
+No token is kept in the clear. The key of the hash is random, and a worker's own. Both tables are bounded, and what entered first leaves first."""
 
 from libc.stdint cimport uint64_t
 
@@ -20,10 +20,12 @@ cdef class Token:
 cdef class Tokens:
     """The verified tokens of one worker, and those that were refused lately."""
     cdef readonly object verifier       # native.proxy.hooks.TokenVerifier
+    cdef bytes secret           # the key of the hash
     cdef dict verified          # digest -> Token
     cdef dict refused           # digest -> (until when, native.proxy.hooks.RefusedToken)
     cdef Py_ssize_t most        # verified tokens
     cdef object why             # the RefusedToken of the last verify() that returned None
+    cdef bytes digest(self, const char* p, Py_ssize_t size)     # of at most LONGEST_TOKEN bytes
     # The token of this digest, if it was verified and has not expired; else None.
     cdef Token find(self, bytes digest, uint64_t now_ns)
     # Verify a token that find() does not know; None = it is refused, see ``why``. peer: the client's (host, port).

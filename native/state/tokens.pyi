@@ -2,6 +2,8 @@
 
 from native.proxy.hooks import TokenVerifier
 
+def token_hash(data: bytes, key: bytes) -> bytes: ...
+
 class Token: ...
 
 class Tokens:

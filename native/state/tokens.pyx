@@ -1,7 +1,26 @@
+from os import urandom
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
+
+cdef extern from "native/state/token_hash.h" nogil:
+    enum: EDGE_TOKEN_HASH_SIZE
+    void edge_token_hash(const void* data, size_t size, const uint64_t* key, unsigned char* out)
 
 # Refused tokens that are remembered, so that the same one is not verified again and again.
 cdef Py_ssize_t MOST_REFUSED = 4096
+
+
+def token_hash(bytes data not None, bytes key not None):
+    """Return the keyed hash of ``data``, 40 bytes; ``key`` has 31 bytes more than ``data`` at least.
+
+    Raises ValueError for a shorter key.
+    """
+    cdef unsigned char[EDGE_TOKEN_HASH_SIZE] out
+    if PyBytes_GET_SIZE(key) < PyBytes_GET_SIZE(data) + 31:
+        raise ValueError(f"a key of {len(key)} bytes is too short for {len(data)} bytes")
+    edge_token_hash(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), <const uint64_t*>PyBytes_AS_STRING(key), out)
+    return PyBytes_FromStringAndSize(<char*>out, EDGE_TOKEN_HASH_SIZE)
 
 
 cdef class Token:
@@ -20,6 +39,7 @@ cdef class Tokens:
     def __init__(self, verifier not None, Py_ssize_t most=16384):
         self.verifier = verifier
         self.most = most
+        self.secret = urandom(LONGEST_TOKEN + 32)
         self.verified = {}
         self.refused = {}
 
@@ -29,6 +49,11 @@ cdef class Tokens:
     def forget_refused(self):
         """Verify again what was refused: the verifier has learned of other issuers or keys."""
         self.refused.clear()
+
+    cdef bytes digest(self, const char* p, Py_ssize_t size):
+        cdef unsigned char[EDGE_TOKEN_HASH_SIZE] out
+        edge_token_hash(p, size, <const uint64_t*>PyBytes_AS_STRING(self.secret), out)
+        return PyBytes_FromStringAndSize(<char*>out, EDGE_TOKEN_HASH_SIZE)
 
     cdef Token find(self, bytes digest, uint64_t now_ns):
         cdef Token token = <Token>self.verified.get(digest)

@@ -253,7 +253,7 @@ for letters in ("AA", "BB", "CC"):
 def test_keys_are_numbers_for_the_data_path() -> None:
     """A key has the Snapshot's units, filled-in bursts, its hash in lower case, and its own record."""
     plain, bound, few = snapshot_of(KEYED).keys
-    assert plain == Key("plain", "aa" * 32, 0, (), Allowance(0, 0, 0, 0, 0, shared=False), 0, 0, 1, (), ())
+    assert plain == Key("plain", "aa" * 32, 0, (), Allowance(0, 0, 0, 0, 0, shared=False), 0, 0, 1, (), (), ())
     assert bound == Key(
         "bound",
         "bb" * 32,
@@ -265,6 +265,7 @@ def test_keys_are_numbers_for_the_data_path() -> None:
         priority=0,
         identities=(),
         groups=(),
+        certificates=(),
     )
     assert (few.allowance, few.priority) == (Allowance(2, 5, 100, 1, 50, shared=False), 2)
 
