@@ -102,7 +102,7 @@ async def test_addresses_change_under_load(tmp_path: Path) -> None:
                 file.write_text(json.dumps(present))
                 await used(node, set(present))
                 answers = []
-                await until(lambda: len(answers) > 40)
+                await until(lambda fresh=answers: len(fresh) > 40)
                 assert set(answers) <= set(present[1:])
             stop.set()
             await asyncio.gather(*clients)
