@@ -96,6 +96,11 @@ async def test_the_data_path_costs_what_it_did() -> None:
     if figures["machine"] != MACHINE:
         pytest.skip(f"the kept figures are for {figures['machine']}, this is {MACHINE}")
     assert set(figures["instructions"]) == {case.name for case in CASES}
+    before = figures["instructions"]
     found = {cost.case: cost.instructions for cost in await measure()}
-    ratios = {name: found[name] / before for name, before in figures["instructions"].items()}
+    for _ in range(2):  # where other programs run, a turn of the loop finds fewer events: the least counts
+        dear = [name for name in found if found[name] > before[name] * (1 + TOLERANCE)]
+        if dear:
+            found |= {cost.case: min(cost.instructions, found[cost.case]) for cost in await measure(dear)}
+    ratios = {name: found[name] / figure for name, figure in before.items()}
     assert {name: ratio for name, ratio in ratios.items() if abs(ratio - 1) > TOLERANCE} == {}
