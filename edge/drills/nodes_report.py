@@ -90,7 +90,7 @@ def _scores(shown: Shown, fewer: Shown) -> list[Score]:
         ),
         Score(
             "most regions healed to the last full weight",
-            f"{shown.recovered_s:.2f} s",
+            f"{shown.recovered_s:.2f} s" if shown.recovered_s >= 0 else f"{-shown.recovered_s:.2f} s before",
             f"at most {GAVE_BACK_MOST_S:g} s",
             shown.recovered_s <= GAVE_BACK_MOST_S,
         ),
