@@ -64,9 +64,11 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
                 "priority": PRIORITIES[key.priority],
                 "identities": list(key.identities),
                 "groups": list(key.groups),
+                "certificates": list(key.certificates),
             }
             for key in snapshot.keys
         ],
+        "issuers": msgspec.to_builtins(snapshot.issuers),
         "credentials": [
             {"name": limited.name, "allowance": msgspec.to_builtins(limited.allowance)}
             for limited in snapshot.credentials

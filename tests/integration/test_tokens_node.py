@@ -13,12 +13,16 @@ from nodes import CHAT, KEY, RunningNode, chat_config
 from soon import until
 
 from edge.admission.signing_keys import KeySetError
+from edge.admission.tokens import Verifier
 from edge.config.schema import Config
 from edge.config.schema_auth import Auth, Jwt
 from edge.control import issuers as following
 from edge.control.issuers import Issuers, fetch
+from edge.native import RefusedToken
+from edge.routing import identity
 from edge.sim.asked import Pace
 from edge.sim.provider import ProviderSpec, SimProvider
+from tests import snapshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -220,6 +224,25 @@ async def test_the_last_good_keys_stay(issuer: Issuer, fault: str) -> None:
         await followed.clock.move(2)
         await until(lambda: followed.issuers.states()[0].error == "")
         assert len(followed.changes) == 1
+
+
+async def test_an_hour_in_the_dark(issuer: Issuer) -> None:
+    """New tokens are believed through an hour in which the issuer answers nothing, with and without a restart."""
+    async with Followed(issuer, stale=2 * 3600 * S) as followed:
+        await until(lambda: followed.changes)
+        issuer.dark = True
+        for _ in range(60):
+            await followed.clock.move(60)
+        assert followed.issuers.states()[0].failures > 10
+        assert followed.issuers.states()[0].usable_s > 3600
+        wall = followed.clock.wall()
+    verifier = Verifier(lambda _source: None, followed.clock)
+    config = Config(auth=followed.config.auth)
+    verifier.learn(snapshots.snapshot(issuers=identity.issuers(config), signing=followed.changes[-1]))
+    token = issuer.token(iat=int(wall), exp=int(wall) + 600).encode()
+    assert verifier.verify(token, None, 1).accepted
+    followed.clock.ns += 2 * 3600 * S
+    assert verifier.verify(token, None, 1) == RefusedToken("signing_keys_missing", "1")
 
 
 async def test_keys_of_an_earlier_process_are_in_use_at_once(issuer: Issuer) -> None:
