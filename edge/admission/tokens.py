@@ -6,7 +6,6 @@ Nothing here waits: the keys are those of the Snapshot, which control fetches. W
 
 from __future__ import annotations
 
-import math
 import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +34,8 @@ _REFUSED_AT_ONCE: Final = 100
 _MOST_ADDRESSES: Final = 4096
 _MOST_GROUPS: Final = 1000
 _LONGEST_NAME: Final = 500
+_LONGEST_S: Final = 10**9
+_LAST_S: Final = 10**12  # Unix time of the last claim that is no mistake: year 33658
 _FORM: Final = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _SEALED: Final = re.compile(rb"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){4}")
 _TYPES: Final = ("", "jwt", "at+jwt", "application/at+jwt", "application/jwt")
@@ -184,7 +185,8 @@ class Verifier:
         for key in fit:
             claims = self._claims(token, header.alg, issuer, key)
             if claims is not None:
-                left_s = min(_lifetime_s(claims, issuer, self._clock.wall()), usable_until - self._clock.wall())
+                now = self._clock.wall()
+                left_s = min(_lifetime_s(claims, issuer, now), usable_until - now, _LONGEST_S)
                 name, groups = _caller(claims, issuer)
                 return VerifiedToken(name, groups, max(int(left_s * _S), 0), Proof(issuer, key), issuer.key)
         raise TokenRefusedError("its signature is not its issuer's")
@@ -253,14 +255,14 @@ def _lifetime_s(claims: dict[str, Any], issuer: Issuer, now: float) -> float:
     """
     times = {name: claims.get(name, 0) for name in ("exp", "nbf", "iat")}
     for value in times.values():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LAST_S:
             raise TokenRefusedError("its times are malformed")
     leeway_s = issuer.leeway_ns / _S
     if times["exp"] <= now:
         raise TokenRefusedError("it has expired")
     if max(times["nbf"], times["iat"]) > now + leeway_s:
         raise TokenRefusedError("it is not valid yet")
-    return float(min(times["exp"] - now, 10**9))
+    return float(times["exp"] - now)
 
 
 def _caller(claims: dict[str, Any], issuer: Issuer) -> tuple[str, tuple[str, ...]]:

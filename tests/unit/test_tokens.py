@@ -10,6 +10,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from issuer import AUDIENCE, NAME, Issuer, claims, part, public, rsa_key
 
 from edge.admission.signing_keys import KeySetError, read_keys
@@ -353,3 +355,54 @@ def test_sets_that_cannot_be_used_are_refused(body: bytes, reason: str) -> None:
     """A set that is huge, malformed or empty says so, and is not used."""
     with pytest.raises(KeySetError, match=reason):
         read_keys(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(10**300, 10**310) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+WORLD = World(Issuer())
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(st.sampled_from(["exp", "nbf", "iat", "aud", "iss", "sub", "groups", "jti"]), JSON, max_size=4))
+@example({"exp": 10**310})
+@example({"nbf": -(10**400)})
+@example({"exp": 1e300})
+def test_any_claims_get_a_verdict(odd: dict[str, Any]) -> None:
+    """Whatever types the claims of a signed token have, it is believed or refused, and nothing is raised."""
+    issuer = WORLD.issuer
+    signed = f"{part({'alg': 'RS256', 'kid': 'one'})}.{part({**claims(), **odd})}"
+    algorithm = jwt.algorithms.RSAAlgorithm(jwt.algorithms.RSAAlgorithm.SHA256)
+    token = f"{signed}.{part(algorithm.sign(signed.encode(), issuer.keys['one']))}"
+    WORLD.now_ns += S
+    verdict = WORLD.verdict(token)
+    if isinstance(verdict, VerifiedToken):
+        assert verdict.name == {**claims(), **odd}["sub"]
+        assert 0 < verdict.lifetime_ns <= 86400 * S
+    else:
+        assert verdict.kind == "token_refused"
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "cty", "crit", "b64", "jwk", "x"]), JSON, max_size=4),
+    st.sampled_from(["RS256", "ES256", "EdDSA", "none"]),
+    JSON,
+    st.binary(max_size=300),
+)
+def test_any_header_gets_a_verdict(odd: dict[str, Any], algorithm: str, payload: Any, signature: bytes) -> None:
+    """Whatever a forged token says in its header and its claims, it is refused, and nothing is raised."""
+    WORLD.now_ns += S
+    said = {**claims(), **payload} if isinstance(payload, dict) else payload
+    verdict = WORLD.verdict(forged({"alg": algorithm, "kid": "one", **odd}, said, signature or b"x"))
+    assert isinstance(verdict, RefusedToken)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200) | st.text(max_size=80).map(lambda text: f"eyJ{text}.e30.x".encode()))
+def test_any_bytes_get_a_verdict(data: bytes) -> None:
+    """Bytes that are no token are refused, and nothing is raised."""
+    WORLD.now_ns += S
+    assert isinstance(WORLD.verdict(data), RefusedToken)
