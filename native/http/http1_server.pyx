@@ -17,7 +17,7 @@ from native.http.http1_request_parser cimport RequestEvents, RequestParser
 from native.http.http1_writer cimport MessageWriter
 from native.http.listen_policy cimport ListenPolicy
 from native.http.stream cimport Acceptor, ClientCertificate, Pace, ServerEvents, ServerStream
-from native.io.stream_socket cimport DETACHED, WRITE_HIGH, SocketEvents, StreamSocket
+from native.io.stream_socket cimport DETACHED, SocketEvents, StreamSocket
 
 # After the last response the rest of the request is read and dropped for this long, so that the client sees the
 # response and not a reset (RFC 9112 9.6).
@@ -282,8 +282,8 @@ cdef class Http1Server(RequestEvents):
             self.next_request()
 
     cdef void count_unsent(self):
-        """Count what waits for the client as held, for its key. Up to WRITE_HIGH it belongs to every connection."""
-        cdef Py_ssize_t size = self.socket.queued if self.socket.queued > <Py_ssize_t>WRITE_HIGH else 0
+        """Count what waits for the client as held, for its key. A little belongs to every connection."""
+        cdef Py_ssize_t size = self.socket.occupied()
         if self.unsent == 0 and size and self.current is not None:
             self.unsent_caller = self.current.caller
             self.unsent_share = self.current.share
@@ -292,6 +292,7 @@ cdef class Http1Server(RequestEvents):
             self.unsent = size
 
     cdef bint reads_too_slowly(self, uint64_t now_ns):
+        self.socket.trim()
         self.count_unsent()
         return not self.tunnel and self.acceptor.is_too_slow(
             &self.reading, self.unsent, self.socket.written - self.socket.count_unacked() if self.unsent else 0, now_ns

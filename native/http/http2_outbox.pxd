@@ -25,4 +25,5 @@ cdef class Outbox:
     cdef void push(self, bytes data)
     cdef Py_ssize_t pull(self, uint8_t* out, Py_ssize_t size)       # copy out up to ``size`` bytes; return how many
     cdef advance(self)
+    cdef void trim(self)            # free what is sent of the first item
     cdef void clear(self)

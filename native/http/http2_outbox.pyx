@@ -50,6 +50,11 @@ cdef class Outbox:
             del more[:self.at]
             self.at = 0
 
+    cdef void trim(self):
+        if self.offset >= <Py_ssize_t>QUEUE_HIGH:
+            self.first = self.first[self.offset:]
+            self.offset = 0
+
     cdef void clear(self):
         self.first = None
         self.more = None

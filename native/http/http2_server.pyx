@@ -120,13 +120,15 @@ cdef class Http2Stream(ServerStream):
 
     cdef void count_unsent(self):
         """Count what waits for the client as held, for its key. Up to QUEUE_HIGH it belongs to every stream."""
-        cdef Py_ssize_t size = self.flow.queued if self.flow.queued > <Py_ssize_t>QUEUE_HIGH else 0
+        cdef Py_ssize_t size = self.flow.queued + self.flow.offset
+        size = 0 if size <= <Py_ssize_t>QUEUE_HIGH else size
         if size != self.unsent:
             self.connection.acceptor.count(self.share, size - self.unsent)
             self.unsent = size
 
     cdef bint reads_too_slowly(self, uint64_t now_ns):
         """Return whether the client takes this response too slowly while memory is scarce. A gRPC call takes its time."""
+        self.flow.trim()
         self.count_unsent()
         return self.connection.acceptor.is_too_slow(&self.reading, self.unsent, self.flow.pulled, now_ns) and not (
             self.head is not None and is_grpc(self.head.content_type)

@@ -46,6 +46,9 @@ cdef class StreamSocket(Pollable):
     cdef Py_ssize_t unacked         # bytes that it had not acknowledged then
     cdef bint marked                # the next has_progressed() only takes note of the state
     cdef start(self, Reactor reactor, int fd, SocketEvents events, TlsSession tls)  # OSError; owns the descriptor
+    # Bytes of memory that the queue takes, what is written of its first item included; 0 = no more than WRITE_HIGH.
+    cdef Py_ssize_t occupied(self)
+    cdef void trim(self)            # free what is written of its first item
     cdef bint is_open(self)         # attached and not closing
     cdef bint is_silent(self)       # the peer has sent nothing that is not read yet, and has not closed
     cdef void write(self, bytes data)

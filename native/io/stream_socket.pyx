@@ -396,6 +396,15 @@ cdef class StreamSocket(Pollable):
         self.rest = None
         self.reactor.defer(self)
 
+    cdef Py_ssize_t occupied(self):
+        cdef Py_ssize_t size = self.queued + self.offset if self.first is not None else 0
+        return size if size > <Py_ssize_t>WRITE_HIGH else 0
+
+    cdef void trim(self):
+        if self.first is not None and self.offset >= <Py_ssize_t>WRITE_HIGH:
+            self.first = self.first[self.offset:]
+            self.offset = 0
+
     cdef bint is_open(self):
         return self.fd >= 0 and self.is_attached and not self.is_closing
 
