@@ -104,7 +104,6 @@ def _target_view(target: Target) -> dict[str, Any]:
         "price": msgspec.to_builtins(target.price),
         "model_prices": msgspec.to_builtins(target.model_prices),
         "media": target.media,
-        "prefill": target.prefill,
         "adaptive": target.adaptive,
         "min_concurrency": target.min_concurrency,
     }

@@ -1,4 +1,4 @@
-"""What ``edge doctor`` asks outside this machine: names, targets, clocks, sources of discovery, and etcd.
+"""What ``edge doctor`` asks outside this machine: names, targets, clocks, sources of discovery, issuers, and etcd.
 
 Providers are asked for nothing that costs: edge's free probe, with the credential. One target of each provider and
 every address of a service is asked, once.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from edge import clock
+from edge.admission.signing_keys import KeySetError
 from edge.app.discover import discover
 from edge.cli.doctor_finding import Finding, fault, ok
 from edge.config.check_discovery import sources
@@ -22,6 +23,7 @@ from edge.upstream.tls import TlsContexts, TlsError, library_context
 
 if TYPE_CHECKING:
     from edge.config.schema import Config
+    from edge.config.schema_auth import Jwt
     from edge.config.schema_cluster import Etcd
     from edge.control.discovering import Found
     from edge.terms.snapshot import Target
@@ -58,6 +60,7 @@ async def of_remote(config: Config) -> list[Finding]:
 
         for told in await asyncio.gather(*map(asked, chosen.values())):
             findings += told
+    findings += await asyncio.gather(*map(_issuer, config.auth.jwt))
     if config.cluster.etcd is not None:
         findings += await _etcd(config.cluster.etcd)
     return findings
@@ -83,6 +86,20 @@ async def _discovered(config: Config, held: dict[str, Found]) -> list[Finding]:
         else ok(f"source {state.url}", f"{state.endpoints} addresses")
         for state in states
     ]
+
+
+async def _issuer(jwt: Jwt) -> Finding:
+    from edge.control.issuers import fetch  # noqa: PLC0415  # cryptography, which few files need
+
+    subject = f"issuer {jwt.issuer}"
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            answer = await fetch(jwt, "")
+    except (KeySetError, ValueError) as error:
+        return fault(subject, str(error), "check issuer and jwks; docs/identity.md says what a key set needs")
+    except (aiohttp.ClientError, OSError) as error:
+        return _failure(subject, error)
+    return ok(subject, f"{len(answer.keys or ())} signing keys")
 
 
 async def _target(

@@ -14,6 +14,7 @@ from soon import until
 
 from edge.admission.signing_keys import KeySetError
 from edge.admission.tokens import Verifier
+from edge.cli.doctor_remote import of_remote
 from edge.config.schema import Config
 from edge.config.schema_auth import Auth, Jwt
 from edge.control import issuers as following
@@ -276,3 +277,11 @@ async def test_a_slow_issuer_does_not_hold_a_fetch_for_ever(issuer: Issuer, monk
     for writer in held:
         writer.close()
     server.close()
+
+
+async def test_doctor_asks_each_issuer(issuer: Issuer) -> None:
+    """``edge doctor`` says how many keys an issuer has, and what is wrong with one that has none."""
+    auth = Auth(tuple(Jwt(issuer=name, audience="edge", jwks=f"{issuer.url}/{name}") for name in ("keys", "nothing")))
+    told = {finding.subject: finding for finding in await of_remote(Config(auth=auth))}
+    assert (told["issuer keys"].level, told["issuer keys"].sentence) == ("ok", "1 signing keys")
+    assert (told["issuer nothing"].level, told["issuer nothing"].sentence) == ("fault", "it answers with status 404")
