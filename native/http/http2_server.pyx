@@ -127,17 +127,21 @@ cdef class Http2Stream(ServerStream):
             self.unsent = size
 
     cdef bint reads_too_slowly(self, uint64_t now_ns):
-        """Return whether the client takes this response too slowly while memory is scarce. A gRPC call takes its time."""
+        """Return whether the client takes this response too slowly while memory is scarce."""
         self.flow.trim()
         self.count_unsent()
-        return self.connection.acceptor.is_too_slow(&self.reading, self.unsent, self.flow.pulled, now_ns) and not (
-            self.head is not None and is_grpc(self.head.content_type)
+        return self.connection.acceptor.is_too_slow(&self.reading, self.unsent, self.flow.pulled, now_ns) and (
+            not self.is_call()
         )
 
     cdef bint sends_too_slowly(self, uint64_t now_ns):
         return not self.flow.paused and self.connection.acceptor.is_too_slow(
             &self.upload, self.uploaded, self.uploaded, now_ns
-        )
+        ) and not self.is_call()
+
+    cdef bint is_call(self):
+        """Return whether this is a gRPC call, which takes its time."""
+        return self.head is not None and is_grpc(self.head.content_type)
 
     cdef void send_end(self, list trailers):
         if self.answered:

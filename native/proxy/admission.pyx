@@ -118,10 +118,8 @@ cdef Refusal check_model_head(Runtime runtime, ServerStream stream, Head head):
     if head.length > runtime.limits.body:
         return refusal("body_too_large", str(runtime.limits.body))
     if head.length > runtime.acceptor.room(stream.share):
-        return refusal("buffers_full")      # before 100 (Continue) is sent
+        return refusal("buffers_full")
     stream.body_buffered = True
-    if head.expects:
-        stream.send_interim(100)
     return None
 
 
@@ -218,5 +216,7 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
             refused = check_model_head(runtime, stream, head)
             if refused is None and who.caller is not None:
                 refused = begin_for_caller(request, who.caller)
+            if refused is None and head.expects:
+                stream.send_interim(100)
     request.refused = refused
     return request

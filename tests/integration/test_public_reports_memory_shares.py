@@ -114,6 +114,18 @@ async def test_one_request_at_once_sends_many_bodies(both_wires: str, bound: str
             assert status(await data_plane.ask(ask("alice"), b"hello")) == 200
 
 
+async def test_a_client_that_asks_first_is_told_to_send() -> None:
+    """A client that waits for 100 (Continue) with a body that is refused gets the refusal, and no word to send it."""
+    async with ScriptedServer(GOOD) as upstream:
+        async with one_data_plane(models(upstream.url, extra=SHARED) + keys(alice="concurrent: 1")) as data_plane:
+            first = await start(data_plane, "alice", 200_000, 1000)
+            await until_held(data_plane, 1000)
+            head, _, _ = ask("alice", body(200_000)).partition(b"\r\n\r\n")
+            answer = await data_plane.ask(head + b"\r\nexpect: 100-continue\r\n\r\n", b"}}")
+            assert status(answer) == 429
+            first.leave()
+
+
 @pytest.mark.usefixtures("both_wires")
 async def test_small_requests_are_refused_as_before() -> None:
     """The refusal of a small request names its route and is counted there."""
