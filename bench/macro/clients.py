@@ -26,6 +26,9 @@ class Whole(asyncio.Protocol):
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._request = self.REQUEST
+        if run.order.key:
+            self._request = self.REQUEST.replace(wire.KEY.encode(), run.order.key.encode())
         self._buffer = b""
         self._sent_ns = 0
         self._waiting = self._leaving = False
@@ -49,7 +52,7 @@ class Whole(asyncio.Protocol):
         if self._waiting:
             self._run.left -= 1
             self._sent_ns = since_ns or time.perf_counter_ns()
-            self._transport.write(self.REQUEST)
+            self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         """Check whether the response is complete."""

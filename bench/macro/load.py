@@ -39,6 +39,7 @@ class Order(Struct, frozen=True):
     streams: int = 0  # concurrent gRPC calls per connection
     fresh: bool = False  # a new connection for each request
     rate: int = 0  # requests per second, sent whether or not earlier ones are answered; 0: as fast as answers come
+    key: str = ""  # what is sent instead of wire.KEY
     ca: str = ""  # PEM file of the authority; empty: no TLS
     limit_s: float = 60.0
 

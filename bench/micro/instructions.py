@@ -18,6 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Struct, structs
 
 from bench.macro.load import Order
@@ -55,6 +57,7 @@ class Case(Struct, frozen=True):
     streams: int = 0  # concurrent gRPC calls per connection
     units: int = 1  # of a request
     unit: str = "request"
+    token: bool = False  # the client shows a token of an issuer instead of a key
 
 
 # Nothing is sampled: which of a few requests chance picks would show.
@@ -66,6 +69,12 @@ CASES: Final = (
     Case("tls", Edge(sample="0%", tls_in=True, tls_out=True)),
     Case("grpc", _PLAIN, kind="call", streams=8, unit="call"),
 )
+
+TOKENS: Final = Case("tokens", structs.replace(KEYED, sample="0%"), token=True)
+"""Beside ``keys``: a verified token costs at most a few percent more than a key, which a test holds it to."""
+
+_ISSUER: Final = "https://id.example"
+_SOURCE: Final = f"{_ISSUER}/keys"
 
 
 class Cost(Struct, frozen=True):
@@ -85,12 +94,33 @@ def config_of(case: Case, behind: Upstream) -> dict[str, Any]:
     return {**case.edge.config(behind), "listen": [listener]}
 
 
+def issued(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return a configuration whose last key is reached by tokens alone, and a token of 600 to 700 bytes for it."""
+    signing = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = {**jwt.algorithms.RSAAlgorithm.to_jwk(signing.public_key(), as_dict=True), "kid": "one", "use": "sig"}
+    public.pop("key_ops", None)
+    *others, last = config["keys"]
+    claims = {"iss": _ISSUER, "aud": "edge", "sub": last["name"], "exp": 4_000_000_000, "groups": ["staff", "research"]}
+    token = jwt.encode({**claims, "azp": "client", "email": "someone@example.com"}, signing, "RS256", {"kid": "one"})
+    last = {name: value for name, value in last.items() if name != "sha256"}
+    auth = {"jwt": [{"issuer": _ISSUER, "jwks": _SOURCE, "audience": "edge"}]}
+    return {
+        **config,
+        "auth": auth,
+        "keys": [*others, last],
+        "signing": {_SOURCE: json.dumps({"keys": [public]})},
+    }, token
+
+
 async def _measure(case: Case, under: Counted, asking: Load, behind: Upstream) -> Cost:
-    port = int(await under.say(json.dumps(config_of(case, behind))))
+    config, token = config_of(case, behind), ""
+    if case.token:
+        config, token = issued(config)
+    port = int(await under.say(json.dumps(config)))
     ca = behind.files.ca if case.edge.tls_in else ""
     found: list[Counter[str]] = []
     for count in (case.few, case.few, case.many):  # the first is the warm-up
-        await asking.run(Order(port, count, case.connections, case.kind, case.streams, ca=ca))
+        await asking.run(Order(port, count, case.connections, case.kind, case.streams, key=token, ca=ca))
         found.append(await under.take())
     units = (case.many - case.few) * case.units
     each = {place: (found[2][place] - found[1][place]) / units for place in found[1] | found[2]}
@@ -112,7 +142,7 @@ async def measure(names: list[str] | None = None) -> list[Cost]:
             load() as asking,
             counted(Path(folder), *command) as under,
         ):
-            wanted = [case for case in CASES if not names or case.name in names]
+            wanted = [case for case in (*CASES, TOKENS) if (case.name in names if names else case in CASES)]
             await under.say(json.dumps(config_of(wanted[0], behind)))  # imports are not counted, which makes them fast
             await under.begin()
             return [await _measure(case, under, asking, behind) for case in wanted]
@@ -138,7 +168,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.micro.instructions", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--renew", action="store_true", help=f"write {KEPT.name}")
-    parser.add_argument("--only", metavar="NAME", action="append", help=", ".join(case.name for case in CASES))
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", help=", ".join(case.name for case in (*CASES, TOKENS))
+    )
     asked = parser.parse_args()
     try:
         costs = asyncio.run(measure(asked.only))

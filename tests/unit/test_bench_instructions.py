@@ -104,3 +104,12 @@ async def test_the_data_path_costs_what_it_did() -> None:
             found |= {cost.case: min(cost.instructions, found[cost.case]) for cost in await measure(dear)}
     ratios = {name: found[name] / figure for name, figure in before.items()}
     assert {name: ratio for name, ratio in ratios.items() if abs(ratio - 1) > TOLERANCE} == {}
+
+
+@pytest.mark.prove
+async def test_a_verified_token_costs_hardly_more_than_a_key() -> None:
+    """A request with a token that was verified before takes at most 3% more instructions than one with a key."""
+    if (lacking := missing()) is not None:
+        pytest.skip(lacking)
+    found = {cost.case: cost.instructions for cost in await measure(["keys", "tokens"])}
+    assert found["tokens"] <= found["keys"] * 1.03, found
