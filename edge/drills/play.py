@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from edge.drills import load
 from edge.drills.alone import TIMEOUT_S, Alone
+from edge.drills.neighbours import Neighbours
 from edge.drills.rehearsal import Rehearsal
 from edge.drills.stage import secret_of
 from edge.drills.upstream import Pace, Upstream
@@ -53,6 +54,7 @@ class Played(Struct):
     capacities: dict[str, int]
     samples: list[Sample]
     spent_usd: dict[str, float]  # by caller
+    neighbours: Neighbours | None  # what was shared, where the store is lost
     usual_usd: float  # what all requests would cost at the preferred target
 
 
@@ -113,7 +115,13 @@ def play(script: Script, stage: Stage, *, seed: int, kind: Kind = "chat", rate: 
     coming: Iterable[Request] = requests
     if script.leak is not None and stolen:
         coming = _merged(coming, _theft(script.leak, mix, seed, len(honest)))
-    rehearsal.run(coming)
+    neighbours = None
+    if script.store_lost is None:
+        rehearsal.run(coming)
+    else:
+        neighbours = Neighbours(rehearsal, stage, script, seed)
+        rehearsal.run(coming, neighbours.acts())
+        neighbours.end()
     sides = []
     own = [place for place in stage.places if place.role != "region"]
     for count, timeout_s in ((1, 0.0), (len(own), TIMEOUT_S)):
@@ -123,7 +131,8 @@ def play(script: Script, stage: Stage, *, seed: int, kind: Kind = "chat", rate: 
         sides.append(alone.run(requests))
     return Played(
         script, stage, seed, kind, mix.rate, rehearsal.results, sides[0], sides[1], rehearsal.thief, rooms,
-        rehearsal.samples, rehearsal.spent(), _usual(requests, prices.get(stage.places[0].target.id)),
+        rehearsal.samples, rehearsal.spent(), neighbours,
+        _usual(requests, prices.get(stage.places[0].target.id)),
     )  # fmt: skip
 
 

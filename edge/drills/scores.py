@@ -149,6 +149,7 @@ def _scores(played: Played) -> list[Score]:
     found += _money(played)
     found += _pictures(played)
     found += _theft(played)
+    found += _shared(played)
     return found
 
 
@@ -202,6 +203,36 @@ def _theft(played: Played) -> list[Score]:
         budget, spent = key.budget_nano / 1e9, played.spent_usd[name]
         worst = budget * 1.01
         found.append(Score("... spent", f"{spent:,.2f} USD", f"at most {budget:,.2f} USD, its budget", spent <= worst))
+    return found
+
+
+def _shared(played: Played) -> list[Score]:
+    lost, seen = played.script.store_lost, played.neighbours
+    if lost is None or seen is None:
+        return []
+    heard = [word.at_s for word in seen.words if word.threshold]
+    during = [at for at in heard if lost[0] <= at < lost[1]]
+    before, after = (sum(word_at < lost[0] for word_at in heard), sum(word_at >= lost[1] for word_at in heard))
+    found = [
+        Score(
+            "other regions' words about the preferred target: before, while the store is lost, after",
+            f"{before}, {len(during)}, {after}",
+            "none while it is lost, and some before and after",
+            not during and before > 0 and after > 0,
+        )
+    ]
+    for name, limit in seen.limits.items():
+        held = [seen.shares[when][name] for when in ("before", "during", "after")]
+        shown = ", ".join(f"{share[0]:,.0f}" for share in held)
+        most = limit * (1 + 1 / len(held[0]))
+        found.append(
+            Score(
+                f"requests a minute that this node grants of {name} ({limit:,.0f}): before, while it is lost, after",
+                shown,
+                "all nodes together at most the limit and one share",
+                all(sum(share) <= most for share in held),
+            )
+        )
     return found
 
 

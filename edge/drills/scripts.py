@@ -41,6 +41,7 @@ class Script(Struct, frozen=True):
     floor: float = 0.999  # of the availability through edge, in the window
     blind: tuple[float, float] | None = None  # when pictures are not understood
     leak: tuple[float, float] | None = None  # when a stolen key is used
+    store_lost: tuple[float, float] | None = None  # when the shared store does not answer
 
 
 def _utc(text: str) -> datetime:
@@ -148,6 +149,23 @@ def _quota() -> Script:
     )
 
 
+def _store() -> Script:
+    dark = [Phase(at * M, Condition(dark=1.0), "dark") for at in (4, 20, 44)]
+    well = [Phase(at * M, WELL, "well") for at in (6, 25, 46)]
+    return Script(
+        name="etcd",
+        title="The shared store is gone for half an hour, and a provider fails meanwhile",
+        says="The preferred provider goes dark three times: while nodes share through the store, while the store is "
+        "lost, and after it is back. Two other regions see the same.",
+        begins=_utc("2026-06-13T08:00:00"),
+        seconds=50 * M,
+        window=(10 * M, 40 * M),
+        phases={"primary": tuple(sorted((*dark, *well), key=lambda phase: phase.start_s))},
+        store_lost=(10 * M, 40 * M),
+        floor=0.998,  # the answers that had begun when the provider went dark at once
+    )
+
+
 def _leak() -> Script:
     return Script(
         name="key-leak",
@@ -162,6 +180,6 @@ def _leak() -> Script:
     )
 
 
-_MAKERS: Final[tuple[Callable[[], Script], ...]] = (_march, _may, _brownout, _egress, _quota, _leak)
+_MAKERS: Final[tuple[Callable[[], Script], ...]] = (_march, _may, _brownout, _egress, _quota, _store, _leak)
 SCRIPTS: Final[dict[str, Script]] = {script.name: script for script in (make() for make in _MAKERS)}
 """The drills over the data path, by name. ``thousand-nodes`` is another kind: ``edge.drills.nodes``."""

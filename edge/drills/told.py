@@ -38,11 +38,17 @@ def at_once(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Circuits:
-    """The circuits of one node's targets, moved by outcomes as the data path reports them."""
+    """The circuits of one node's targets, moved by outcomes as the data path reports them.
 
-    def __init__(self, state: SharedState, snapshot: Snapshot) -> None:
-        route = snapshot.routes[0]
-        self._targets = [snapshot.targets[member.target] for member in route.members]
+    Args:
+        number: of the route in the Snapshot. Its targets are counted best tier first, without other regions.
+    """
+
+    def __init__(self, state: SharedState, snapshot: Snapshot, number: int = 0) -> None:
+        route = snapshot.routes[number]
+        members = sorted(route.members, key=lambda member: member.tier)
+        targets = [snapshot.targets[member.target] for member in members]
+        self._targets = [target for target in targets if target.kind != "region"]
         places = [Target(state, target.slot, target.id) for target in self._targets]
         self._state = state
         self._pool = TargetPool(

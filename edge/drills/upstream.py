@@ -75,6 +75,16 @@ class Plan(Struct, frozen=True):
 _NEVER: Final = Plan("never")
 
 
+def condition_at(phases: Sequence[Phase], at_s: float) -> Condition:
+    """Return the condition that holds at a time."""
+    place = bisect_right(phases, at_s, key=_start)
+    return phases[place - 1].condition if place else WELL
+
+
+def _start(phase: Phase) -> float:
+    return phase.start_s
+
+
 class Upstream:
     """One target.
 
@@ -96,13 +106,11 @@ class Upstream:
         self.most = 0  # requests at once, the refused ones too
         self.refused = 0  # requests beyond its capacity
         self.phases = phases
-        self._starts = [phase.start_s for phase in phases]
         self._random = random
 
     def condition(self, at_s: float) -> Condition:
         """Return what is wrong with it at a time."""
-        place = bisect_right(self._starts, at_s)
-        return self.phases[place - 1].condition if place else WELL
+        return condition_at(self.phases, at_s)
 
     def stands_still(self, at_s: float) -> bool:
         """Return whether answers that have begun do not go on, because the provider has gone dark."""

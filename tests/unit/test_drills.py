@@ -102,6 +102,29 @@ def test_a_stolen_key_takes_what_it_may_and_harms_nobody() -> None:
     assert played.edge.span(0, 1e9).failed == 0
 
 
+def test_a_lost_store_changes_nothing_that_is_decided_here() -> None:
+    """Other regions are heard before and after, not during; the node falls back to its part of a shared limit."""
+    dark = [Phase(at * M, Condition(dark=1.0), "dark") for at in (2, 6, 12)]
+    well = [Phase(at * M, WELL, "well") for at in (3, 8, 13)]
+    script = structs.replace(
+        SCRIPTS["etcd"],
+        seconds=14 * M,
+        window=(4 * M, 10 * M),
+        store_lost=(4 * M, 10 * M),
+        phases={"primary": tuple(sorted((*dark, *well), key=lambda phase: phase.start_s))},
+        floor=0.99,
+    )
+    played = play(script, stage(), seed=1, rate=2.0)
+    seen = played.neighbours
+    assert seen is not None
+    assert report(played).met
+    assert [word.at_s for word in seen.words if word.threshold and 4 * M + 20 < word.at_s < 10 * M] == []
+    before, during, after = (seen.shares[when]["key/application"] for when in ("before", "during", "after"))
+    assert during == pytest.approx((2000 / 3,) * 3, rel=0.01)
+    assert sum(before) <= 2000
+    assert sum(after) <= 2000
+
+
 def test_a_region_without_a_way_out_is_answered_by_another(tmp_path: Path) -> None:
     """With peers another region answers; without them the floor is not met, and the report says why."""
     script = structs.replace(SCRIPTS["egress"], seconds=16 * M, window=(10 * M, 16 * M))
