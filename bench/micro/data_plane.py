@@ -25,8 +25,6 @@ from edge.admission.signing_keys import read_keys
 from edge.app.worker import COLLECT_AFTER
 from edge.terms.snapshot import SigningKeys
 
-DAY_S = 86400.0
-
 
 async def main() -> None:
     """Serve one configuration after the other until standard input ends."""
@@ -37,7 +35,7 @@ async def main() -> None:
         stack = contextlib.AsyncExitStack()
         config = json.loads(line)
         signing = {
-            source: SigningKeys(read_keys(text.encode()), clock.wall() + DAY_S)
+            source: SigningKeys(read_keys(text.encode()), clock.wall())
             for source, text in config.pop("signing", {}).items()
         }
         running = one_data_plane(yaml.safe_dump(config), signing=signing)

@@ -136,13 +136,13 @@ class Verifier:
             header, claimed = _read(token)
             issuer = self._issuer(claimed)
             found = self._snapshot.signing.get(issuer.source) if self._snapshot is not None else None
-            if found is None or self._clock.wall() >= found.usable_until:
+            if found is None or self._clock.wall() >= found.usable_until(issuer.stale_ns):
                 self._ask(issuer.source, now_ns)
                 return RefusedToken("signing_keys_missing", "1")
             keys = [key for key in found.keys if key.kid == header.kid or not header.kid]
             if not keys:
                 return self._unknown_key(issuer.source, now_ns)
-            return self._signed(token, header, issuer, keys, found.usable_until)
+            return self._signed(token, header, issuer, keys, found.usable_until(issuer.stale_ns))
         except TokenRefusedError as refused:
             return RefusedToken("token_refused", str(refused), _KEEP_NS)
 

@@ -21,7 +21,7 @@ from edge.admission.signing_keys import LONGEST, KeySetError, read_keys
 from edge.config.addresses import forbidden, is_loopback, parse_link
 from edge.config.check_auth import DISCOVERY, source_of
 from edge.telemetry import logs
-from edge.terms.snapshot import SigningKeys
+from edge.terms.snapshot import CONFIRMED_WITHIN, SigningKeys
 from edge.version import VERSION
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ FIRST_S: Final = 3.0
 
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 30.0
-# Workers learn how old the keys are by Snapshots, so not each time; ``stale`` is longer by this part of it.
-_LATER: Final = 8
 _LONGEST_ERROR: Final = 300
 _OK: Final = 200
 _NOT_MODIFIED: Final = 304
@@ -95,7 +93,7 @@ class Issuers:
     """Follows the issuers of a configuration.
 
     Args:
-        changed: called with the keys of all sources after changes.
+        changed: called with the keys of all sources, former ones too, after changes.
         known: the keys of an earlier control process or of the disk, by source.
         clock: source of time and chance.
     """
@@ -152,7 +150,7 @@ class Issuers:
                 source=source,
                 keys=0 if one.known is None else len(one.known.keys),
                 age_s=None if one.good_ns is None else (now_ns - one.good_ns) / 1e9,
-                usable_s=0.0 if one.known is None else max(one.known.usable_until - wall, 0.0),
+                usable_s=_usable_s(one, wall),
                 failures=one.failures,
                 error=one.error,
             )
@@ -201,25 +199,29 @@ class Issuers:
             logs.say(logs.INFO, "an issuer gives out its signing keys again", issuer=one.jwt.issuer, source=source)
         one.error, one.etag, one.good_ns = "", answer.etag, self._clock.now_ns()
         keys = answer.keys if answer.keys is not None or one.known is None else one.known.keys
-        stale_s, wall = one.jwt.stale / 1e9, self._clock.wall()
-        until = wall + stale_s + stale_s / _LATER
+        wall = self._clock.wall()
         same = one.known is not None and keys == one.known.keys
-        if same and one.known is not None and wall + stale_s <= one.known.usable_until <= until:
+        if same and one.known is not None and 0 <= wall - one.known.confirmed < one.jwt.stale / 1e9 / CONFIRMED_WITHIN:
             return
         if not same:
             logs.say(logs.INFO, "signing keys of an issuer", issuer=one.jwt.issuer, keys=len(keys or ()))
-        one.known = self._known[source] = SigningKeys(keys or (), until)
-        self._changed({name: each.known for name, each in self._followed.items() if each.known is not None})
+        one.known = self._known[source] = SigningKeys(keys or (), wall)
+        self._changed(dict(self._known))  # of former issuers too, which a reload may name again
 
     def _fail(self, source: str, one: _Followed, reason: str) -> None:
         reason = reason[:_LONGEST_ERROR]
         one.failures += 1
         if reason != one.error:
-            left_s = 0.0 if one.known is None else max(one.known.usable_until - self._clock.wall(), 0.0)
+            left_s = _usable_s(one, self._clock.wall())
             sentence = "an issuer does not give out its signing keys; the last known stay in use"
             facts = {"issuer": one.jwt.issuer, "source": source, "error": reason, "usable_s": round(left_s)}
             logs.say(logs.WARNING, sentence, **facts)
         one.error = reason
+
+
+def _usable_s(one: _Followed, wall: float) -> float:
+    """Return how many seconds longer the known keys count if the issuer stays dark."""
+    return 0.0 if one.known is None else max(one.known.usable_until(one.jwt.stale) - wall, 0.0)
 
 
 async def fetch(jwt: Jwt, etag: str) -> Fetched:

@@ -258,6 +258,7 @@ class Issuer(Struct, frozen=True):
     prefix: str
     key: str  # of callers that no key is for; "": they are refused
     leeway_ns: int
+    stale_ns: int
 
 
 class SigningKey(Struct, frozen=True):
@@ -268,11 +269,19 @@ class SigningKey(Struct, frozen=True):
     jwk: str
 
 
+CONFIRMED_WITHIN: Final = 8
+"""Workers are told that keys were confirmed each time this part of ``stale`` is over; each telling is a Snapshot."""
+
+
 class SigningKeys(Struct, frozen=True):
-    """The signing keys of one source, and the Unix time until which they count while the source is dark."""
+    """The signing keys of a source, and the Unix time of its last word on them, to within an eighth of ``stale``."""
 
     keys: tuple[SigningKey, ...]
-    usable_until: float
+    confirmed: float
+
+    def usable_until(self, stale_ns: int) -> float:
+        """Return the Unix time until which they count if the source stays dark: at least ``stale`` after it was not."""
+        return self.confirmed + stale_ns * (1 + 1 / CONFIRMED_WITHIN) / 1e9
 
 
 class Credential(Struct, frozen=True):

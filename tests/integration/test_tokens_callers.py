@@ -44,9 +44,9 @@ def issuer() -> Issuer:
     return Issuer()
 
 
-def signing(issuer: Issuer, usable_s: float = 86400.0) -> dict[str, SigningKeys]:
+def signing(issuer: Issuer) -> dict[str, SigningKeys]:
     """Return the issuer's keys as control hands them over."""
-    return {SOURCE: SigningKeys(read_keys(issuer.key_set()), time.time() + usable_s)}
+    return {SOURCE: SigningKeys(read_keys(issuer.key_set()), time.time())}
 
 
 def ask(token: str, field: str = "authorization: Bearer ") -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 import pytest
 from issuer import NAME, Issuer, rsa_key
+from msgspec import structs
 from nodes import CHAT, KEY, RunningNode, chat_config
 from soon import until
 
@@ -176,10 +177,10 @@ async def test_keys_are_fetched_again_and_workers_learn_only_of_changes(issuer: 
         await followed.clock.move(150)
         await until(lambda: len(followed.changes) == 2)
         assert followed.kids == ["one", "two"]
-        until_s = followed.changes[-1][followed.source].usable_until
+        confirmed = followed.changes[-1][followed.source].confirmed
         await followed.clock.move(4 * 3600)  # an eighth of a day: workers hear that the keys count for longer
         await until(lambda: len(followed.changes) == 3)
-        assert followed.changes[-1][followed.source].usable_until > until_s + 3 * 3600
+        assert followed.changes[-1][followed.source].confirmed > confirmed + 3 * 3600
 
 
 async def test_an_unknown_key_is_fetched_soon_but_not_at_will(issuer: Issuer) -> None:
@@ -255,6 +256,26 @@ async def test_keys_of_an_earlier_process_are_in_use_at_once(issuer: Issuer) -> 
         await until(lambda: again.issuers.states()[0].failures)
         assert again.issuers.states()[0].keys == 1
         assert again.changes == []
+
+
+async def test_a_reload_loses_no_keys(issuer: Issuer) -> None:
+    """An issuer that a reload names again has its keys, and a longer ``stale`` counts at once, while it is dark."""
+    async with Issuer() as other, Followed(issuer) as followed:
+        await until(lambda: followed.changes)
+        (jwt,) = followed.config.auth.jwt
+        replacement = Jwt(issuer="https://other.example", audience="edge", jwks=f"{other.url}/keys")
+        followed.issuers.follow(Config(auth=Auth((replacement,))))
+        await until(lambda: len(followed.changes) == 2)
+        assert {followed.source, replacement.jwks} == followed.changes[-1].keys()
+        issuer.dark = True
+        usable_s = []
+        for stale_s in (86400, 10 * 86400):
+            longer = structs.replace(jwt, stale=stale_s * S)
+            followed.issuers.follow(Config(auth=Auth((longer,))))
+            (state,) = followed.issuers.states()
+            assert state.keys == 1
+            usable_s.append(state.usable_s)
+        assert usable_s[1] == pytest.approx(usable_s[0] + 9 * 86400 * 9 / 8)
 
 
 async def test_the_issuers_own_document_names_its_keys(issuer: Issuer) -> None:

@@ -54,6 +54,7 @@ class World:
                 "prefix": "",
                 "key": "",
                 "leeway_ns": 10 * S,
+                "stale_ns": 86400 * S,
                 **changed,
             }
         )
@@ -61,7 +62,9 @@ class World:
 
     def learn(self, *, usable_s: float = 86400.0, keys: bytes | None = None) -> bool:
         """Give the verifier a Snapshot with the issuer's present keys."""
-        found = plan.SigningKeys(read_keys(keys or self.issuer.key_set()), self.clock.seconds + usable_s)
+        found = plan.SigningKeys(
+            read_keys(keys or self.issuer.key_set()), self.clock.seconds + usable_s - 86400 * 9 / 8
+        )
         return self.verifier.learn(snapshots.snapshot(issuers=(self.plan,), signing={SOURCE: found}))
 
     def verdict(self, token: str | bytes, peer: tuple[str, int] = PEER) -> VerifiedToken | RefusedToken:
