@@ -19,12 +19,14 @@ cdef class Flight:
     cdef bytes target               # what the answer comes from, and its content so far; None = it is not kept
     cdef list fields, content
     cdef Py_ssize_t size
+    cdef Request request            # for whose key the content is held
+    cdef Py_ssize_t counted         # bytes that are counted as held
     cdef int look(self, uint64_t now_ns) except -1          # returns a native.proxy.steps.Event
     cdef bint find_stale(self, uint64_t now_ns) except -1   # an answer to use instead of an error; sets ``entry``
     cdef int counter(self, bint stale) noexcept             # a native.state.counters.RouteCounter for ``entry``
     cdef str result(self, bint stale)                       # for x-edge-cache and the record
     cdef void begin_answer(self, Head head, bytes target)   # keep the answer with this head, if it may be kept
-    cdef void take(self, bytes data) noexcept               # more of its content (kept, not copied)
+    cdef void take(self, bytes data) noexcept               # more of its content
     cdef void drop(self) noexcept                   # keep nothing of the answer that comes
     cdef keep(self, bytes tail, uint64_t now_ns)            # the answer is complete
     cdef end(self)

@@ -1,5 +1,7 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
 from native.codec.field_rules cimport field_value
+from native.codec.pieces cimport add_piece
+from native.http.stream cimport Acceptor
 from native.proxy.hooks import CacheEntry
 from native.proxy.request cimport PLAIN, ModelRequest
 from native.proxy.router cimport Route
@@ -44,6 +46,7 @@ cdef Flight new_flight(Request request):
     if flight.question is None:
         return None
     flight.cache = cache
+    flight.request = request
     flight.ttl_ns = route.cache_ttl_ns
     flight.stale_if_error_ns = route.cache_stale_ns
     flight.refresh = control is not None and b"no-cache" in control
@@ -96,17 +99,23 @@ cdef class Flight:
         self.content = []
 
     cdef void take(self, bytes data) noexcept:
+        """Keep more of the answer, unless it is too large or there is no room to hold it."""
+        cdef Acceptor acceptor = self.request.runtime.acceptor
         if self.target is None:
             return
         self.size += PyBytes_GET_SIZE(data)
-        if self.size > MOST_KEPT:
+        if self.size > MOST_KEPT or not acceptor.hold(self.request.share(), PyBytes_GET_SIZE(data)):
             self.drop()
             return
-        self.content.append(data)
+        self.counted += PyBytes_GET_SIZE(data)
+        add_piece(self.content, data)
 
     cdef void drop(self) noexcept:
         self.target = None
         self.content = None
+        if self.counted:
+            self.request.runtime.acceptor.count(self.request.share(), -self.counted)
+            self.counted = 0
 
     cdef keep(self, bytes tail, uint64_t now_ns):
         if tail is not None:
@@ -119,6 +128,7 @@ cdef class Flight:
             self.target = None
 
     cdef end(self):
+        self.drop()
         if self.leads:
             self.leads = False
             self.cache.end(self.question, self.number)

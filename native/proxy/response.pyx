@@ -284,7 +284,7 @@ cdef class Response:
         """Say in a comment that an event was not relayed, where the client's dialect has comments. What lacks a part is not kept for others."""
         self.told_cut = self.reader.cut
         if self.flight is not None and self.reader.dropped:
-            self.flight.target = None
+            self.flight.drop()
         if self.has_comments() and self.stream is not None:
             self.stream.send_data(CUT_COMMENT)
 

@@ -11,7 +11,19 @@ from callers import ask, bearer, clear, field, keys, status
 from h2peer import FrameClient
 from h2peer import request as h2_request
 from hyperframe.frame import DataFrame
-from one_data_plane import models, one_data_plane, patient, post, whole
+from one_data_plane import (
+    DONE,
+    HELLO,
+    ROLE,
+    STOP,
+    STREAM,
+    models,
+    one_data_plane,
+    patient,
+    post,
+    sse,
+    whole,
+)
 from test_buffered import Half, body, held, refused, until_held
 
 from edge.sim.wire import Again, Hold, ReadMessage, ScriptedServer, Send
@@ -162,6 +174,22 @@ async def test_held_answers_are_not_counted() -> None:
             go.set()
             for said in await asyncio.gather(*asked):
                 assert status(said) == 200
+            await until_held(data_plane, 0)
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_what_is_kept_for_the_cache_is_not_counted() -> None:
+    """What is held of an answer to be cached counts until it is complete; what does not fit is not cached."""
+    go = asyncio.Event()
+    many = HELLO * 2000
+    script = (ReadMessage(), Send(sse(ROLE, HELLO, many, end=False)), Hold(go), Send(sse(STOP, DONE)[len(sse()) - 5 :]))
+    async with ScriptedServer((*script, Again())) as upstream:
+        text = patient(models(upstream.url, extra="    cache: {ttl: 1m}\nlimits: {body: 64KiB, max_buffered: 512KiB}"))
+        async with one_data_plane(text) as data_plane:
+            asked = asyncio.create_task(data_plane.ask(post(STREAM), b"[DONE]"))
+            await until_held(data_plane, len(ROLE + HELLO + many))
+            go.set()
+            assert b"x-edge-cache: miss\r\n" in await asked
             await until_held(data_plane, 0)
 
 
