@@ -38,6 +38,8 @@ _ASKED: Final = (
 _TURNS: Final = {"openai": "messages", "anthropic": "messages", "gemini": "contents"}
 # What a client reads in a stream that a part of another stream would not have.
 _SEEN: Final = frozenset(("logprobs", "top_logprobs", "audio", "modalities", "prediction"))
+# Characters; a longer text is not sent to yet another target, as native.codec.shown does not keep it.
+_MOST_SHOWN: Final = 256 * 1024
 _decoder: Final = msgspec.json.Decoder(dict[str, Raw])
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -96,6 +98,8 @@ class Continuation:
         self._seam = Seam(self._shown, 0, turn=False)
         self._before = chat.Usage()  # of the earlier parts
         self._usage: chat.Usage | None = None  # of the current one
+        self._more: list[str] = []  # of the text, behind what is in _shown
+        self._size = len(self._shown)
         self._over = False  # the text is complete, or something else has followed it
 
     @property
@@ -139,7 +143,7 @@ class Continuation:
             raise CannotCarryError("a last message of the assistant", dialect)
         turns = [chat.Message("assistant", (chat.Text(self._sent(dialect, way)),))]
         if not way:
-            turns.append(chat.Message("user", (chat.Text(_ASKED + anchor_of(self._shown)),)))
+            turns.append(chat.Message("user", (chat.Text(_ASKED + anchor_of(self._text())),)))
         request = structs.replace(self._request, messages=(*self._request.messages, *turns), prefill=False)
         if dialect == self._client.name and dialect in _TURNS:
             plain = structs.replace(self._request, limits=(), hints=(), messages=(), tools=(), prefill=False)
@@ -153,7 +157,8 @@ class Continuation:
 
     def _sent(self, dialect: str, way: str) -> str:
         """Return what is sent of the shown text: Anthropic refuses a last message that ends in white space."""
-        return self._shown.rstrip() if way and dialect == "anthropic" else self._shown
+        text = self._text()
+        return text.rstrip() if way and dialect == "anthropic" else text
 
     def _added(self, dialect: str, model: str, turns: list[chat.Message], *, ask_usage: bool) -> bytes:
         """Return the client's body with these turns behind its own, and otherwise as the client wrote it."""
@@ -189,7 +194,7 @@ class Continuation:
         self._usage = None
         self._reader = known.DIALECTS[dialect].reader(self._request_id)
         self._splitter = EventSplitter()
-        self._seam = Seam(self._shown, len(self._sent(dialect, way)), turn=not way)
+        self._seam = Seam(self._text(), len(self._sent(dialect, way)), turn=not way)
 
     def push_events(self, data: bytes) -> Iterator[bytes]:
         """Yield the client's events for whole events of the target, which may be cut at any byte.
@@ -229,9 +234,22 @@ class Continuation:
             yield delta
 
     def _said(self, text: str) -> Iterator[chat.Delta]:
-        if text:
-            self._shown += text
-            yield chat.TextDelta(0, text)
+        if not text:
+            return
+        self._size += len(text)
+        if self._size > _MOST_SHOWN:
+            self._over = True
+            self._more.clear()
+        elif not self._over:
+            self._more.append(text)
+        yield chat.TextDelta(0, text)
+
+    def _text(self) -> str:
+        """Return all that was shown."""
+        if self._more:
+            self._shown += "".join(self._more)
+            self._more.clear()
+        return self._shown
 
     def _sum(self) -> chat.Usage:
         """Return what all parts used."""

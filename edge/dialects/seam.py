@@ -66,8 +66,8 @@ class Seam:
         self._rest = shown[sent:]
         self._turn = turn
         self._anchor = anchor_of(shown) if turn else ""
-        self._held = ""
-        self._same = 0  # characters of what is held that equal the beginning of what was shown
+        self._held = ""  # "" while all that came equals the beginning of what was shown: then it is that
+        self._same = 0  # characters that do
         self._decided = False
 
     def push(self, text: str) -> str:
@@ -78,11 +78,15 @@ class Seam:
         """
         if self._decided or not text:
             return text
-        self._held += text
+        if not self._held and self._same + len(text) < len(self._shown) and self._shown.startswith(text, self._same):
+            self._same += len(text)  # it may start over, or begin alike by chance
+            return ""
+        self._held = (self._held or self._shown[: self._same]) + text
         return self._decide(complete=False)
 
     def finish(self) -> str:
         """The second part is complete: return what is still to be shown; raises as :meth:`push` does."""
+        self._held = self._held or self._shown[: self._same]
         return "" if self._decided or not self._held else self._decide(complete=True)
 
     def _decide(self, *, complete: bool) -> str:

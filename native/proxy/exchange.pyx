@@ -406,22 +406,21 @@ cdef class Exchange(AttemptEvents):
         if next_step(self.state, Event.ANSWER_BEGUN, &NO_FACTS) != Step.COMMIT:
             return False
         self._enter(State.COMMITTED)
-        if response.rescues:
-            return True         # the head was sent for another attempt
-        self.live.keep_only(attempt, request.deadline_ns)
-        keep_or_release(request, attempt.reader)
-        if attempt.upstream.is_region:
-            add64(&request.route.rec.count[<int>R_PEER], 1)
-        if attempt.outcome >= 0:
-            self.charge.add(&attempt.usage)
-            self.charge.repay(attempt.facts.last_ns)
-        reason = self.live.reason(attempt)
-        response.commit(
-            attempt, length, self.live.begun, self.selection.failover_reason if reason is None else reason
-        )
-        if response.tunnel:
-            request.deadline_ns = NEVER     # a tunnel ends when a side ends, or when both are silent too long
-            self._arm_deadline()
+        if not response.rescues:        # else the head was sent for another attempt
+            self.live.keep_only(attempt, request.deadline_ns)
+            keep_or_release(request, attempt.reader)
+            if attempt.upstream.is_region:
+                add64(&request.route.rec.count[<int>R_PEER], 1)
+            if attempt.outcome >= 0:
+                self.charge.add(&attempt.usage)
+                self.charge.repay(attempt.facts.last_ns)
+            reason = self.live.reason(attempt)
+            response.commit(
+                attempt, length, self.live.begun, self.selection.failover_reason if reason is None else reason
+            )
+            if response.tunnel:
+                request.deadline_ns = NEVER     # a tunnel ends when a side ends, or when both are silent too long
+                self._arm_deadline()
         if self.stream is not None and self.stream.congested():
             self.on_client_congested()
         return True

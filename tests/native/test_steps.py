@@ -69,7 +69,7 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
     (State.ATTEMPTING, Event.ATTEMPT_LATE, {**ALIVE, "circuit_open": True}, Step.LEAVE_TARGET),
     (State.ATTEMPTING, Event.ATTEMPT_LATE, {"another": True, "circuit_open": True}, Step.KEEP_WAITING),
     (State.ATTEMPTING, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True, "circuit_open": True}, Step.START_BESIDE),
-    # after the commit point nothing is tried again
+    # after the commit point nothing is asked for as a whole again
     (State.ATTEMPTING, Event.ANSWER_BEGUN, {}, Step.COMMIT),
     (State.COMMITTED, Event.ATTEMPT_FAILED, ALIVE, Step.BREAK),
     (State.COMMITTED, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True}, Step.KEEP_WAITING),
@@ -122,7 +122,7 @@ def test_the_deadline_ends_the_exchange(state: State) -> None:
 
 @pytest.mark.parametrize("event", list(Event))
 def test_nothing_is_tried_again_after_the_commit_point(event: Event) -> None:
-    """No event of a committed exchange starts an attempt, even if all facts would allow one."""
+    """No event of a committed exchange asks for the whole answer again, even if all facts would allow that."""
     step = decide(State.COMMITTED, event, may_retry=True, another=True, may_join=True, moved=True)
     assert step in {Step.KEEP_WAITING, Step.FINISH, Step.BREAK}
 
@@ -153,7 +153,7 @@ def test_every_state_but_the_last_leads_to_the_end() -> None:
 
 
 def test_an_exchange_commits_once() -> None:
-    """A committed exchange returns to none of the states that can start an attempt."""
+    """A committed exchange returns to none of the states in which the whole answer is asked for."""
     assert [state for state in State if may_follow(State.COMMITTED, state)] == [
         State.COMMITTED,
         State.RESUMING,

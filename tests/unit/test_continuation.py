@@ -230,3 +230,17 @@ def test_a_call_behind_the_text_is_passed_on() -> None:
     said = b"".join(continuation.push_events(chunk({"content": "."}) + chunk({"tool_calls": [call]})))
     assert b'"name":"f"' in said
     assert not continuation.may_go_on
+
+
+def test_a_text_that_has_grown_long_is_continued_no_further() -> None:
+    """What the parts say is passed on without an end, but kept for the next target up to a bound."""
+    continuation = begun()
+    continuation.begin("openai", "plain")
+    piece = chunk({"content": " word" * 1000})
+    for _ in range(40):
+        assert b" word" in b"".join(continuation.push_events(piece))
+    assert continuation.may_go_on
+    assert len(asked(continuation, "openai", "plain")["messages"][-1]["content"]) == len(SHOWN) + 200_000
+    for _ in range(40):
+        assert b" word" in b"".join(continuation.push_events(piece))
+    assert not continuation.may_go_on
