@@ -38,6 +38,7 @@ FACTS = NodeFacts(
     exported={"sent": 4, "dropped": 0, "failed": 0},
     alerts={"sent": 2, "failed": 1, "dropped": 0},
     discovery={"dns://pool:8000": (3, 1.5, 2)},
+    issuers={"https://login.example/keys": (2, 3600.0, 1)},
     sharing=SharingFacts(
         connected=True,
         view_age_s=0.5,
