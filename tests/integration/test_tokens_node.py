@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
+import openai
 import pytest
 from issuer import NAME, Issuer, rsa_key
 from msgspec import structs
@@ -29,6 +30,8 @@ from tests import snapshots
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
+
+    import httpx
 
     from edge.terms.snapshot import SigningKeys
 
@@ -94,6 +97,25 @@ async def test_known_keys_serve_on_while_the_issuer_is_dark(
         for token in (first, second):
             assert token.encode() not in kept
             assert token.rpartition(".")[2].encode() not in kept
+
+
+@pytest.mark.prove
+async def test_a_rotation_without_notice_costs_a_retry(tmp_path: Path, provider: SimProvider, issuer: Issuer) -> None:
+    """The SDK's own retry gets an answer for the first token of a key that its issuer has not announced."""
+    async with RunningNode(tmp_path, configured(provider, issuer)) as node:
+        await asyncio.sleep(following.WANTED_S + 0.5)  # since the fetch at the start
+        issuer.keys = {"new": rsa_key()}
+        refused: list[int] = []
+
+        async def note(answer: httpx.Response) -> None:
+            refused.append(answer.status_code)
+
+        wire = openai.DefaultAsyncHttpxClient(event_hooks={"response": [note]})
+        token = issuer.token("new")
+        async with openai.AsyncOpenAI(base_url=f"{node.url}/v1", api_key=token, http_client=wire) as client:
+            assert (await client.models.list()).data
+        assert refused == [401, 200]
+        assert issuer.asked == 2
 
 
 def content(folder: Path) -> bytes:
