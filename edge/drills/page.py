@@ -141,7 +141,7 @@ def _seconds(value: float) -> str:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.items()) or "none"
 
 
 def _targets(played: Played, report: Report) -> str:

@@ -257,6 +257,10 @@ def _notes(played: Played) -> list[str]:
         found.append(
             "The configuration has fewer than two keys for this model, so that there is none to steal: write keys."
         )
+    lost = played.edge.span(0, _PAST).failed
+    if lost:
+        reasons = ", ".join(f"{name} ({count:,})" for name, count in played.edge.statuses.most_common(4))
+        found.append(f"Failed through edge in the whole drill: {lost:,}, by status and error code {reasons}.")
     own = {name: count for name, count in played.edge.statuses.items() if name.startswith("429 ")}
     if own:
         reasons = ", ".join(f"{count:,} by {name.removeprefix('429 ')}" for name, count in own.items())

@@ -104,6 +104,12 @@ def set_stage(path: Path | None, *, route: str = "", environ: Mapping[str, str],
         snapshot,
         # the model of the outside speaks HTTP/1.1, whatever the provider offers
         targets=tuple(structs.replace(target, protocol="http1") for target in snapshot.targets),
+        # nobody can issue tokens for a drill: callers show keys, or nothing where only tokens are accepted
+        issuers=(),
+        listeners=tuple(
+            structs.replace(listener, allow_anonymous=listener.allow_anonymous or not snapshot.keys)
+            for listener in snapshot.listeners
+        ),
         keys=tuple(
             structs.replace(key, sha256=hashlib.sha256(secret_of(key.name).encode()).hexdigest())
             for key in snapshot.keys

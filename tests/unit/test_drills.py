@@ -214,6 +214,15 @@ def test_a_configuration_needs_no_secret(tmp_path: Path) -> None:
     assert given.places[0].target.fields == (("authorization", "Bearer sk-real-one-0000"),)
 
 
+def test_callers_with_tokens_are_played_without(tmp_path: Path) -> None:
+    """Where only tokens of an identity provider are accepted, callers of a drill are admitted without one."""
+    file = tmp_path / "edge.yaml"
+    issuer = '{issuer: "https://id.example", jwks: "https://id.example/keys", audience: edge}'
+    file.write_text(f'listen: [{{address: "0.0.0.0:8080"}}]\nauth: {{jwt: [{issuer}]}}\n{LONE}')
+    short = structs.replace(DARK, seconds=6 * M, window=(0.0, 6 * M), phases={})
+    assert report(play(short, stage(file), seed=1, rate=1.0)).sides[0].availability == 1
+
+
 @pytest.mark.parametrize(
     ("text", "model", "error", "says"),
     [
