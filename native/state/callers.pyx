@@ -224,6 +224,7 @@ cdef class Callers:
     cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns):
         cdef tuple pair
         cdef Caller caller
+        cdef Caller by_token = None
         cdef Token token
         cdef bytes name
         cdef const char* p
@@ -243,19 +244,24 @@ cdef class Callers:
                 shown[0] = SHOWN_TOKEN if may_be_token else SHOWN_UNKNOWN
             if size > (LONGEST_TOKEN if may_be_token else KEY_LIMIT):
                 continue
-            caller = None
             if may_be_token:
                 name = tokens.digest(p, size)
                 token = tokens.find(name, now_ns)
                 if token is not None and (token.serial == self.serial or tokens.holds(name, token)):
                     caller = self.caller_of(token)
-            if caller is None and size <= KEY_LIMIT:
-                caller = self.known.get(digest(p, size))
+                    if caller is not None:
+                        if by_token is None:
+                            by_token = caller
+                            credential_field[0] = place
+                        continue        # a key in another field counts more
+            caller = self.known.get(digest(p, size)) if size <= KEY_LIMIT else None
             if caller is not None:
                 shown[0] = SHOWN_KNOWN
                 credential_field[0] = place
                 return caller
-        return None
+        if by_token is not None:
+            shown[0] = SHOWN_KNOWN
+        return by_token
 
     cdef Caller verify(self, list fields, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns, object peer,
                        bint* unlisted):

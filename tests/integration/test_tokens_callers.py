@@ -157,6 +157,10 @@ async def test_a_key_wins_over_a_token(issuer: Issuer) -> None:
         foreign = f"authorization: Bearer {issuer.token(aud='another')}\r\nx-api-key: "
         assert (await status(plane, KEY, foreign))[0] == 200
         assert (await status(plane, issuer.token(aud="another")))[0] == 401
+        other = issuer.token(sub="other")  # a verified token of a caller that may not use the model
+        assert (await status(plane, other))[0] == 403
+        for fields in ("authorization: Bearer {0}\r\nx-api-key: {1}", "x-api-key: {1}\r\nauthorization: Bearer {0}"):
+            assert (await status(plane, fields.format(other, KEY), ""))[0] == 200
 
 
 async def test_a_service_does_not_get_the_token(issuer: Issuer) -> None:
