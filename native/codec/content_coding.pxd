@@ -1,4 +1,4 @@
-"""Decodes compressed bodies: gzip and deflate, and zstd and br where their libraries are installed (no I/O).
+"""Decodes compressed bodies: gzip, deflate, zstd and br (no I/O).
 
 What comes out is bounded: a body may not be more than a hundred times as large as what has come, beyond the first MiB."""
 

@@ -1,3 +1,3 @@
-# Decodes compressed bodies: gzip and deflate, and zstd and br where their libraries are installed (no I/O).
+# Decodes compressed bodies: gzip, deflate, zstd and br (no I/O).
 
 def decode(coding: bytes, pieces: list[bytes], limit: int = ...) -> bytes | None: ...

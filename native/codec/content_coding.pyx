@@ -1,14 +1,5 @@
 import zlib
 
-try:
-    import zstandard
-except ImportError:
-    zstandard = None
-try:
-    import brotli
-except ImportError:
-    brotli = None
-
 from cpython.bytes cimport PyBytes_GET_SIZE
 
 cdef enum:
@@ -22,14 +13,18 @@ cdef enum Kind:
     ZSTD = 1
     BR = 2
 
-# brotli before 1.2 cannot bound what one call returns, and a few bytes may become many megabytes.
-cdef bint HAS_BR = brotli is not None and hasattr(brotli.Decompressor, "can_accept_more_data")
-cdef bint HAS_ZSTD = zstandard is not None
-CODINGS = b", ".join([b"gzip", b"deflate"] + ([b"zstd"] if HAS_ZSTD else []) + ([b"br"] if HAS_BR else []))
+CODINGS = b"gzip, deflate, zstd, br"
 
 
-cdef object _new_gzip():
-    return zlib.decompressobj(47)       # gzip or zlib, as the header says
+# The libraries of zstd and br are imported when a body needs them: few workers ever do.
+cdef object _new_engine(int kind):
+    if kind == GZIP:
+        return zlib.decompressobj(47)       # gzip or zlib, as the header says
+    if kind == ZSTD:
+        import zstandard
+        return zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj()
+    import brotli
+    return brotli.Decompressor()
 
 
 cdef Decoder new_decoder(bytes coding):
@@ -38,10 +33,10 @@ cdef Decoder new_decoder(bytes coding):
     decoder.bounded = True
     if name == b"gzip" or name == b"x-gzip" or name == b"deflate":
         decoder.kind = GZIP
-    elif name == b"zstd" and HAS_ZSTD:
+    elif name == b"zstd":
         decoder.kind = ZSTD
         decoder.bounded = False
-    elif name == b"br" and HAS_BR:
+    elif name == b"br":
         decoder.kind = BR
     else:
         return None
@@ -67,9 +62,9 @@ cdef class Decoder:
         cdef bytes part
         while data or self.kind == BR:
             if self.engine is None:
-                self.engine = _new_gzip() if self.kind == GZIP else brotli.Decompressor()
+                self.engine = _new_engine(self.kind)
             elif self.kind == GZIP and self.engine.eof:
-                self.engine = _new_gzip()       # RFC 1952 2.2: a body may have several members
+                self.engine = _new_engine(GZIP)     # RFC 1952 2.2: a body may have several members
             if self.kind == GZIP:
                 part = self.engine.decompress(data, PIECE)
                 data = self.engine.unused_data if self.engine.eof else self.engine.unconsumed_tail
@@ -87,15 +82,19 @@ cdef class Decoder:
     cdef bytes _feed_sliced(self, bytes data, Py_ssize_t limit):
         cdef list parts = []
         cdef bytes part
+        cdef bytes rest
         cdef Py_ssize_t at
-        if self.engine is None:
-            self.engine = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj(read_across_frames=True)
         for at in range(0, PyBytes_GET_SIZE(data), SLICE):
-            part = self.engine.decompress(data[at:at + SLICE])
-            parts.append(part)
-            self.given += PyBytes_GET_SIZE(part)
-            if self._too_much(limit):
-                return None
+            rest = data[at:at + SLICE]
+            while rest:
+                if self.engine is None or self.engine.eof:
+                    self.engine = _new_engine(ZSTD)     # RFC 8878 3: a body may have several frames
+                part = self.engine.decompress(rest)
+                rest = self.engine.unused_data if self.engine.eof else b""
+                parts.append(part)
+                self.given += PyBytes_GET_SIZE(part)
+                if self._too_much(limit):
+                    return None
         return b"".join(parts)
 
     cdef bint is_complete(self):
@@ -103,7 +102,7 @@ cdef class Decoder:
             return True         # an empty body
         if self.kind == BR:
             return self.engine.is_finished()
-        return self.kind == ZSTD or self.engine.eof
+        return self.engine.eof
 
 
 def decode(bytes coding not None, list pieces not None, Py_ssize_t limit=1 << 30):

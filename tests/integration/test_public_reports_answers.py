@@ -10,7 +10,9 @@ import json
 import zlib
 from email.utils import formatdate
 
+import brotli
 import pytest
+import zstandard
 from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_data_plane, post, whole
 
 from edge import clock
@@ -34,7 +36,13 @@ def with_key(text: str) -> str:
     return text.replace("p0: {dialect: openai,", f"p0: {{dialect: openai, api_key: {SECRET},")
 
 
-CODINGS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+CODINGS = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": zstandard.compress,
+    "br": brotli.compress,
+}
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -129,6 +137,9 @@ async def test_a_compressed_request_is_read(coding: str) -> None:
         (b"no gzip", b"gzip", b"400", b"body_broken"),
         (gzip.compress(b"{}", mtime=0)[:-4], b"gzip", b"400", b"body_broken"),
         (gzip.compress(b" " * 5000, mtime=0), b"gzip", b"413", b"body_too_large"),
+        (zstandard.compress(b"{}")[:-1], b"zstd", b"400", b"body_broken"),
+        (zstandard.compress(b" " * 5000), b"zstd", b"413", b"body_too_large"),
+        (brotli.compress(b" " * 5000), b"br", b"413", b"body_too_large"),
     ],
 )
 async def test_a_compressed_request_that_cannot_be_read_is_refused(
@@ -140,7 +151,7 @@ async def test_a_compressed_request_that_cannot_be_read_is_refused(
             said = await edge.ask(packed(body, coding), b"}}")
             assert said.startswith(b"HTTP/1.1 " + status)
             assert code in said
-            assert status != b"415" or b"accept-encoding: gzip, deflate" in said
+            assert status != b"415" or b"accept-encoding: gzip, deflate, zstd, br" in said
             assert provider.peers == []
 
 
