@@ -49,6 +49,13 @@ _OWN_PATHS: Final = (
     "/v1/completions",
     "/v1/embeddings",
     "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/moderations",
+    "/v1/rerank",
+    "/v2/rerank",
+    "/v1/images/generations",
+    "/v1/audio/speech",
     "/v1/models",
     "/healthz",
 )

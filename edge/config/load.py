@@ -19,6 +19,7 @@ from edge.config.sampler import sampled
 from edge.config.schema import Config, Model, ModelTarget, Provider
 from edge.config.schema_telemetry import Telemetry
 from edge.errors import ConfigInvalidError
+from edge.terms.places import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -110,7 +111,7 @@ def from_environment(environ: Mapping[str, str], known: Mapping[str, places.Prov
 def simulated(urls: Sequence[str]) -> Config:
     """Return a configuration with simulated providers ``sim-a``, ``sim-b``, ..., one tier for each base URL."""
     names = [f"sim-{chr(ord('a') + index)}" for index in range(len(urls))]
-    offered = ("chat", "completions", "embeddings", "responses", "tools", "images", "json")
+    offered = tuple(capability for capability in CAPABILITIES if capability != "prefill")
     providers = {
         name: Provider(base_url=url, jurisdiction="local", capabilities=offered)
         for name, url in zip(names, urls, strict=True)

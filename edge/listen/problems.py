@@ -116,6 +116,22 @@ PROBLEMS: Final[dict[str, Row]] = {
         None,
         "No target of this model can be asked this: {0}. Leave it out, or ask a model whose provider has this dialect.",
     ),
+    "not_offered": Row(
+        400,
+        "invalid_request_error",
+        "not_offered",
+        "model",
+        "No target of this model can be asked this: {0}. Ask a model whose targets offer it; what a provider offers "
+        "stands in providers.NAME.capabilities.",
+    ),
+    "model_not_told": Row(
+        400,
+        "invalid_request_error",
+        "model_missing",
+        "model",
+        "The body names no model, and not exactly one model here declares {0}; add the string field 'model', or write "
+        "require: {{capabilities: [{0}]}} at the model that is meant.",
+    ),
     "stream_form": Row(
         400,
         "invalid_request_error",

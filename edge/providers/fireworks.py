@@ -13,6 +13,6 @@ PROVIDER: Final = Provider(
     name="fireworks",
     base_url="https://api.fireworks.ai/inference/v1",
     jurisdiction="us",
-    capabilities=("chat", "completions", "embeddings", "images", "json", "tools"),
+    capabilities=("chat", "completions", "embeddings", "images", "json", "rerank", "tools"),
     probe="/models",
 )

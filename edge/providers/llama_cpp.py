@@ -13,7 +13,7 @@ from edge.terms.places import Provider
 PROVIDER: Final = Provider(
     name="llama.cpp",
     base_url="",
-    capabilities=("chat", "completions", "embeddings", "images", "json", "prefill", "tools"),
+    capabilities=("chat", "completions", "embeddings", "images", "json", "prefill", "rerank", "tools"),
     probe="/models",
     needs_key=False,
 )

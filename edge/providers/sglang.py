@@ -12,7 +12,7 @@ from edge.terms.places import Provider
 PROVIDER: Final = Provider(
     name="sglang",
     base_url="",
-    capabilities=("chat", "completions", "embeddings", "images", "json", "tools"),
+    capabilities=("chat", "completions", "embeddings", "images", "json", "rerank", "tools"),
     probe="/models",
     needs_key=False,
     prefill="final",

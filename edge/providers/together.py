@@ -13,6 +13,6 @@ PROVIDER: Final = Provider(
     name="together",
     base_url="https://api.together.xyz/v1",
     jurisdiction="us",
-    capabilities=("chat", "completions", "embeddings", "images", "json", "tools"),
+    capabilities=("chat", "completions", "embeddings", "image", "images", "json", "rerank", "speech", "tools"),
     probe="/models",
 )

@@ -13,7 +13,7 @@ from edge.terms.places import Provider
 PROVIDER: Final = Provider(
     name="vllm",
     base_url="",
-    capabilities=("chat", "completions", "embeddings", "images", "json", "prefill", "responses", "tools"),
+    capabilities=("chat", "completions", "embeddings", "images", "json", "prefill", "rerank", "responses", "tools"),
     probe="/models",
     needs_key=False,
     prefill="final",

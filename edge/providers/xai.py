@@ -14,6 +14,6 @@ PROVIDER: Final = Provider(
     base_url="https://api.x.ai/v1",
     status_page="https://status.x.ai/feed.xml",
     jurisdiction="us",
-    capabilities=("chat", "images", "json", "responses", "tools"),
+    capabilities=("chat", "image", "images", "json", "responses", "tools"),
     probe="/models",
 )

@@ -258,6 +258,7 @@ class _Planner:
                 rescue=rules.rescue if isinstance(rules, schema.Model) else "never",
                 cache=reach.cache(rules),
                 strict=isinstance(rules, schema.Model) and rules.strict,
+                capabilities=rules.require.capabilities if isinstance(rules, schema.Model) else (),
             )
         )
         return len(self._routes) - 1

@@ -87,6 +87,11 @@ class Answer:
         self.serial = serial
         self.created = created
 
+    @property
+    def content_type(self) -> str:
+        """The type of a whole body."""
+        return "application/json"
+
     # ---- content, in any format
 
     def tokens(self) -> Iterator[str]:

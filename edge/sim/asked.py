@@ -11,13 +11,25 @@ import zlib
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from edge.config.units import NS_PER_S, parse_duration
 from edge.sim import vendor_asked
 from edge.sim.faults import Asks, Fault
 
-Operation = Literal["chat", "completions", "responses", "embeddings", "messages", "count_tokens", "generate"]
+Operation = Literal[
+    "chat",
+    "completions",
+    "responses",
+    "embeddings",
+    "messages",
+    "count_tokens",
+    "generate",
+    "moderation",
+    "rerank",
+    "image",
+    "speech",
+]
 OPERATIONS: dict[str, Operation] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
@@ -25,7 +37,24 @@ OPERATIONS: dict[str, Operation] = {
     "/v1/embeddings": "embeddings",
     "/v1/messages": "messages",
     "/v1/messages/count_tokens": "count_tokens",
+    "/v1/moderations": "moderation",
+    "/v1/rerank": "rerank",
+    "/v2/rerank": "rerank",
+    "/v1/images/generations": "image",
+    "/v1/audio/speech": "speech",
 }
+# What a request for an operation has to have, the first being its text; others have a rule of their own.
+_NEEDED: dict[Operation, tuple[str, ...]] = {
+    "completions": ("prompt",),
+    "responses": ("input",),
+    "embeddings": ("input",),
+    "moderation": ("input",),
+    "rerank": ("query", "documents"),
+    "image": ("prompt",),
+    "speech": ("input", "voice"),
+}
+_DEFAULT_MODELS: dict[Operation, str] = {"moderation": "sim-moderation", "image": "sim-image"}
+_NEVER_STREAMED = ("embeddings", "moderation", "rerank")
 ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
 IMAGE_TOKENS = 85  # OpenAI's count for a low-detail image
@@ -89,6 +118,7 @@ class Ask(Struct, frozen=True):
     )
     first: str = ""  # what the response begins with, before its tokens
     skip: int = 0  # tokens that the response leaves out at its beginning
+    given: dict[str, Any] = field(default_factory=dict)  # the body as it came
     echo: str | None = None  # sim-echo: JSON text that describes the received request
 
     @property
@@ -148,7 +178,7 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
         given = vendor_asked.messages_as_chat(given)
     elif (generate := vendor_asked.generate_of(path)) is not None:
         given = vendor_asked.generate_as_chat(given, *generate)
-    model = given.get("model")
+    model = given.get("model", _DEFAULT_MODELS.get(operation))
     if not isinstance(model, str) or not model:
         raise RefusedError("you must provide a model parameter", param="model")
     try:
@@ -171,7 +201,7 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
         operation=operation,
         path=path,
         model=model,
-        stream=given.get("stream") is True and operation != "embeddings",
+        stream=_streams(operation, given),
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         pace=pace if most is None else msgspec.structs.replace(pace, tokens=min(pace.tokens, most)),
         prompt_tokens=len(text) // CHARS_PER_TOKEN + 1 + images * IMAGE_TOKENS,
@@ -184,8 +214,15 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
         thinks=bool(given.get("reasoning_effort")) or bool((given.get("reasoning") or {}).get("effort")),
         json=_json(given),
         fault=wish.fault,
+        given=given,
         **_begun(given.get("messages") or given.get("input")),
     )
+
+
+def _streams(operation: Operation, given: dict[str, Any]) -> bool:
+    if operation == "speech":
+        return given.get("stream_format") == "sse"
+    return given.get("stream") is True and operation not in _NEVER_STREAMED
 
 
 def _begun(messages: Any) -> dict[str, Any]:
@@ -221,7 +258,8 @@ def _sample(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _prompt(operation: Operation, given: dict[str, Any]) -> tuple[str, int]:
     """Return the text of the request, with the last message last, and the number of its images."""
-    name = {"completions": "prompt", "responses": "input", "embeddings": "input"}.get(operation, "messages")
+    needed = _NEEDED.get(operation, ("messages",))
+    name = next((name for name in needed if given.get(name) is None), needed[0])
     source = given.get(name)
     if source is None or (name == "messages" and not (isinstance(source, list) and source)):
         raise RefusedError(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")

@@ -152,7 +152,7 @@ class _Sending:
         if self.fault is not None and self.kind == "inband_error":
             body = dumps(error_in(self.request.path, 500, _inband(self.fault, self.answer.name)))
         response = self.response
-        response.content_type = "application/json"
+        response.content_type = self.answer.content_type
         breaks = self.kind in {"stall", "cut", "reset", "truncated"}
         part = 0 if self.place == "head" else len(body) // 2
         clean = self.fault is not None and self.fault.clean

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from edge.sim import media_answers
 from edge.sim.answers import THOUGHT, Answer, Completion, Embeddings, Responses, dumps, event
 
 if TYPE_CHECKING:
@@ -197,5 +198,6 @@ LANGUAGES: dict[str, type[Answer]] = {
     "messages": Messages,
     "count_tokens": TokenCount,
     "generate": Generate,
+    **media_answers.LANGUAGES,
 }
 """The format of each operation."""

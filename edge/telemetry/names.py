@@ -79,6 +79,8 @@ OPERATIONS: Final = {
     "completions": "text_completion",
     "embeddings": "embeddings",
     "responses": "chat",
+    "image": "generate_content",
+    "speech": "generate_content",
 }
 """GenAI's names of operations on models, by edge's names."""
 

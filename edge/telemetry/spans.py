@@ -39,6 +39,10 @@ _PATHS: Final = {
     "completions": "/v1/completions",
     "embeddings": "/v1/embeddings",
     "responses": "/v1/responses",
+    "moderation": "/v1/moderations",
+    "rerank": "/v1/rerank",
+    "image": "/v1/images/generations",
+    "speech": "/v1/audio/speech",
 }
 
 

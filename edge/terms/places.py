@@ -105,6 +105,19 @@ class Endpoint(Struct, frozen=True, order=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-CAPABILITIES = ("chat", "completions", "embeddings", "images", "json", "prefill", "responses", "tools")
-"""What a target may offer, and a route require: the four operations, image parts, JSON output and tool calls in a chat,
-and that it continues a last message of the assistant."""
+CAPABILITIES = (
+    "chat",
+    "completions",
+    "embeddings",
+    "image",
+    "images",
+    "json",
+    "moderation",
+    "prefill",
+    "rerank",
+    "responses",
+    "speech",
+    "tools",
+)
+"""What a target may offer, and a route require: the operations, of which ``image`` makes pictures; image parts
+(``images``), JSON output and tool calls in a chat; and that it continues a last message of the assistant."""

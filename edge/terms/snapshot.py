@@ -155,6 +155,7 @@ class Route(Struct, frozen=True):
     shares: tuple[float, float, float]  # of a target at its limit, for high, normal and low
     cache: CachePolicy | None  # None: every request is asked
     strict: bool  # a target whose dialect cannot carry a hint is not asked
+    capabilities: tuple[str, ...] = ()  # what every target has to offer
 
 
 class ServiceMatch(Struct, frozen=True):

@@ -84,6 +84,9 @@ cdef int _kind_by_type(Facts* facts) noexcept nogil:
         return 0 if facts.has & DELTA_HOLLOW and not facts.has & DELTA_SPEAKS else SAID_CONTENT
     if text_is(type, b"content_block_start", 19):
         return SAID_CONTENT if facts.has & BLOCK_SPEAKS else 0
+    if text_is(type, b"speech.audio.done", 17) or text_is(type, b"transcript.text.done", 20):
+        facts.repeats = True
+        return SAID_FINISH | SAID_CONTENT if facts.has & DONE_SPEAKS else SAID_FINISH
     if _ends_in(type, b".done", 5):
         facts.repeats = True
         return SAID_CONTENT if facts.has & DONE_SPEAKS else 0
@@ -91,7 +94,8 @@ cdef int _kind_by_type(Facts* facts) noexcept nogil:
         facts.said = PARTIAL_PICTURE_SAID
         return SAID_CONTENT
     if (text_is(type, b"message_stop", 12) or text_is(type, b"response.completed", 18)
-            or text_is(type, b"response.incomplete", 19)):
+            or text_is(type, b"response.incomplete", 19) or text_is(type, b"image_generation.completed", 26)
+            or text_is(type, b"image_edit.completed", 20)):
         return SAID_FINISH
     if text_is(type, b"error", 5) or text_is(type, b"response.failed", 15):
         return SAID_ERROR

@@ -58,6 +58,7 @@ cdef class AnswerReader:
     cdef bytes last_event           # the error event that was held back; None = there is none
     cdef Decoder decoder            # of a compressed answer; None = it is not compressed
     cdef bint may_be_events         # a stream was asked for, and the type does not tell whether one comes
+    cdef bint unread                # its body may be no JSON: sound, or text
     cdef bytes text                 # the error's body, for what it says of waiting
     cdef bytes ready
     cdef int declined               # of READ_DECLINED: the Action

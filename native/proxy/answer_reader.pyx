@@ -114,6 +114,9 @@ cdef class AnswerReader:
         else:
             self.mode = HOLD
             self.may_be_events = stream_asked
+            self.unread = self.unread and not (
+                head.content_type is not None and head.content_type.lower().startswith(b"application/json")
+            )
         return READ_ON
 
     cdef _scan_events(self):
@@ -186,6 +189,11 @@ cdef class AnswerReader:
             elif self.held_size > self.limit or not self.hold():
                 return self._judge_fault(False)
             return READ_ON
+        if self.mode == HOLD and self.unread:
+            self.mode = RAW
+            self.begun = True
+            self.ready = data
+            return READ_CONTENT
         if self.mode == HOLD:
             add_piece(self.held, data)
             self.held_size += PyBytes_GET_SIZE(data)

@@ -5,6 +5,7 @@ from native.balance.declined cimport declined_alike
 from native.codec.field_rules cimport field_value
 from native.codec.grpc cimport GRPC_UNAVAILABLE, GRPC_UNKNOWN, is_grpc
 from native.codec.likeness cimport body_mark, quotes, text_mark
+from native.codec.spoken cimport PICTURE_SAID
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 from native.http.stream cimport ClientStream
 from native.io.atomics cimport add64
@@ -20,7 +21,7 @@ from native.proxy.answer_reader cimport (
 from native.proxy.attempt cimport ANSWERING, CONNECTING, OVER, RELAYING
 from native.proxy.measure cimport Basis, measure
 from native.proxy.request cimport PLAIN, ModelRequest
-from native.proxy.router cimport OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_NAMES
+from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_IMAGE, OPERATION_NAMES, UNREAD
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
@@ -236,7 +237,8 @@ cdef class ModelAttempt(Attempt):
         basis.complete = outcome == <int>OK and not self.detached
         basis.shown = self.phase == RELAYING or outcome == <int>OK
         basis.left = request.left and self.facts.asked_ns and self.reader.mode != FAULT
-        basis.embeddings = request.operation == OPERATION_EMBEDDINGS
+        basis.silent = <int>NO_OUTPUT >> request.operation & 1
+        basis.output_least = PICTURE_SAID // 4 * request.peek.choices if request.operation == OPERATION_IMAGE else 0
         basis.prompt = request.prompt_by(rule)
         basis.picture_prompt = request.media.pictures[rule]
         basis.sound_prompt = request.media.sound[rule]
@@ -256,7 +258,8 @@ cdef class ModelAttempt(Attempt):
     cdef bint offered(self):
         """Whether the target claims to offer this path: a 404 for what it never offered says nothing about it."""
         offered = self.target.plan.capabilities
-        return not offered or OPERATION_NAMES.get(self.request.operation) in offered
+        operation = self.request.operation
+        return not offered or (CAPABILITY_OF.get(operation) or OPERATION_NAMES.get(operation)) in offered
 
 
 cdef str describe_type(bytes content_type):
@@ -366,6 +369,7 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
         request.response_format != PLAIN or attempt.foreign,
         request.is_model() and (<ModelRequest>request).peek.structured
     )
+    attempt.reader.unread = request.is_model() and <int>UNREAD >> request.operation & 1
     attempt.reader.rescues = request.may_be_rescued(index)
     attempt.reader.keeps = attempt.reader.rescues and (<ModelRequest>request).continuation is None
     attempt.charged = attempt.target.allowance is not None

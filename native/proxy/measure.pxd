@@ -8,11 +8,12 @@ cdef struct Basis:          # what is known of the attempt besides its answer
     bint complete           # the answer is
     bint shown              # the client got part of it
     bint left               # the client left after the request was sent
-    bint embeddings
+    bint silent             # an answer of this operation has no output tokens
     uint64_t prompt         # estimated tokens of the prompt, and of what it contains
     uint64_t picture_prompt, sound_prompt
     uint64_t prompt_most    # no prompt of this size has more
     uint64_t output_most    # no answer to this request has more
+    uint64_t output_least   # what an answer without a count has at least, because it says less than it costs
     uint64_t usual          # output tokens of an answer of which nothing is known
 
 # Set what the attempt used. A count that cannot be right is replaced by the nearest one that can. Without a count, the

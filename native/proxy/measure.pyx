@@ -44,8 +44,8 @@ cdef void measure(AnswerReader reader, const Basis* basis, Used* used):
         if reader.mode == EVENTS and (not basis.complete or output <= 0):
             output = max(output, seen_of(reader))       # a running count, or an initial 0, is too low
         if output < 0:
-            seen = 0 if basis.embeddings else seen_of(reader) if seen == -2 else seen
-            output = <int64_t>basis.usual if seen < 0 else seen
+            seen = 0 if basis.silent else seen_of(reader) if seen == -2 else seen
+            output = <int64_t>basis.usual if seen < 0 else max(seen, <int64_t>basis.output_least)
         if prompt < 0:
             prompt = basis.prompt
             tokens.cached = 0

@@ -125,6 +125,8 @@ cdef class ModelRequest(Request):
     cdef object continuation    # native.proxy.hooks.Continuation: only the rest of an answer is asked for; None = all
     cdef dict written           # (path, body, dropped) by upstream, in its dialect; None = none was needed
     cdef tuple write_for(self, ConnectionPool upstream, int index)  # the same, made now; ValueError
+    cdef bint names_in_path(self) noexcept
+    cdef Refusal name_only_model(self)
     cdef bytes name_in_path(self)       # the model that Gemini's path names
     cdef tuple written_for(self, ConnectionPool upstream)       # None = it speaks the client's dialect
     cdef bytes model_path(self, bytes model)

@@ -17,9 +17,9 @@ from native.io.clock cimport monotonic_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.router cimport (
-    DIALECT_OF, OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS,
-    OPERATION_GENERATE, OPERATION_NAMES, OPERATION_RESPONSES, OPERATION_SERVICE, OPERATION_STREAM, SUFFIXES,
-    model_of_path,
+    CAPABILITY_OF, DIALECT_OF, NAMED_IN_PATH, NAMELESS, NEVER_STREAMED, NO_OUTPUT, OPERATION_CHAT,
+    OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_NAMES, OPERATION_RESPONSES,
+    OPERATION_SERVICE, OPERATION_STREAM, SUFFIXES, Route, model_of_path,
 )
 from native.proxy.runtime cimport NEVER
 from native.state.allowance cimport longest_output, usual_output
@@ -235,7 +235,7 @@ cdef class ModelRequest(Request):
         self.request_complete_ns = monotonic_ns()
         self.content = <bytes>self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body = None
-        cdef bint in_path = self.operation >= <int>OPERATION_GENERATE
+        cdef bint in_path = self.names_in_path()
         self.dialect = "embeddings" if self.operation == OPERATION_EMBEDDINGS else <str>DIALECT_OF.get(self.operation)
         self.suffix = <bytes>SUFFIXES[self.operation]
         if not in_path and PyBytes_GET_SIZE(self.head.target) > PyBytes_GET_SIZE(self.head.path):
@@ -264,7 +264,9 @@ cdef class ModelRequest(Request):
             self.peek.stream = self.operation == OPERATION_STREAM
         else:
             if self.peek.model_start < 0:
-                return refusal("model_missing")
+                why = self.name_only_model()
+                if why is not None:
+                    return why
             name = self.content[self.peek.model_start:self.peek.model_end]
             if self.peek.model_escaped:
                 name = unescape_json(name)
@@ -277,8 +279,8 @@ cdef class ModelRequest(Request):
         if self.route is None:
             return refusal("unknown_model", "?" if name is None else name.decode("utf-8", "replace"))
         self.wildcard = runtime.router.wildcard_model(name, self.route)
-        if self.operation == OPERATION_EMBEDDINGS or self.operation == OPERATION_COUNT_TOKENS:
-            self.peek.stream = 0        # these are never streamed, whatever the body says
+        if <int>NEVER_STREAMED >> self.operation & 1:
+            self.peek.stream = 0
         # OpenAI stores Responses unless the caller forbids it; other answers are stored on request only.
         self.stored = self.peek.background == 1 or (
             self.peek.store != 0 if self.operation == OPERATION_RESPONSES else self.peek.store == 1
@@ -327,7 +329,7 @@ cdef class ModelRequest(Request):
         cdef int i
         if self.route.pool.size:        # its targets may not be discovered yet
             self.prompt_guess = self.prompt_by(self.route.pool.target_at(0).media_rule)
-        if self.operation == OPERATION_EMBEDDINGS:
+        if <int>NO_OUTPUT >> self.operation & 1:
             self.usual_known = True
             return
         usual = usual_output(self.route.rec, &self.usual_known)
@@ -347,7 +349,28 @@ cdef class ModelRequest(Request):
 
     cdef uint64_t output_most(self, Price price) noexcept:
         cdef int64_t each = price.max_output if self.peek.max_tokens < 0 else min(self.peek.max_tokens, MOST_TOKENS)
-        return 0 if self.operation == OPERATION_EMBEDDINGS else <uint64_t>(each * self.peek.choices)
+        return 0 if <int>NO_OUTPUT >> self.operation & 1 else <uint64_t>(each * self.peek.choices)
+
+    cdef bint names_in_path(self) noexcept:
+        return <int>NAMED_IN_PATH >> self.operation & 1
+
+    cdef Refusal name_only_model(self):
+        """Write the model into a body that names none, if only one can be meant."""
+        cdef Route route = self.runtime.router.only.get(self.operation)
+        cdef bytes name
+        cdef Py_ssize_t at = self.peek.object_at
+        if route is None:
+            if self.operation not in NAMELESS:
+                return refusal("model_missing")
+            return refusal("model_not_told", CAPABILITY_OF[self.operation])
+        name = escape_json(route.name.encode())
+        ends = self.content[at:].lstrip().startswith(b"}")
+        self.content = splice(self.content, at, at, b'"model":"' + name + (b'"' if ends else b'",'))
+        self.peek.model_start = at + 9
+        self.peek.model_end = at + 9 + PyBytes_GET_SIZE(name)
+        self.peek.model_escaped = b"\\" in name
+        return None if self.hold(PyBytes_GET_SIZE(self.content)) else refusal("buffers_full")
+
     cdef bytes name_in_path(self):
         return unquote_to_bytes(model_of_path(self.head.path))
 
@@ -387,7 +410,7 @@ cdef class ModelRequest(Request):
         cdef bytes model
         cdef bytes content = self.content
         cdef Py_ssize_t start = self.peek.model_start
-        if self.operation >= <int>OPERATION_GENERATE:
+        if self.names_in_path():
             return content      # the path names the model
         model = escape_json(self.target_model(upstream))
         if self.with_usage:
@@ -413,7 +436,7 @@ cdef class ModelRequest(Request):
         return None
 
     cdef bytes model_as_written(self):
-        if self.operation >= <int>OPERATION_GENERATE:
+        if self.names_in_path():
             return model_of_path(self.head.path)
         return self.content[self.peek.model_start:self.peek.model_end]
 
@@ -434,7 +457,7 @@ cdef class ModelRequest(Request):
             body = <bytes>written[1]
         else:
             body = self.body_for(upstream)
-            if self.operation >= <int>OPERATION_GENERATE:
+            if self.names_in_path():
                 path = self.model_path(self.target_model(upstream))
         stream.send_request(b"POST", upstream.base_path + path, upstream.authority, fields, PyBytes_GET_SIZE(body))
         stream.send_data(body)
@@ -504,7 +527,7 @@ cdef class ModelRequest(Request):
 
     cdef str asked_name(self):
         """Return the name of the model as the client wrote it."""
-        if self.operation >= <int>OPERATION_GENERATE:
+        if self.names_in_path():
             return self.name_in_path().decode("utf-8", "replace")
         name = self.content[self.peek.model_start:self.peek.model_end]
         return (unescape_json(name) if self.peek.model_escaped else name).decode("utf-8", "replace")
@@ -529,7 +552,7 @@ cdef class ModelRequest(Request):
             fields.extend([pair for pair in self.head.fields if pair[0] == b"tracestate" or pair[0] == b"baggage"])
         fields.extend(upstream.fields)
         path = self.suffix
-        if self.operation >= <int>OPERATION_GENERATE:
+        if self.names_in_path():
             path = self.model_path(self.name_in_path())
         stream.send_request(
             b"POST", upstream.base_path + path, upstream.authority, fields, PyBytes_GET_SIZE(content)

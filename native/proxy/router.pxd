@@ -23,11 +23,27 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_GENERATE = 10      # /v1beta/models/{model}:generateContent
     OPERATION_STREAM = 11        # /v1beta/models/{model}:streamGenerateContent
     OPERATION_PREFLIGHT = 12     # a browser's question whether a page may send its request (CORS)
+    OPERATION_MODERATION = 13    # /v1/moderations
+    OPERATION_RERANK = 14        # /v1/rerank, /v2/rerank
+    OPERATION_IMAGE = 15         # /v1/images/generations
+    OPERATION_SPEECH = 16        # /v1/audio/speech
 
 cdef enum:
-    OPERATIONS = 13
+    OPERATIONS = 17
+    # As bits: what is answered whole, whatever its body says; and what has no output tokens.
+    NEVER_STREAMED = (
+        1 << OPERATION_EMBEDDINGS | 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK
+        | 1 << OPERATION_SPEECH
+    )
+    NO_OUTPUT = 1 << OPERATION_EMBEDDINGS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK
+    # As bits: the path names the model.
+    NAMED_IN_PATH = 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM
+    # As bits: an answer may be sound, and is then relayed as it comes.
+    UNREAD = 1 << OPERATION_SPEECH
 cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edge.terms.places
+cdef dict CAPABILITY_OF      # the capability that a target declares to be asked, by operation
 cdef dict DIALECT_OF         # the dialect of a client, by operation; completions and embeddings have none
+cdef tuple NAMELESS          # operations whose requests may name no model
 cdef dict SUFFIXES           # the path behind a provider's base path, by operation; Gemini's name the model
 # The model that a path of Gemini's names, still in percent-encoding.
 cdef bytes model_of_path(bytes path)
@@ -59,13 +75,18 @@ cdef class Route:
     cdef readonly bint cache_shared         # callers share answers
     cdef str cache_scope            # the route and its targets
     cdef readonly bint strict       # a target that cannot carry a hint is not asked
-    cdef uint64_t[13] foreign       # by operation: a bit per member that does not speak the client's dialect
+    cdef uint64_t[17] foreign       # by operation: a bit per member that does not speak the client's dialect
+    cdef uint64_t[17] unfit         # by operation: a bit per member that is never asked it
+    cdef str embeds                 # the upstream model that embeddings are asked of
     cdef uint64_t regions           # a bit per member that is another region's edge
     cdef uint64_t[64] rescuers      # by member: a bit per member that may go on with an answer which breaks off there
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest
                                     # bit: all targets there are rate-limited.
     cdef int64_t[64] windows        # context windows of members in tokens; 0 = not known
     cdef uint64_t _find_rescuers(self, int index) except? 0
+    cdef str _embeds(self)
+    # Which members are never asked this operation, and why each is not.
+    cdef str unfit_because(self, int operation)
 
 cdef class Router:
     """The compiled Snapshot. Immutable after construction; exchanges hold a reference to the one they began with."""
@@ -76,6 +97,7 @@ cdef class Router:
     cdef readonly bint metered      # a key or a credential has a token limit, or a key a budget
     cdef bint public_status         # /edge/status is one of edge's own paths
     cdef dict models                # bytes -> Route
+    cdef dict only                  # Operation -> the Route of requests that name no model; without one, they are refused
     cdef dict providers             # bytes -> Route (wildcards)
     cdef list patterns              # (bytes before the *, bytes after it, Route), the most exact first
     cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host

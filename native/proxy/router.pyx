@@ -23,6 +23,13 @@ OPERATION_NAMES = {
     <int>Operation.OPERATION_EMBEDDINGS: "embeddings", <int>Operation.OPERATION_RESPONSES: "responses",
     <int>Operation.OPERATION_MESSAGES: "chat", <int>Operation.OPERATION_COUNT_TOKENS: "chat",
     <int>Operation.OPERATION_GENERATE: "chat", <int>Operation.OPERATION_STREAM: "chat",
+    <int>Operation.OPERATION_MODERATION: "moderation", <int>Operation.OPERATION_RERANK: "rerank",
+    <int>Operation.OPERATION_IMAGE: "image", <int>Operation.OPERATION_SPEECH: "speech",
+}
+# What a target declares if it answers an operation that few targets have.
+CAPABILITY_OF = {
+    <int>Operation.OPERATION_MODERATION: "moderation", <int>Operation.OPERATION_RERANK: "rerank",
+    <int>Operation.OPERATION_IMAGE: "image", <int>Operation.OPERATION_SPEECH: "speech",
 }
 DIALECT_OF = {
     <int>Operation.OPERATION_CHAT: "openai", <int>Operation.OPERATION_RESPONSES: "responses",
@@ -35,6 +42,8 @@ SUFFIXES = {
     <int>Operation.OPERATION_MESSAGES: b"/messages", <int>Operation.OPERATION_COUNT_TOKENS: b"/messages/count_tokens",
     <int>Operation.OPERATION_GENERATE: b":generateContent",
     <int>Operation.OPERATION_STREAM: b":streamGenerateContent?alt=sse",
+    <int>Operation.OPERATION_MODERATION: b"/moderations", <int>Operation.OPERATION_RERANK: b"/rerank",
+    <int>Operation.OPERATION_IMAGE: b"/images/generations", <int>Operation.OPERATION_SPEECH: b"/audio/speech",
 }
 cdef dict OWN_PATHS = {
     b"/v1/chat/completions": Operation.OPERATION_CHAT,
@@ -44,9 +53,16 @@ cdef dict OWN_PATHS = {
     b"/v1/responses": Operation.OPERATION_RESPONSES,
     b"/v1/messages": Operation.OPERATION_MESSAGES,
     b"/v1/messages/count_tokens": Operation.OPERATION_COUNT_TOKENS,
+    b"/v1/moderations": Operation.OPERATION_MODERATION,
+    b"/v1/rerank": Operation.OPERATION_RERANK,
+    b"/v2/rerank": Operation.OPERATION_RERANK,
+    b"/v1/images/generations": Operation.OPERATION_IMAGE,
+    b"/v1/audio/speech": Operation.OPERATION_SPEECH,
     b"/v1/models": Operation.OPERATION_MODELS,
     b"/healthz": Operation.OPERATION_HEALTH,
 }
+# Requests of these may leave out the model: OpenAI's have a default.
+cdef tuple NAMELESS = (<int>Operation.OPERATION_MODERATION, <int>Operation.OPERATION_IMAGE)
 # Edge's own only where the Snapshot says so; elsewhere a service may have them.
 cdef frozenset STATUS_PATHS = frozenset((b"/edge/status", b"/edge/status.html"))
 # Clients of Gemini ask under its beta version; Google's stable version has the same paths.
@@ -55,7 +71,9 @@ cdef tuple MODEL_PATHS = (b"/v1beta/models/", b"/v1/models/")
 cdef dict NATIVE = {
     "openai": (
         1 << <int>Operation.OPERATION_CHAT | 1 << <int>Operation.OPERATION_COMPLETIONS
-        | 1 << <int>Operation.OPERATION_EMBEDDINGS
+        | 1 << <int>Operation.OPERATION_EMBEDDINGS | 1 << <int>Operation.OPERATION_MODERATION
+        | 1 << <int>Operation.OPERATION_RERANK | 1 << <int>Operation.OPERATION_IMAGE
+        | 1 << <int>Operation.OPERATION_SPEECH
     ),
     "responses": (
         1 << <int>Operation.OPERATION_RESPONSES | 1 << <int>Operation.OPERATION_COMPLETIONS
@@ -100,6 +118,24 @@ cdef uint64_t native_operations(object target) except? 0:
     return NATIVE[target.dialect]
 
 
+cdef str why_unfit(int operation, object target, str embeds):
+    """Return why a target is never asked this operation, whatever the request says; None = it may be asked.
+
+    ``embeds``: the upstream model whose vectors the route gives."""
+    cdef str capability = <str>CAPABILITY_OF.get(operation)
+    if target is None or target.kind != "model":
+        return None
+    if operation == <int>Operation.OPERATION_EMBEDDINGS and target.model != embeds:
+        return f"its model is {target.model or 'any'}, and vectors of two models cannot be compared"
+    if capability is None:
+        return None
+    if target.dialect != "openai":
+        return f"the dialect {target.dialect} has no {capability}"
+    if target.capabilities and capability not in target.capabilities:
+        return f"its capabilities do not name {capability}"
+    return None
+
+
 cdef bint covers(bytes prefix, bytes path) except -1:
     if not path.startswith(prefix):
         return False
@@ -129,8 +165,9 @@ cdef class Route:
             self.cache_scope = "\n".join([plan.name, *[pool.target_at(index).id for index in range(pool.size)]])
         self.strict = plan.strict
         self.regions = 0
+        self.embeds = self._embeds()
         for operation in range(<int>OPERATIONS):
-            self.foreign[<int>operation] = 0
+            self.foreign[<int>operation] = self.unfit[<int>operation] = 0
         for index in range(pool.size):
             self.absent_ns[index] = 0
             self.windows[index] = plan.members[index].window
@@ -139,9 +176,31 @@ cdef class Route:
             for operation in range(<int>OPERATIONS):
                 if not native >> <int>operation & 1:
                     self.foreign[<int>operation] |= <uint64_t>1 << <int>index
+                if why_unfit(<int>operation, target, self.embeds) is not None:
+                    self.unfit[<int>operation] |= <uint64_t>1 << <int>index
             if target is not None and target.kind == "region":
                 self.regions |= <uint64_t>1 << <int>index
             self.rescuers[index] = self._find_rescuers(<int>index) if self.rescue else 0
+
+    cdef str _embeds(self):
+        """Return the upstream model of the first target of the best tier: stored vectors are most likely of that one."""
+        cdef int i, best = -1
+        for i in range(self.pool.size):
+            plan = self.pool.target_at(i).plan
+            if plan is not None and plan.kind == "model" and (best < 0 or self.pool.tiers[i] < self.pool.tiers[best]):
+                best = i
+        return "" if best < 0 else self.pool.target_at(best).plan.model
+
+    cdef str unfit_because(self, int operation):
+        cdef list reasons = []
+        cdef Target target
+        cdef int i
+        for i in range(self.pool.size):
+            target = self.pool.target_at(i)
+            why = why_unfit(operation, target.plan, self.embeds)
+            if why is not None:
+                reasons.append(f"{target.id}: {why}")
+        return "; ".join(reasons)
 
     cdef uint64_t _find_rescuers(self, int index) except? 0:
         """Return the members that may go on with an answer of this one, as bits. Another region rescues its own."""
@@ -185,6 +244,7 @@ cdef class Router:
         ])
         self.routes = [Route(shared_state, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
         self.models = {}
+        self.only = self._find_only()
         self.patterns = []
         for name, index in snapshot.models.items():
             if (<Route>self.routes[index]).is_pattern:
@@ -221,6 +281,19 @@ cdef class Router:
         cdef int found = operation_of(path)
         if found == Operation.OPERATION_UNKNOWN and self.public_status and path in STATUS_PATHS:
             return Operation.OPERATION_HEALTH
+        return found
+
+    def _find_only(self):
+        """Return the routes that are asked where a request names no model, by Operation."""
+        found = {}
+        for operation in NAMELESS:
+            able = [
+                self.routes[index] for index in self.snapshot.models.values()
+                if CAPABILITY_OF[operation] in self.snapshot.routes[index].capabilities
+                and not (<Route>self.routes[index]).is_pattern
+            ]
+            if len(able) == 1:
+                found[operation] = able[0]
         return found
 
     cdef Route model(self, bytes name):

@@ -12,8 +12,8 @@ cdef class Selection:
     cdef uint64_t tried         # a bit per member of the pool
     cdef uint64_t declined      # a bit per member that does not take the request, and would not take it again
     cdef uint64_t excluded_targets      # a bit per member in a region that the request may not enter
-    cdef uint64_t unable        # a bit per member whose dialect cannot express the request
-    cdef Refusal refused        # why the last of them cannot, or the client's mistake; None = there is none
+    cdef uint64_t unable        # a bit per member that does not offer this operation, or cannot express the request
+    cdef Refusal refused        # what they cannot express, or the client's mistake; None = neither
     cdef str failover_reason    # why the first choice did not answer; None = it did
     cdef exclude_visited_regions(self)
     # A member does not take the request; too_long: nor does any whose context window is not larger.

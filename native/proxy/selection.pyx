@@ -42,6 +42,7 @@ cdef Selection new_selection(Request request):
     cdef Selection selection = Selection.__new__(Selection)
     selection.request = request
     selection.route = request.route
+    selection.unable = request.route.unfit[request.operation]
     if request.identity.hops is not None and request.route.regions:
         selection.exclude_visited_regions()
     return selection
@@ -147,6 +148,10 @@ cdef class Selection:
         cdef Refusal why = self.request.translate_for(index)
         if why is None:
             return True
+        if why.kind == "cannot_carry":
+            why.detail = f"{self.route.pool.target_at(index).id}: {why.detail}"
+            if self.refused is not None:
+                why.detail = f"{self.refused.detail}; {why.detail}"
         self.refused = why
         if not self.is_mistaken():
             self.unable |= <uint64_t>1 << index
@@ -156,9 +161,15 @@ cdef class Selection:
         return self.refused is not None and self.refused.kind != "cannot_carry"
 
     cdef bint is_refused(self):
-        return self.refused is not None and (self.is_mistaken() or self.nobody_can())
+        return self.is_mistaken() or self.nobody_can()
 
     cdef object refusal(self):
+        cdef str unfit
+        if not self.is_mistaken() and self.route.unfit[self.request.operation]:
+            unfit = self.route.unfit_because(self.request.operation)
+            if self.refused is None:
+                return self.request.runtime.replies.problem("not_offered", unfit)
+            self.refused.detail = f"{unfit}; {self.refused.detail}"
         return self.request.runtime.replies.problem(self.refused.kind, self.refused.detail)
 
     cdef bint nobody_can(self) noexcept:

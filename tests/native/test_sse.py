@@ -91,6 +91,11 @@ SHAPES: list[tuple[Any, int]] = [
     ({"type": "response.image_generation_call.partial_image", "partial_image_b64": "AA"}, twin.CONTENT),
     ({"type": "response.completed", "response": {"usage": {"input_tokens": 4, "output_tokens": 6}}}, twin.FINISH),
     ({"type": "response.incomplete", "response": {}}, twin.FINISH),
+    ({"type": "image_generation.completed", "b64_json": "iVBOR"}, twin.FINISH),
+    ({"type": "image_edit.completed", "b64_json": "iVBOR"}, twin.FINISH),
+    ({"type": "speech.audio.done", "usage": {}}, twin.FINISH),
+    ({"type": "transcript.text.done", "text": ""}, twin.FINISH),
+    ({"type": "transcript.text.done", "text": "said"}, twin.FINISH | twin.CONTENT),
     # Anthropic
     (
         {"type": "message_start", "message": {"content": [], "usage": {"input_tokens": 7, "output_tokens": 1}}},

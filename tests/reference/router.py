@@ -18,6 +18,11 @@ OWN_PATHS = {
     "/chat/completions": 1,
     "/v1/messages": 8,
     "/v1/messages/count_tokens": 9,
+    "/v1/moderations": 13,
+    "/v1/rerank": 14,
+    "/v2/rerank": 14,
+    "/v1/images/generations": 15,
+    "/v1/audio/speech": 16,
 }
 METHODS = {"generateContent": 10, "streamGenerateContent": 11}
 

@@ -16,7 +16,15 @@ BLANKS = " \t\r\n"
 MAX_DEPTH = 128
 ERROR_KEPT = 16 * 1024
 MARK = b"\xef\xbb\xbf"
-FINISHED = ("message_stop", "response.completed", "response.incomplete")
+FINISHED = (
+    "message_stop",
+    "response.completed",
+    "response.incomplete",
+    "image_generation.completed",
+    "image_edit.completed",
+    "speech.audio.done",
+    "transcript.text.done",
+)
 FAILED = ("error", "response.failed")
 SPOKEN = ("text", "arguments", "refusal", "transcript")
 
@@ -137,6 +145,11 @@ def block_says(block: Any) -> bool:
     )
 
 
+def says_it_all(body: Members) -> bool:
+    """Return whether an event repeats what its deltas have said."""
+    return any(key in SPOKEN and isinstance(value, str) and value for key, value in body)
+
+
 def type_bits(kind: str, body: Members) -> int:
     """Return the bits of an event's type."""
     deltas = [delta_says(value) for key, value in body if key == "delta"]
@@ -144,13 +157,13 @@ def type_bits(kind: str, body: Members) -> int:
     if kind in FAILED:
         bits = ERROR
     elif kind in FINISHED:
-        bits = FINISH
+        bits = FINISH | (CONTENT if kind.endswith(".done") and says_it_all(body) else 0)
     elif kind == "content_block_delta" or re.search(r"(?s).\.delta\Z", kind):
         bits = 0 if False in deltas and True not in deltas else CONTENT
     elif kind == "content_block_start":
         bits = CONTENT if any(key == "content_block" and block_says(value) for key, value in body) else 0
     elif re.search(r"(?s).\.done\Z", kind):
-        bits = CONTENT if any(key in SPOKEN and isinstance(value, str) and value for key, value in body) else 0
+        bits = CONTENT if says_it_all(body) else 0
     elif re.search(r"(?s).\.partial_image\Z", kind):
         bits = CONTENT
     return bits
