@@ -19,7 +19,7 @@ cdef class Queue:
     cdef readonly uint64_t wait_ns
     # Add an exchange. Returns None if the queue is full; evict() may make room for a higher priority.
     cdef Waiter join(self, object owner, int priority, int worker, uint64_t now_ns)
-    cdef void leave(self, Waiter waiter, uint64_t now_ns)       # idempotent; records how long the exchange waited
+    cdef int leave(self, Waiter waiter, uint64_t now_ns) except -1  # idempotent; records how long the exchange waited
     cdef Waiter first(self)                     # the waiter that is served next, or None
     cdef bint ahead(self, int priority)         # whether there is a waiter that this priority must not overtake
     cdef Waiter evict(self, int priority)       # the last waiter of the lowest priority below this one, or None

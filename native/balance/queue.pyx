@@ -53,10 +53,10 @@ cdef class Queue:
         add64(&self.rec.count[<int>R_QUEUED], 1)
         return waiter
 
-    cdef void leave(self, Waiter waiter, uint64_t now_ns):
+    cdef int leave(self, Waiter waiter, uint64_t now_ns) except -1:
         cdef uint64_t us
         if waiter.owner is None:
-            return
+            return 0
         waiter.owner = None
         del self.lines[waiter.priority][waiter]
         self.count -= 1

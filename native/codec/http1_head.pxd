@@ -63,7 +63,7 @@ cdef class HeadScanner:
     cdef Py_ssize_t held_size, held_room
     cdef FieldSlice* own_fields     # ... and its table; NULL = the table that all scanners share is used
     cdef int feed(self, const char* data, Py_ssize_t size) except? -2       # Scanned
-    cdef void release(self)         # of the complete head; the next one begins
+    cdef int release(self) except -1         # of the complete head; the next one begins
     cdef int hold(self, const char* data, Py_ssize_t size) except -1
     cdef str describe(self)         # why the head was refused
     cdef int refusal_status(self)   # ... and with which status, if it was a request's

@@ -482,7 +482,7 @@ cdef class HeadScanner:
         self.held_size += room
         return 0
 
-    cdef void release(self):
+    cdef int release(self) except -1:
         if self.held != NULL:
             PyMem_Free(self.held)
             PyMem_Free(self.own_fields)

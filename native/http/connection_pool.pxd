@@ -18,11 +18,11 @@ cdef class PooledConnection(ClientStream):
     cdef uint64_t born_ns, idle_since_ns, lifetime_ns
     cdef uint64_t cut_ns                            # when a draining connection is cut
     cdef bint idle                                  # the connection waits for an exchange; only the pool writes this
-    cdef void assign(self, ClientEvents events)     # hand it to an attempt
+    cdef int assign(self, ClientEvents events) except -1     # hand it to an attempt
     cdef bint is_reusable(self)                     # idle, open, and in step with the upstream's framing
     cdef bint is_silent(self)                       # nothing has come that is not read yet, and it is not closed
     cdef bint is_draining(self)                     # the connection only discards the rest of an answer, or is closing
-    cdef void close(self)
+    cdef int close(self) except -1
 
 cdef enum:
     # A connection that was idle for longer may have been closed by now, and is looked at before it is used.
@@ -39,10 +39,10 @@ cdef class SharedConnection:
     # False = the connection is idle and something has come on it that is not read yet, such as its end. It calls
     # on_stream_capacity() once that is read.
     cdef bint is_quiet(self)
-    cdef void distrust(self)                        # others have died while they were idle
+    cdef int distrust(self) except -1                        # others have died while they were idle
     cdef ClientStream take(self, ClientEvents who)  # open a stream for an attempt; requires room() > 0
-    cdef void check_deadlines(self, uint64_t now_ns)    # once a second: close a dead, idle or old connection
-    cdef void close(self)                           # take no new streams, and close after the last open stream
+    cdef int check_deadlines(self, uint64_t now_ns) except -1    # once a second: close a dead, idle or old connection
+    cdef int close(self) except -1                           # take no new streams, and close after the last open stream
 
 cdef class ConnectionPool:
     cdef readonly object plan           # edge.terms.snapshot.Target
@@ -85,22 +85,22 @@ cdef class ConnectionPool:
     cdef int acquire(self, ClientEvents who)        # 1 = ``who`` has a connection, 0 = it waits, -1 = the queue is full
     cdef int acquire_shared(self, ClientEvents who)
     # One has died while it was idle: close the others on which something has come, or that are dead.
-    cdef void recheck_idle(self)
-    cdef void forget(self, ClientEvents who)        # remove a waiter
+    cdef int recheck_idle(self) except -1
+    cdef int forget(self, ClientEvents who) except -1        # remove a waiter
     cdef ClientEvents next_waiter(self)
     cdef bint full(self) noexcept                   # no further connection may be opened
     cdef bint crowded(self) noexcept                # full, and no connect is under way: waiters need a release
     cdef bint settle(self, bint shares)             # a handshake has told it; True = that is news
-    cdef void ready(self, PooledConnection connection)      # the connection is open
-    cdef void release(self, PooledConnection connection)    # the exchange is over, and the connection is reusable
-    cdef void lost(self, PooledConnection connection, bint was_open)
+    cdef int ready(self, PooledConnection connection) except -1      # the connection is open
+    cdef int release(self, PooledConnection connection) except -1  # the exchange is over; it is reusable
+    cdef int lost(self, PooledConnection connection, bint was_open) except -1
     cdef place(self, PooledConnection connection)           # give the connection to a waiter, or keep it idle
     cdef bint take_idle(self, PooledConnection connection)
     cdef close_idle(self, list connections)
-    cdef void on_shared_open(self, SharedConnection connection)
-    cdef void allow(self, int64_t streams)                  # the upstream's SETTINGS_MAX_CONCURRENT_STREAMS
-    cdef void on_stream_capacity(self, SharedConnection connection)     # the connection has room for streams again
-    cdef void on_shared_closed(self, SharedConnection connection)
-    cdef void widen(self)                                   # open as many connections as the waiters need
-    cdef void sweep(self, uint64_t now_ns)
-    cdef void close(self)
+    cdef int on_shared_open(self, SharedConnection connection) except -1
+    cdef int allow(self, int64_t streams) except -1                  # the upstream's SETTINGS_MAX_CONCURRENT_STREAMS
+    cdef int on_stream_capacity(self, SharedConnection connection) except -1  # there is room for streams again
+    cdef int on_shared_closed(self, SharedConnection connection) except -1
+    cdef int widen(self) except -1                                   # open as many connections as the waiters need
+    cdef int sweep(self, uint64_t now_ns) except -1
+    cdef int close(self) except -1

@@ -42,8 +42,8 @@ cdef int UNSETTLED_OPENINGS = 4
 
 
 cdef class PooledConnection(ClientStream):
-    cdef void assign(self, ClientEvents events):
-        return
+    cdef int assign(self, ClientEvents events) except -1:
+        return 0
 
     cdef bint is_reusable(self):
         return False
@@ -54,8 +54,8 @@ cdef class PooledConnection(ClientStream):
     cdef bint is_draining(self):
         return False
 
-    cdef void close(self):
-        return
+    cdef int close(self) except -1:
+        return 0
 
 
 cdef class SharedConnection:
@@ -65,17 +65,17 @@ cdef class SharedConnection:
     cdef bint is_quiet(self):
         return False
 
-    cdef void distrust(self):
-        return
+    cdef int distrust(self) except -1:
+        return 0
 
     cdef ClientStream take(self, ClientEvents who):
         return None
 
-    cdef void check_deadlines(self, uint64_t now_ns):
-        return
+    cdef int check_deadlines(self, uint64_t now_ns) except -1:
+        return 0
 
-    cdef void close(self):
-        return
+    cdef int close(self) except -1:
+        return 0
 
 
 cdef class ConnectionPool:
@@ -208,7 +208,7 @@ cdef class ConnectionPool:
             self.opener.open(self)
         return 0
 
-    cdef void recheck_idle(self):
+    cdef int recheck_idle(self) except -1:
         cdef list dead = [item for item in self.idle if not (<PooledConnection>item).is_silent()]
         if dead:
             self.idle = [item for item in self.idle if item not in dead]
@@ -216,7 +216,7 @@ cdef class ConnectionPool:
         for item in self.shared:
             (<SharedConnection>item).distrust()
 
-    cdef void forget(self, ClientEvents who):
+    cdef int forget(self, ClientEvents who) except -1:
         self.waiters.pop(who, None)
 
     cdef bint crowded(self) noexcept:
@@ -231,7 +231,7 @@ cdef class ConnectionPool:
         self.idle_limit_ns = SHARED_IDLE_NS if shares else MODEL_IDLE_NS
         return True
 
-    cdef void ready(self, PooledConnection connection):
+    cdef int ready(self, PooledConnection connection) except -1:
         cdef bint is_news = self.settle(False)
         self.opening -= 1
         self.live += 1
@@ -241,7 +241,7 @@ cdef class ConnectionPool:
         add64(self.counters.open, 1)
         if self.closed and not self.waiters:
             connection.close()
-            return
+            return 0
         self.place(connection)
         if is_news:
             self.widen()        # for the waiters that were held back until now
@@ -266,15 +266,15 @@ cdef class ConnectionPool:
         self.idle_count -= 1
         return True
 
-    cdef void release(self, PooledConnection connection):
+    cdef int release(self, PooledConnection connection) except -1:
         if (self.closed and not self.waiters) or monotonic_ns() - connection.born_ns > connection.lifetime_ns:
             connection.close()
-            return
+            return 0
         self.place(connection)
 
-    cdef void lost(self, PooledConnection connection, bint was_open):
+    cdef int lost(self, PooledConnection connection, bint was_open) except -1:
         if not was_open:
-            return
+            return 0
         self.live -= 1
         add64(self.counters.open, <uint64_t>-1)
         self.take_idle(connection)      # ``idle`` lists the connection until acquire() or sweep() removes it
@@ -297,14 +297,14 @@ cdef class ConnectionPool:
         self.widen()
         return 0
 
-    cdef void widen(self):
+    cdef int widen(self) except -1:
         while self.opening * self.breadth < len(self.waiters) and not self.full():
             if self.negotiates and not self.is_settled and self.opening >= UNSETTLED_OPENINGS:
-                return
+                return 0
             self.opening += 1
             self.opener.open(self)
 
-    cdef void on_shared_open(self, SharedConnection connection):
+    cdef int on_shared_open(self, SharedConnection connection) except -1:
         self.opening -= 1
         self.settle(True)
         self.live += 1
@@ -317,11 +317,11 @@ cdef class ConnectionPool:
         if self.closed:
             connection.close()
 
-    cdef void allow(self, int64_t streams):
+    cdef int allow(self, int64_t streams) except -1:
         self.breadth = max(1, <int>min(streams, <int64_t>STREAMS))
         self.widen()
 
-    cdef void on_stream_capacity(self, SharedConnection connection):
+    cdef int on_stream_capacity(self, SharedConnection connection) except -1:
         cdef ClientEvents who
         cdef ClientStream stream
         while self.waiters and connection.room() > 0:
@@ -332,13 +332,13 @@ cdef class ConnectionPool:
             connection.listed = True
             self.vacancies.append(connection)
 
-    cdef void on_shared_closed(self, SharedConnection connection):
+    cdef int on_shared_closed(self, SharedConnection connection) except -1:
         self.live -= 1
         add64(self.counters.open, <uint64_t>-1)
         self.shared.discard(connection)
         self.widen()
 
-    cdef void sweep(self, uint64_t now_ns):
+    cdef int sweep(self, uint64_t now_ns) except -1:
         """Close connections that have been idle for too long, and abort draining connections that take too long."""
         cdef PooledConnection connection
         cdef Py_ssize_t expired = 0
@@ -374,7 +374,7 @@ cdef class ConnectionPool:
             if self.take_idle(<PooledConnection>item):
                 (<PooledConnection>item).close()
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         """Close idle connections now, and busy ones after their exchange. Requests that still wait are served."""
         self.closed = True
         gone = self.idle

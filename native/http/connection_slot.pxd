@@ -21,14 +21,14 @@ cdef class ConnectionSlot:
     cdef ConnectionSlot after
     # A new connection, which is idle. False = the data plane has reached its limit of connections, and none is idle.
     cdef bint take(self, object connection, StreamSocket socket, uint64_t now_ns)
-    cdef void pass_to(self, object connection)  # another object owns the connection from now on
-    cdef void give_back(self)                   # idempotent; the timer never fires again
-    cdef void rest(self)                        # the connection has become idle, or shows a sign of life
-    cdef void busy(self)                        # a request is opened on it
+    cdef int pass_to(self, object connection) except -1  # another object owns the connection from now on
+    cdef int give_back(self) except -1                   # idempotent; the timer never fires again
+    cdef int rest(self) except -1                        # the connection has become idle, or shows a sign of life
+    cdef int busy(self) except -1                        # a request is opened on it
     cdef uint64_t idle_limit(self) noexcept     # how long it may be idle: a first request is waited for less
-    cdef void watch_at(self, uint64_t deadline_ns)      # call check_deadlines at that time
+    cdef int watch_at(self, uint64_t deadline_ns) except -1      # call check_deadlines at that time
     # Call check_deadlines after a quarter of the shorter of header_timeout and client_idle, or after ``longest_ns``.
-    cdef void watch_soon(self, uint64_t now_ns, uint64_t longest_ns)
-    cdef void _leave(self)
+    cdef int watch_soon(self, uint64_t now_ns, uint64_t longest_ns) except -1
+    cdef int _leave(self) except -1
     cdef bint _make_room(self)
     cdef bint _is_quiet(self)

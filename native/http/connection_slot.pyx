@@ -18,15 +18,15 @@ cdef class ConnectionSlot:
         self.rest()
         return True
 
-    cdef void pass_to(self, object connection):
+    cdef int pass_to(self, object connection) except -1:
         self.acceptor.open_connections.discard(self.connection)
         self.acceptor.open_connections.add(connection)
         self.connection = connection
         self.timer.action = connection.check_deadlines
 
-    cdef void give_back(self):
+    cdef int give_back(self) except -1:
         if self.connection is None:
-            return
+            return 0
         self._leave()
         add64(self.acceptor.counters.open, <uint64_t>-1)
         self.acceptor.open_connections.discard(self.connection)
@@ -34,10 +34,10 @@ cdef class ConnectionSlot:
         self.timer.action = None        # breaks the reference cycle of timer and connection
         self.connection = None
 
-    cdef void rest(self):
+    cdef int rest(self) except -1:
         cdef ConnectionSlot last
         if self.connection is None:
-            return
+            return 0
         self._leave()
         last = <ConnectionSlot>self.acceptor.idle_last
         self.before = last
@@ -48,14 +48,14 @@ cdef class ConnectionSlot:
         self.acceptor.idle_last = self
         self.idle = True
 
-    cdef void busy(self):
+    cdef int busy(self) except -1:
         self.served = True
         self._leave()
 
-    cdef void _leave(self):
+    cdef int _leave(self) except -1:
         """Leave the order of idle connections."""
         if not self.idle:
-            return
+            return 0
         self.idle = False
         if self.before is None:
             self.acceptor.idle_first = self.after
@@ -94,9 +94,9 @@ cdef class ConnectionSlot:
     cdef uint64_t idle_limit(self) noexcept:
         return self.acceptor.idle_ns if self.served else min(self.acceptor.idle_ns, self.acceptor.header_timeout_ns)
 
-    cdef void watch_at(self, uint64_t deadline_ns):
+    cdef int watch_at(self, uint64_t deadline_ns) except -1:
         if self.connection is not None:
             self.acceptor.coarse.arm(self.timer, deadline_ns)
 
-    cdef void watch_soon(self, uint64_t now_ns, uint64_t longest_ns):
+    cdef int watch_soon(self, uint64_t now_ns, uint64_t longest_ns) except -1:
         self.watch_at(now_ns + min(min(self.acceptor.header_timeout_ns, self.acceptor.client_idle_ns) // 4, longest_ns))

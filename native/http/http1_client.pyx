@@ -33,18 +33,18 @@ cdef class ReceivedResponse(ResponseEvents):
     cdef bint awaits_response(self):
         return self.connection.busy
 
-    cdef void on_interim_head(self, int status):
+    cdef int on_interim_head(self, int status) except -1:
         cdef ClientEvents events = self.connection.events
         if events is not None:
             events.on_interim(status)
 
-    cdef void on_response_head(self, Head head):
+    cdef int on_response_head(self, Head head) except -1:
         self.connection.take_head(head)
 
-    cdef void on_body_data(self, bytes data):
+    cdef int on_body_data(self, bytes data) except -1:
         self.connection.take_data(data)
 
-    cdef void on_complete(self):
+    cdef int on_complete(self) except -1:
         self.connection.finish()
 
 
@@ -53,26 +53,26 @@ cdef class Http1ClientSocket(SocketEvents):
 
     cdef Http1Client connection
 
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         self.connection.on_open(socket)
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
         self.connection.on_bytes(data, size)
 
-    cdef void on_eof(self, bint truncated):
+    cdef int on_eof(self, bint truncated) except -1:
         self.connection.on_eof(truncated)
 
-    cdef void on_lost(self, str reason):
+    cdef int on_lost(self, str reason) except -1:
         self.connection.on_lost(reason)
 
-    cdef void on_write_paused(self):
+    cdef int on_write_paused(self) except -1:
         self.connection.on_write_paused()
 
-    cdef void on_write_resumed(self):
+    cdef int on_write_resumed(self) except -1:
         self.connection.on_write_resumed()
 
-    cdef void on_deferred(self):
-        return
+    cdef int on_deferred(self) except -1:
+        return 0
 
 
 cdef class Http1Client(PooledConnection):
@@ -113,14 +113,14 @@ cdef class Http1Client(PooledConnection):
         events.connection = self
         return events
 
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         """Offer the connection to the pool: connect and TLS handshake are complete."""
         self.socket = socket
         self.writer.socket = socket
         self.alive = True
         self.home.ready(self)
 
-    cdef void on_lost(self, str reason):
+    cdef int on_lost(self, str reason) except -1:
         """End the response, complete or not: the connection is lost."""
         cdef bint was_open = self.alive
         self.alive = False
@@ -128,16 +128,16 @@ cdef class Http1Client(PooledConnection):
         self.parser.close()
         self.home.lost(self, was_open)
 
-    cdef void on_eof(self, bint truncated):
+    cdef int on_eof(self, bint truncated) except -1:
         """Close: the upstream closed its side, so the connection carries no other request."""
         self.unusable = True
         self.end_response(not truncated, "it ended TLS without close_notify" if truncated else None)
         self.close()
 
-    cdef void end_response(self, bint is_orderly, str cause):
+    cdef int end_response(self, bint is_orderly, str cause) except -1:
         """End the response that is being read. Only an orderly end of the connection can complete the response."""
         if not self.busy:
-            return
+            return 0
         if self.parser.in_response and (self.parser.tunnel or self.until_close) and is_orderly:
             self.unusable = True
             self.finish()
@@ -151,28 +151,28 @@ cdef class Http1Client(PooledConnection):
                 self.home.recheck_idle()
             self.fail(FAILED_RESET, f"the upstream closed the connection before answering{reason}")
 
-    cdef void on_write_paused(self):
+    cdef int on_write_paused(self) except -1:
         """Pause the client: the upstream reads too slowly."""
         cdef ClientEvents events = self.events
         if events is not None:
             events.on_upstream_congested()
 
-    cdef void on_write_resumed(self):
+    cdef int on_write_resumed(self) except -1:
         """Resume the client: the upstream reads again."""
         cdef ClientEvents events = self.events
         if events is not None:
             events.on_upstream_drained()
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
         """Feed the parser; any fault ends the connection and the response on it."""
         if not self.busy:
             # a response without a request: the connection is out of step and must not be used again
             self.unusable = True
             self.close()
-            return
+            return 0
         if self.parser.tunnel:
             self.take_data(data[:size])
-            return
+            return 0
         self.feeding = True
         self.heard = True
         try:
@@ -186,7 +186,7 @@ cdef class Http1Client(PooledConnection):
             self.give_back()
 
     # --- the response ------------------------------------------------------------------------------------------------
-    cdef void take_head(self, Head head):
+    cdef int take_head(self, Head head) except -1:
         cdef ClientEvents events = self.events
         self.until_close = head.until_close
         if not head.keep_alive:
@@ -194,7 +194,7 @@ cdef class Http1Client(PooledConnection):
         if events is not None:
             events.on_head(head)
 
-    cdef void take_data(self, bytes data):
+    cdef int take_data(self, bytes data) except -1:
         cdef ClientEvents events = self.events
         if self.discarding and not self.parser.tunnel:
             self.discard_left -= PyBytes_GET_SIZE(data)
@@ -203,7 +203,7 @@ cdef class Http1Client(PooledConnection):
         elif events is not None:
             events.on_data(data)
 
-    cdef void finish(self):
+    cdef int finish(self) except -1:
         """End the exchange: its response is complete.
 
         The connection is released after the parser has consumed the current read. Further data in the same read is a
@@ -231,7 +231,7 @@ cdef class Http1Client(PooledConnection):
             self.resume()       # the read that ended the response may have paused reading
             self.home.release(self)
 
-    cdef void fail(self, int failure, str detail):
+    cdef int fail(self, int failure, str detail) except -1:
         cdef ClientEvents events = self.events
         self.busy = False
         self.events = None
@@ -240,7 +240,7 @@ cdef class Http1Client(PooledConnection):
             events.on_failed(failure, detail)
 
     # --- what the pool and an attempt ask for ------------------------------------------------------------------------
-    cdef void assign(self, ClientEvents events):
+    cdef int assign(self, ClientEvents events) except -1:
         self.events = events
         self.busy = True
         self.discarding = False
@@ -260,7 +260,7 @@ cdef class Http1Client(PooledConnection):
     cdef bint is_draining(self):
         return self.alive and (self.closing or self.discarding and self.busy)
 
-    cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
+    cdef int send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length) except -1:
         cdef int framing = FRAME_LENGTH if length >= 0 else FRAME_CHUNKED if length == UNKNOWN_LENGTH else FRAME_NONE
         self.parser.to_head = method == b"HEAD"
         self.parser.upgrade_requested = field_value(fields, b"upgrade") is not None
@@ -268,14 +268,14 @@ cdef class Http1Client(PooledConnection):
             write_request_head(method, target, authority, fields, framing, length), framing == <int>FRAME_CHUNKED
         )
 
-    cdef void send_data(self, bytes data):
+    cdef int send_data(self, bytes data) except -1:
         self.writer.write(data)
 
-    cdef void send_end(self, list trailers):
+    cdef int send_end(self, list trailers) except -1:
         self.sent = True
         self.writer.end(trailers)
 
-    cdef void cancel(self):
+    cdef int cancel(self) except -1:
         """Close the connection, the only way to cancel in HTTP/1.1. The data of a tunnel's client is flushed first."""
         self.events = None
         self.busy = False
@@ -284,7 +284,7 @@ cdef class Http1Client(PooledConnection):
         else:
             self.drop()
 
-    cdef void discard(self):
+    cdef int discard(self) except -1:
         self.events = None
         if self.parser.in_response and self.sent and not self.unusable:
             self.discarding = True
@@ -300,20 +300,20 @@ cdef class Http1Client(PooledConnection):
         self.unusable = True
         self.socket.abort()
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         self.unusable = True
         if self.socket.fd < 0 or self.closing:
-            return
+            return 0
         self.closing = True
         self.socket.close()
         self.cut_ns = monotonic_ns() + (self.home.tail_ns if self.parser.tunnel else self.home.drain_limit_ns)
         self.home.draining_connections.append(self)
 
-    cdef void pause(self):
+    cdef int pause(self) except -1:
         if self.alive:
             self.socket.pause_reading()
 
-    cdef void resume(self):
+    cdef int resume(self) except -1:
         if self.alive:
             self.socket.resume_reading()
 

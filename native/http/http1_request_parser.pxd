@@ -10,10 +10,10 @@ from native.codec.http1_head cimport HeadScanner
 
 cdef class RequestEvents:
     """Receives the parts of each request. A subclass overrides every method; tests/native/test_contract.py checks it."""
-    cdef void on_head_begin(self)
+    cdef int on_head_begin(self) except -1
     cdef bint on_head(self, Head head)      # False = stop parsing
     cdef bint on_body(self, bytes data)     # False = stop parsing
-    cdef void on_complete(self)
+    cdef int on_complete(self) except -1
     # Behind a request with Upgrade. True = these bytes (maybe b"") are kept for a tunnel, and not parsed.
     cdef bint on_upgrade(self, bytes rest)
 
@@ -31,9 +31,9 @@ cdef class RequestParser:
     cdef int fault_status           # why the parser has stopped by itself
     cdef str fault                  # None = it has not
     # The bytes are borrowed for the call; what must be kept is copied once.
-    cdef void feed(self, const char* data, Py_ssize_t size)
-    cdef void stop(self)            # nothing more is parsed
-    cdef void close(self)           # drop all references
+    cdef int feed(self, const char* data, Py_ssize_t size) except -1
+    cdef int stop(self) except -1            # nothing more is parsed
+    cdef int close(self) except -1           # drop all references
     cdef int refuse(self, int status, str reason)
     # Each reads what belongs to one phase, and returns how many bytes that was.
     cdef Py_ssize_t read_head(self, const char* data, Py_ssize_t size) except -1

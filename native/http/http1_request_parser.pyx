@@ -20,8 +20,8 @@ cdef enum Phase:
 
 
 cdef class RequestEvents:
-    cdef void on_head_begin(self):
-        return
+    cdef int on_head_begin(self) except -1:
+        return 0
 
     cdef bint on_head(self, Head head):
         return False
@@ -29,8 +29,8 @@ cdef class RequestEvents:
     cdef bint on_body(self, bytes data):
         return False
 
-    cdef void on_complete(self):
-        return
+    cdef int on_complete(self) except -1:
+        return 0
 
     cdef bint on_upgrade(self, bytes rest):
         return False
@@ -52,11 +52,11 @@ cdef class RequestParser:
         self.reader = HeadReader(header_bytes, header_count)
         self.scanner = HeadScanner(True, header_bytes + HEAD_SLACK, header_bytes, header_count)
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         self.stopped = True
         self.events = None
 
-    cdef void stop(self):
+    cdef int stop(self) except -1:
         self.stopped = True
 
     cdef int refuse(self, int status, str reason):
@@ -66,7 +66,7 @@ cdef class RequestParser:
         self.stopped = True
         return -1
 
-    cdef void feed(self, const char* data, Py_ssize_t size):
+    cdef int feed(self, const char* data, Py_ssize_t size) except -1:
         cdef const char* end = data + size
         while data < end and not self.stopped:
             if self.phase == IN_HEAD:
@@ -176,8 +176,8 @@ cdef class CollectedRequests(RequestEvents):
 
     cdef list found     # [Head, pieces of the body, whether it is complete]
 
-    cdef void on_head_begin(self):
-        return
+    cdef int on_head_begin(self) except -1:
+        return 0
 
     cdef bint on_head(self, Head head):
         self.found.append([head, [], False])
@@ -187,7 +187,7 @@ cdef class CollectedRequests(RequestEvents):
         self.found[-1][1].append(data)
         return True
 
-    cdef void on_complete(self):
+    cdef int on_complete(self) except -1:
         self.found[-1][2] = True
 
     cdef bint on_upgrade(self, bytes rest):

@@ -11,10 +11,10 @@ from native.codec.http1_head cimport HeadScanner
 cdef class ResponseEvents:
     """Receives the parts of each response. A subclass overrides every method; tests/native/test_contract.py checks it."""
     cdef bint awaits_response(self)         # a request has been assigned and its response is not complete
-    cdef void on_interim_head(self, int status)
-    cdef void on_response_head(self, Head head)
-    cdef void on_body_data(self, bytes data)        # of a body, or of a tunnel
-    cdef void on_complete(self)
+    cdef int on_interim_head(self, int status) except -1
+    cdef int on_response_head(self, Head head) except -1
+    cdef int on_body_data(self, bytes data) except -1        # of a body, or of a tunnel
+    cdef int on_complete(self) except -1
 
 cdef class ResponseParser:
     cdef ResponseEvents events      # None = closed
@@ -29,15 +29,15 @@ cdef class ResponseParser:
     cdef bint tunnel                # 101 was accepted: no framing any more
     cdef int interims
     cdef str refusal                # why the response was refused
-    cdef void begin(self)           # of the next request; to_head and upgrade_requested are set with its head
+    cdef int begin(self) except -1           # of the next request; to_head and upgrade_requested are set with its head
     # Why the response is refused; None = it is not. The bytes are borrowed for the call; what is kept is copied once.
     cdef str feed(self, const char* data, Py_ssize_t size)
-    cdef void close(self)                   # drop all references
+    cdef int close(self) except -1                   # drop all references
     cdef int refuse(self, str reason)       # -1
     # Each reads what belongs to one phase, and returns how many bytes that was; -1 = refused.
     cdef Py_ssize_t read_head(self, const char* data, Py_ssize_t size) except? -1
     cdef Py_ssize_t read_length(self, const char* data, Py_ssize_t size) except? -1
     cdef Py_ssize_t read_chunks(self, const char* data, Py_ssize_t size) except? -1
     cdef int take_interim(self, Head head) except? -1
-    cdef void take_final(self, Head head)
-    cdef void end_response(self)
+    cdef int take_final(self, Head head) except -1
+    cdef int end_response(self) except -1

@@ -23,17 +23,17 @@ cdef class ResponseEvents:
     cdef bint awaits_response(self):
         return False
 
-    cdef void on_interim_head(self, int status):
-        return
+    cdef int on_interim_head(self, int status) except -1:
+        return 0
 
-    cdef void on_response_head(self, Head head):
-        return
+    cdef int on_response_head(self, Head head) except -1:
+        return 0
 
-    cdef void on_body_data(self, bytes data):
-        return
+    cdef int on_body_data(self, bytes data) except -1:
+        return 0
 
-    cdef void on_complete(self):
-        return
+    cdef int on_complete(self) except -1:
+        return 0
 
 
 # A callback may end the exchange or close the parser: ``feed`` asks after each whether a response is still awaited.
@@ -52,10 +52,10 @@ cdef class ResponseParser:
         self.reader = HeadReader(header_bytes, header_count)
         self.scanner = HeadScanner(False, header_bytes + HEAD_SLACK, header_bytes, header_count)
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         self.events = None
 
-    cdef void begin(self):
+    cdef int begin(self) except -1:
         self.in_response = False
         self.interims = 0
         self.phase = IN_HEAD
@@ -124,7 +124,7 @@ cdef class ResponseParser:
         events.on_interim_head(head.status)
         return 0
 
-    cdef void take_final(self, Head head):
+    cdef int take_final(self, Head head) except -1:
         cdef ResponseEvents events = self.events
         cdef bint ended = False
         self.in_response = True
@@ -170,7 +170,7 @@ cdef class ResponseParser:
             self.end_response()
         return used
 
-    cdef void end_response(self):
+    cdef int end_response(self) except -1:
         cdef ResponseEvents events = self.events
         self.in_response = False
         self.phase = IN_HEAD
@@ -187,16 +187,16 @@ cdef class CollectedResponse(ResponseEvents):
     cdef bint awaits_response(self):
         return not self.complete
 
-    cdef void on_interim_head(self, int status):
+    cdef int on_interim_head(self, int status) except -1:
         self.interims.append(status)
 
-    cdef void on_response_head(self, Head head):
+    cdef int on_response_head(self, Head head) except -1:
         self.head = head
 
-    cdef void on_body_data(self, bytes data):
+    cdef int on_body_data(self, bytes data) except -1:
         self.pieces.append(data)
 
-    cdef void on_complete(self):
+    cdef int on_complete(self) except -1:
         self.complete = True
 
 

@@ -51,14 +51,14 @@ cdef class Http1Stream(ServerStream):
     cdef bint answered              # the response is complete, or cut
     cdef bint bodiless              # the response has no body
 
-    cdef void send_interim(self, int status):
+    cdef int send_interim(self, int status) except -1:
         cdef Http1Server connection = self.connection
         self.awaits_continue = False
         connection.wait_started_ns = monotonic_ns()     # the client's turn begins here
         if not self.head_sent and self.head.version != 10:
             connection.socket.write(status_line(status) + b"\r\n")
 
-    cdef void send_head(self, int status, list fields, int64_t length):
+    cdef int send_head(self, int status, list fields, int64_t length) except -1:
         cdef Http1Server connection = self.connection
         cdef int framing
         # If the request is incomplete now, it may still be incomplete when the response ends.
@@ -70,7 +70,7 @@ cdef class Http1Stream(ServerStream):
         elif length == TUNNEL:
             connection.writer.begin(write_response_head(status, fields, FRAME_UPGRADE, 0), False)
             connection.begin_tunnel()
-            return
+            return 0
         elif length >= 0:
             framing = FRAME_LENGTH
         elif length == NO_BODY:
@@ -93,14 +93,14 @@ cdef class Http1Stream(ServerStream):
             write_response_head(status, fields, framing, length), framing & <int>FRAME_CHUNKED != 0
         )
 
-    cdef void send_data(self, bytes data):
+    cdef int send_data(self, bytes data) except -1:
         if not self.bodiless or not PyBytes_GET_SIZE(data):
             self.connection.writer.write(data)
 
-    cdef void send_end(self, list trailers):
+    cdef int send_end(self, list trailers) except -1:
         cdef Http1Server connection = self.connection
         if self.answered:
-            return
+            return 0
         connection.writer.end(trailers)
         self.answered = True
         self.events = None
@@ -109,7 +109,7 @@ cdef class Http1Stream(ServerStream):
         else:
             connection.end_response()
 
-    cdef void cut(self):
+    cdef int cut(self) except -1:
         cdef Http1Server connection = self.connection
         self.answered = True
         self.events = None
@@ -121,10 +121,10 @@ cdef class Http1Stream(ServerStream):
         else:
             connection.close()
 
-    cdef void pause(self):
+    cdef int pause(self) except -1:
         self.connection.socket.pause_reading()
 
-    cdef void resume(self):
+    cdef int resume(self) except -1:
         self.connection.resume_reading()
 
     cdef bint congested(self):
@@ -133,7 +133,7 @@ cdef class Http1Stream(ServerStream):
     cdef object peer(self):
         return self.connection.socket.peer()
 
-    cdef void release_backlog(self):
+    cdef int release_backlog(self) except -1:
         """Release the memory of the backlog."""
         self.connection.acceptor.count(NULL, -self.backlog_bytes)
         self.backlog_bytes = 0
@@ -145,26 +145,26 @@ cdef class Http1ServerSocket(SocketEvents):
 
     cdef Http1Server connection
 
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         self.connection.on_open(socket)
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
         self.connection.on_bytes(data, size)
 
-    cdef void on_eof(self, bint truncated):
+    cdef int on_eof(self, bint truncated) except -1:
         self.connection.leave()
 
-    cdef void on_lost(self, str reason):
+    cdef int on_lost(self, str reason) except -1:
         self.connection.on_lost()
 
-    cdef void on_write_paused(self):
+    cdef int on_write_paused(self) except -1:
         self.connection.on_write_paused()
 
-    cdef void on_write_resumed(self):
+    cdef int on_write_resumed(self) except -1:
         self.connection.on_write_resumed()
 
-    cdef void on_deferred(self):
-        return
+    cdef int on_deferred(self) except -1:
+        return 0
 
 
 cdef class Http1Server(RequestEvents):
@@ -222,7 +222,7 @@ cdef class Http1Server(RequestEvents):
         events.connection = self
         return events
 
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         """Begin with a connection, whose first request has been waited for since it was accepted."""
         self.slot.pass_to(self)
         self.socket = socket
@@ -233,18 +233,18 @@ cdef class Http1Server(RequestEvents):
         add64(self.acceptor.counters.accepted, 1)
         self.slot.watch_soon(monotonic_ns(), CHECK_NS)
 
-    cdef void on_lost(self):
+    cdef int on_lost(self) except -1:
         """Cancel the client's exchange: the connection is lost."""
         self.leave()
         self.count_unsent()
         self.slot.give_back()
         self.parser.close()
 
-    cdef void leave(self):
+    cdef int leave(self) except -1:
         """Treat the client as gone, because a half-close cannot be told from a full close. The socket closes."""
         cdef Http1Stream stream = self.current
         if self.gone:
-            return
+            return 0
         self.gone = True
         self.expect_no_more()       # the socket closes by itself after it has flushed its queue
         self.current = None
@@ -255,7 +255,7 @@ cdef class Http1Server(RequestEvents):
         if stream is not None:
             self.drop_exchange(stream)
 
-    cdef void drop_exchange(self, Http1Stream stream):
+    cdef int drop_exchange(self, Http1Stream stream) except -1:
         """End the exchange of a stream whose client has left."""
         cdef ServerEvents events = stream.events
         if events is not None:
@@ -263,7 +263,7 @@ cdef class Http1Server(RequestEvents):
             stream.answered = True
             events.on_client_gone()
 
-    cdef void on_write_paused(self):
+    cdef int on_write_paused(self) except -1:
         """Pause the upstream: the client reads too slowly."""
         cdef ServerEvents events = None if self.current is None else self.current.events
         self.reader_ns = monotonic_ns()
@@ -272,7 +272,7 @@ cdef class Http1Server(RequestEvents):
         if events is not None:
             events.on_client_congested()
 
-    cdef void on_write_resumed(self):
+    cdef int on_write_resumed(self) except -1:
         """Resume the upstream: the client reads again."""
         cdef ServerEvents events = None if self.current is None else self.current.events
         self.count_unsent()
@@ -281,7 +281,7 @@ cdef class Http1Server(RequestEvents):
         elif self.current is None and not self.closing:
             self.next_request()
 
-    cdef void count_unsent(self):
+    cdef int count_unsent(self) except -1:
         """Count what waits for the client as held, for its key. A little belongs to every connection."""
         cdef Py_ssize_t size = self.socket.occupied()
         if self.unsent == 0 and size and self.current is not None:
@@ -298,7 +298,7 @@ cdef class Http1Server(RequestEvents):
             &self.reading, self.unsent, self.socket.written - self.socket.count_unacked() if self.unsent else 0, now_ns
         )
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
         """Feed the parser. A framing error is answered with an error status and ends the connection."""
         add64(self.acceptor.counters.bytes_in, size)
         self.receive(data, size)
@@ -322,14 +322,14 @@ cdef class Http1Server(RequestEvents):
             self.refuse(self.parser.fault_status, self.parser.fault)
         self.answer_refused()
 
-    cdef void hold_early(self, bytes data):
+    cdef int hold_early(self, bytes data) except -1:
         """Keep data that arrives before the upgrade is accepted. Reading goes on to EARLY_LIMIT, to notice a close."""
         self.early = data if self.early is None else self.early + data
         if PyBytes_GET_SIZE(self.early) > EARLY_LIMIT:
             self.socket.pause_reading()
 
     # --- what the parser finds ---------------------------------------------------------------------------------------
-    cdef void on_head_begin(self):
+    cdef int on_head_begin(self) except -1:
         self.wait_started_ns = monotonic_ns()
         if self.slot.idle and self.slot.served:
             self.slot.rest()
@@ -375,12 +375,12 @@ cdef class Http1Server(RequestEvents):
         add_piece(stream.backlog, data)
         return True
 
-    cdef void on_complete(self):
+    cdef int on_complete(self) except -1:
         cdef Http1Stream stream = self.incoming
         cdef ServerEvents events
         self.incoming = None
         if stream is None:
-            return
+            return 0
         stream.received = True
         if stream.opened:
             events = stream.events
@@ -417,28 +417,28 @@ cdef class Http1Server(RequestEvents):
         if stream.received and events is not None:
             events.on_request_end(None)
 
-    cdef void end_response(self):
+    cdef int end_response(self) except -1:
         """End the current exchange: close the connection, or serve the next request."""
         cdef Http1Stream stream = self.current
         if stream is None or not stream.answered or self.gone:
-            return
+            return 0
         if not stream.received:
             # An early response. The client still sends its body, and whatever follows could be body or request. So no
             # other request is read on this connection.
             self.current = None
             self.linger()
-            return
+            return 0
         self.current = None
         if stream.closes_connection:
             if self.refused or self.pipelined:
                 self.linger()
             else:
                 self.close()
-            return
+            return 0
         self.wait_started_ns = monotonic_ns()
         self.next_request()
 
-    cdef void next_request(self):
+    cdef int next_request(self) except -1:
         """Serve the next request, unless the client does not read its responses."""
         if self.socket.write_paused:
             if not self.pipelined:
@@ -472,11 +472,11 @@ cdef class Http1Server(RequestEvents):
             events.on_request_data(early)
 
     # --- refusals and the end ----------------------------------------------------------------------------------------
-    cdef void refuse(self, int status, str reason):
+    cdef int refuse(self, int status, str reason) except -1:
         """Refuse the incoming request and all data after it. The error response is sent when its turn has come."""
         cdef Http1Stream stream = self.current
         if self.refused:
-            return
+            return 0
         self.refused = True
         self.refusal_status = status
         self.refusal_reason = reason
@@ -492,49 +492,49 @@ cdef class Http1Server(RequestEvents):
             else:
                 self.drop_exchange(stream)
                 stream.answered = True
-            return
+            return 0
         if self.incoming is not None and self.pipelined and self.pipelined[-1] is self.incoming:
             (<Http1Stream>self.pipelined.pop()).release_backlog()
         self.incoming = None
 
-    cdef void answer_refused(self):
+    cdef int answer_refused(self) except -1:
         """Send the error response for the refused request, if every earlier request has been answered."""
         if self.refused and self.current is None and not self.pipelined:
             self.send_refusal()
 
-    cdef void send_refusal(self):
+    cdef int send_refusal(self) except -1:
         if self.closing:
-            return
+            return 0
         fields, content = self.acceptor.refusal(self.refusal_status, self.refusal_reason)
         self.socket.write(
             write_response_head(self.refusal_status, fields, <int>FRAME_LENGTH | <int>FRAME_CLOSE, len(content)) + content
         )
         self.linger()
 
-    cdef void expect_no_more(self):
+    cdef int expect_no_more(self) except -1:
         """Read no more requests. The client may finish reading what was written, as long as it makes progress."""
         self.closing = True
         self.parser.stop()
         self.wait_started_ns = monotonic_ns()
         self.socket.mark_progress()
 
-    cdef void linger(self):
+    cdef int linger(self) except -1:
         """Read and drop data for a moment before the connection is closed, so that the response arrives."""
         self.lingering = True
         self.closing = True
         self.parser.stop()
         if self.socket.fd < 0:
-            return
+            return 0
         self.resume_reading()
         self.socket.write_eof()
         self.expect_no_more()
         self.slot.watch_at(self.wait_started_ns + LINGER_NS)
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         self.expect_no_more()
         self.socket.close()
 
-    cdef void resume_reading(self):
+    cdef int resume_reading(self) except -1:
         if self.socket.resume_reading():
             self.wait_started_ns = monotonic_ns()
 

@@ -8,7 +8,7 @@ cdef class MessageWriter:
     cdef StreamSocket socket
     cdef bytes head             # a head that is not written yet, or None
     cdef bint chunked
-    cdef void begin(self, bytes head, bint chunked)
-    cdef void write(self, bytes data)       # b"" writes the head at once
-    cdef void end(self, list trailers)      # trailers of a chunked message, or None
-    cdef void flush(self)                   # write the head at once
+    cdef int begin(self, bytes head, bint chunked) except -1
+    cdef int write(self, bytes data) except -1       # b"" writes the head at once
+    cdef int end(self, list trailers) except -1      # trailers of a chunked message, or None
+    cdef int flush(self) except -1                   # write the head at once

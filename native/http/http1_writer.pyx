@@ -6,26 +6,26 @@ cdef Py_ssize_t JOIN_LIMIT = 4096
 
 
 cdef class MessageWriter:
-    cdef void begin(self, bytes head, bint chunked):
+    cdef int begin(self, bytes head, bint chunked) except -1:
         self.head = head
         self.chunked = chunked
 
-    cdef void flush(self):
+    cdef int flush(self) except -1:
         cdef bytes head = self.head
         if head is not None:
             self.head = None
             self.socket.write(head)
 
-    cdef void write(self, bytes data):
+    cdef int write(self, bytes data) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef bytes head = self.head
         if size == 0:
             self.flush()
-            return
+            return 0
         self.head = None
         if self.chunked and size <= JOIN_LIMIT:
             self.socket.write(frame_chunk(head, data))
-            return
+            return 0
         if head is not None:
             self.socket.write(head)
         if self.chunked:
@@ -34,11 +34,11 @@ cdef class MessageWriter:
         if self.chunked:
             self.socket.write(b"\r\n")
 
-    cdef void end(self, list trailers):
+    cdef int end(self, list trailers) except -1:
         cdef bytes head = self.head
         if not self.chunked:
             self.flush()
-            return
+            return 0
         self.head = None
         if head is not None:
             self.socket.write(head)

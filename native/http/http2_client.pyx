@@ -57,7 +57,7 @@ cdef class Http2Call(ClientStream):
     cdef bint sent                  # a frame of the request has been sent
     cdef bint answered              # the response is complete
 
-    cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
+    cdef int send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length) except -1:
         cdef Http2Client connection = self.connection
         cdef StreamFlow flow = self.flow
         cdef nghttp2_nv* pairs
@@ -66,7 +66,7 @@ cdef class Http2Call(ClientStream):
         cdef int32_t number
         cdef bytes size
         if flow.closed or connection.session == NULL:
-            return
+            return 0
         self.to_head = method == b"HEAD"
         self.bodiless = length == NO_BODY or length == 0
         self.asked_ns = monotonic_ns()
@@ -89,48 +89,48 @@ cdef class Http2Call(ClientStream):
             number = nghttp2_submit_request(connection.session, NULL, pairs, count, &provider, NULL)
         if number < 0:
             connection.socket.reactor.loop.call_soon(connection.fail_unsubmitted, self)
-            return
+            return 0
         flow.number = number
         connection.table.add_stream(number, self)
         connection.schedule()
 
-    cdef void send_data(self, bytes data):
+    cdef int send_data(self, bytes data) except -1:
         cdef ClientEvents events = self.events
         if self.bodiless or self.flow.closed or not self.flow.number or not PyBytes_GET_SIZE(data):
-            return
+            return 0
         if self.flow.send(data) and events is not None:
             events.on_upstream_congested()
 
-    cdef void send_end(self, list trailers):
+    cdef int send_end(self, list trailers) except -1:
         if not (self.bodiless or self.flow.closed) and self.flow.number:
             self.flow.end(trailers)
 
-    cdef void cancel(self):
+    cdef int cancel(self) except -1:
         self.events = None
         if self.flow.closed:
-            return
+            return 0
         self.flow.clear()
         self.discarding_ns = 0
         if not self.flow.number:
             self.flow.closed = True
             self.connection.end_stream()
-            return
+            return 0
         self.connection.suspect(self)
         self.connection.reset(self.flow.number, NGHTTP2_CANCEL)
 
-    cdef void discard(self):
+    cdef int discard(self) except -1:
         if self.flow.closed or self.head is None or not self.flow.ended:
             self.cancel()
-            return
+            return 0
         self.events = None
         self.discarding_ns = monotonic_ns()
         self.discard_left = DISCARD_LIMIT
         self.resume()
 
-    cdef void pause(self):
+    cdef int pause(self) except -1:
         self.flow.paused = True
 
-    cdef void resume(self):
+    cdef int resume(self) except -1:
         self.flow.resume()
 
     cdef bint congested(self):
@@ -157,16 +157,16 @@ cdef class PooledHttp2(SharedConnection):
     cdef bint is_quiet(self):
         return self.connection.is_quiet()
 
-    cdef void distrust(self):
+    cdef int distrust(self) except -1:
         self.connection.distrusted = True
 
     cdef ClientStream take(self, ClientEvents who):
         return self.connection.open_stream(who)
 
-    cdef void check_deadlines(self, uint64_t now_ns):
+    cdef int check_deadlines(self, uint64_t now_ns) except -1:
         self.connection.check_deadlines(now_ns)
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         self.connection.retire()
 
 
@@ -202,7 +202,7 @@ cdef class Http2Client(Http2Connection):
         """Return the object that receives the socket's events."""
         return self
 
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         """Offer the connection to the pool, or close it if the TLS handshake has not selected HTTP/2."""
         cdef PooledHttp2 pooled
         self.socket = socket
@@ -211,7 +211,7 @@ cdef class Http2Client(Http2Connection):
             self.read_closed = True
             socket.abort()
             self.home.failed("the upstream does not offer HTTP/2 (ALPN h2)")
-            return
+            return 0
         self.alive = True
         self.open_session(False, self.header_bytes, self.header_count)
         self.idle_since_ns = self.now_ns
@@ -222,7 +222,7 @@ cdef class Http2Client(Http2Connection):
         self.schedule()
         self.home.on_shared_open(pooled)
 
-    cdef void on_lost(self, str reason):
+    cdef int on_lost(self, str reason) except -1:
         """Fail every incomplete response: the connection is lost."""
         cdef PooledHttp2 pooled = self.pooled
         cause = "" if reason is None else f" ({reason})"
@@ -232,11 +232,11 @@ cdef class Http2Client(Http2Connection):
         if pooled is not None:
             self.home.on_shared_closed(pooled)
 
-    cdef void on_eof(self, bint truncated):
+    cdef int on_eof(self, bint truncated) except -1:
         """Fail every incomplete response: the upstream closed its side."""
         self._fail_all(FAILED_RESET, "the upstream closed the connection")
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
         """Feed the session. A protocol error of the upstream fails a stream or the connection."""
         self.receive(data, size)
         if self.open_streams == 0 and self.pooled is not None and not self.pooled.listed:
@@ -471,7 +471,7 @@ cdef class Http2Client(Http2Connection):
         self.last_ping_ns = now_ns
         self.ping()
 
-    cdef void suspect(self, Http2Call call):
+    cdef int suspect(self, Http2Call call) except -1:
         """Ping if the connection has been silent while the given-up call waited for its response."""
         cdef uint64_t now_ns = monotonic_ns()
         if call.head is None and now_ns > max(call.asked_ns, self.received_ns) + SUSPECT_NS:

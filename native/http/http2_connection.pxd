@@ -41,18 +41,18 @@ cdef class Http2Connection(SocketEvents):
     cdef list drained_streams       # streams whose queue fell below the low mark in this pump
     cdef open_session(self, bint server, Py_ssize_t header_bytes, int header_count)
     cdef close_session(self)
-    cdef void receive(self, const char* data, Py_ssize_t size)
-    cdef void schedule(self)                            # pump once, after the other work of this turn
+    cdef int receive(self, const char* data, Py_ssize_t size) except -1
+    cdef int schedule(self) except -1                            # pump once, after the other work of this turn
     cdef pump(self)
     cdef _send(self)
-    cdef void reject(self, str reason, uint32_t code)   # GOAWAY with this error; nothing more is read
-    cdef void reject_flood(self, str reason)            # GOAWAY with ENHANCE_YOUR_CALM
+    cdef int reject(self, str reason, uint32_t code) except -1   # GOAWAY with this error; nothing more is read
+    cdef int reject_flood(self, str reason) except -1            # GOAWAY with ENHANCE_YOUR_CALM
     # GOAWAY with ENHANCE_YOUR_CALM and the last stream, after which the open streams finish (RFC 9113 6.8).
-    cdef void wind_down(self)
-    cdef void ping(self)                                # send a ping unless one is pending; on_pong follows
-    cdef void reset(self, int32_t stream, uint32_t code)
-    cdef void resume_sending(self, int32_t stream, Outbox out)      # the outbox has more data, or its end
-    cdef void consumed(self, int32_t stream, Py_ssize_t size)       # the peer may send ``size`` more bytes
+    cdef int wind_down(self) except -1
+    cdef int ping(self) except -1                                # send a ping unless one is pending; on_pong follows
+    cdef int reset(self, int32_t stream, uint32_t code) except -1
+    cdef int resume_sending(self, int32_t stream, Outbox out) except -1      # the outbox has more data, or its end
+    cdef int consumed(self, int32_t stream, Py_ssize_t size) except -1       # the peer may send ``size`` more bytes
     cdef int on_block(self, int32_t stream, int category) except -1     # returns a Block
     cdef on_head(self, int32_t stream, bint ended)
     cdef on_trailers(self, int32_t stream, list trailers)

@@ -278,12 +278,12 @@ cdef class Http2Connection:
         self.table.clear()
         self.fields.release()
 
-    cdef void receive(self, const char* data, Py_ssize_t size):
+    cdef int receive(self, const char* data, Py_ssize_t size) except -1:
         """Feed the session up to the first frame that exceeds a limit, and send its output."""
         cdef Py_ssize_t good
         cdef Py_ssize_t done
         if self.read_closed or self.session == NULL:
-            return
+            return 0
         self.now_ns = monotonic_ns()
         self.received_ns = self.now_ns
         good = self.guard.feed(<const uint8_t*>data, size, self.now_ns)
@@ -310,9 +310,9 @@ cdef class Http2Connection:
             self.reject_flood("frames that are not read")
         self.pump()
 
-    cdef void wind_down(self):
+    cdef int wind_down(self) except -1:
         if self.winding_down:
-            return
+            return 0
         self.winding_down = True
         self.close_reason = self.guard.spent
         nghttp2_submit_goaway(
@@ -321,20 +321,20 @@ cdef class Http2Connection:
         )
         self.schedule()
 
-    cdef void reject_flood(self, str reason):
+    cdef int reject_flood(self, str reason) except -1:
         self.reject(reason, NGHTTP2_ENHANCE_YOUR_CALM)
 
-    cdef void reject(self, str reason, uint32_t code):
+    cdef int reject(self, str reason, uint32_t code) except -1:
         self.read_closed = True
         self.close_reason = reason
         nghttp2_session_terminate_session(self.session, code)
         self.schedule()
 
-    cdef void schedule(self):
+    cdef int schedule(self) except -1:
         if not self.in_session and self.session != NULL and self.socket.fd >= 0:
             self.socket.reactor.defer(self)
 
-    cdef void on_deferred(self):
+    cdef int on_deferred(self) except -1:
         self.now_ns = monotonic_ns()
         self.pump()
 
@@ -400,35 +400,35 @@ cdef class Http2Connection:
             else:
                 free(space)
 
-    cdef void ping(self):
+    cdef int ping(self) except -1:
         if self.session != NULL and not self.pinged_ns:
             self.pinged_ns = monotonic_ns()
             nghttp2_submit_ping(self.session, NGHTTP2_FLAG_NONE, NULL)
             self.schedule()
 
-    cdef void reset(self, int32_t stream, uint32_t code):
+    cdef int reset(self, int32_t stream, uint32_t code) except -1:
         if self.session != NULL:
             nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, stream, code)
             self.schedule()
 
-    cdef void resume_sending(self, int32_t stream, Outbox out):
+    cdef int resume_sending(self, int32_t stream, Outbox out) except -1:
         if self.session == NULL:
-            return
+            return 0
         if out.deferred:
             out.deferred = False
             nghttp2_session_resume_data(self.session, stream)
         self.schedule()
 
-    cdef void consumed(self, int32_t stream, Py_ssize_t size):
+    cdef int consumed(self, int32_t stream, Py_ssize_t size) except -1:
         if self.session != NULL and size:
             nghttp2_session_consume_stream(self.session, stream, size)
             self.schedule()
 
-    cdef void on_write_paused(self):
+    cdef int on_write_paused(self) except -1:
         """Hold back the session's output: the peer reads too slowly. Queued data congests its stream."""
         self.reader_ns = monotonic_ns()
 
-    cdef void on_write_resumed(self):
+    cdef int on_write_resumed(self) except -1:
         """Send the session's output: the peer reads again."""
         self.schedule()
 

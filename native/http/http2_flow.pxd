@@ -12,7 +12,7 @@ cdef class StreamFlow(Outbox):
     cdef bint paused
     cdef bint closed                # the session has closed the stream, or the stream was given up
     cdef bint send(self, bytes data)            # True = the source must stop now
-    cdef void end(self, list trailers)          # nothing is sent after this
-    cdef void received(self, Py_ssize_t size)   # bytes arrived; consumed at once unless the stream is paused
-    cdef void resume(self)
-    cdef void close(self)
+    cdef int end(self, list trailers) except -1          # nothing is sent after this
+    cdef int received(self, Py_ssize_t size) except -1   # bytes arrived; consumed at once unless the stream is paused
+    cdef int resume(self) except -1
+    cdef int close(self) except -1

@@ -10,24 +10,24 @@ cdef class StreamFlow(Outbox):
         self.congested = True
         return True
 
-    cdef void end(self, list trailers):
+    cdef int end(self, list trailers) except -1:
         self.ended = True
         self.trailers = trailers
         self.connection.resume_sending(self.number, self)
 
-    cdef void received(self, Py_ssize_t size):
+    cdef int received(self, Py_ssize_t size) except -1:
         if self.paused:
             self.owed += size
         else:
             self.connection.consumed(self.number, size)
 
-    cdef void resume(self):
+    cdef int resume(self) except -1:
         cdef Py_ssize_t owed = self.owed
         self.paused = False
         self.owed = 0
         if owed and not self.closed:
             self.connection.consumed(self.number, owed)
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         self.closed = True
         self.clear()

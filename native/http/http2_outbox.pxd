@@ -22,8 +22,8 @@ cdef class Outbox:
     cdef bint cutting               # the stream is reset once the queue is empty
     cdef bint congested             # the source is paused
     cdef bint finished              # END_STREAM has been sent
-    cdef void push(self, bytes data)
+    cdef int push(self, bytes data) except -1
     cdef Py_ssize_t pull(self, uint8_t* out, Py_ssize_t size)       # copy out up to ``size`` bytes; return how many
     cdef advance(self)
-    cdef void trim(self)            # free what is sent of the first item
-    cdef void clear(self)
+    cdef int trim(self) except -1            # free what is sent of the first item
+    cdef int clear(self) except -1

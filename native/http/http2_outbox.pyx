@@ -8,7 +8,7 @@ cdef Py_ssize_t SPENT = 64
 
 
 cdef class Outbox:
-    cdef void push(self, bytes data):
+    cdef int push(self, bytes data) except -1:
         if self.first is None:
             self.first = data
         elif self.more is None:
@@ -50,12 +50,12 @@ cdef class Outbox:
             del more[:self.at]
             self.at = 0
 
-    cdef void trim(self):
+    cdef int trim(self) except -1:
         if self.offset >= <Py_ssize_t>QUEUE_HIGH:
             self.first = self.first[self.offset:]
             self.offset = 0
 
-    cdef void clear(self):
+    cdef int clear(self) except -1:
         self.first = None
         self.more = None
         self.at = 0

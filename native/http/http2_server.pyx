@@ -69,19 +69,19 @@ cdef class Http2Stream(ServerStream):
     cdef Py_ssize_t unsent          # bytes of the response that are counted as held, because the client does not take them
     cdef Pace reading
 
-    cdef void send_interim(self, int status):
+    cdef int send_interim(self, int status) except -1:
         cdef nghttp2_nv* pairs
         self.awaits_continue = False
         self.received_ns = monotonic_ns()
         if self.head_sent or self.flow.closed:
-            return
+            return 0
         pairs = scratch_pairs(1)
         value = decimal(status)
         add_pair(pairs, 0, b":status", value)
         nghttp2_submit_headers(self.connection.session, NGHTTP2_FLAG_NONE, self.flow.number, NULL, pairs, 1, NULL)
         self.connection.schedule()
 
-    cdef void send_head(self, int status, list fields, int64_t length):
+    cdef int send_head(self, int status, list fields, int64_t length) except -1:
         cdef Http2Server connection = self.connection
         cdef nghttp2_nv* pairs
         cdef nghttp2_data_provider provider
@@ -89,7 +89,7 @@ cdef class Http2Stream(ServerStream):
         cdef bytes code
         cdef bytes size
         if self.head_sent or self.flow.closed:
-            return
+            return 0
         self.head_sent = True
         # a head that ends the stream is how gRPC recognizes a trailers-only response
         self.bodiless = length == NO_BODY or status == 204 or status == 304 or self.head.method == b"HEAD"
@@ -107,10 +107,10 @@ cdef class Http2Stream(ServerStream):
             nghttp2_submit_response(connection.session, self.flow.number, pairs, count, &provider)
         connection.schedule()
 
-    cdef void send_data(self, bytes data):
+    cdef int send_data(self, bytes data) except -1:
         cdef ServerEvents events = self.events
         if self.bodiless or self.flow.closed or not PyBytes_GET_SIZE(data):
-            return
+            return 0
         if self.flow.queued == 0:
             self.flow.progress_ns = monotonic_ns()
         if self.flow.send(data):
@@ -118,7 +118,7 @@ cdef class Http2Stream(ServerStream):
             if events is not None:
                 events.on_client_congested()
 
-    cdef void count_unsent(self):
+    cdef int count_unsent(self) except -1:
         """Count what waits for the client as held, for its key. Up to QUEUE_HIGH it belongs to every stream."""
         cdef Py_ssize_t size = self.flow.queued + self.flow.offset
         size = 0 if size <= <Py_ssize_t>QUEUE_HIGH else size
@@ -143,25 +143,25 @@ cdef class Http2Stream(ServerStream):
         """Return whether this is a gRPC call, which takes its time."""
         return self.head is not None and is_grpc(self.head.content_type)
 
-    cdef void send_end(self, list trailers):
+    cdef int send_end(self, list trailers) except -1:
         if self.answered:
-            return
+            return 0
         self.answered = True
         self.events = None
         self.resume()
         if self.bodiless or self.flow.closed:
-            return
+            return 0
         if self.flow.queued == 0:
             # nothing was queued until now, so the client has not been slow: its time begins now
             self.flow.progress_ns = self.received_ns
         self.flow.end(trailers)
 
-    cdef void cut(self):
+    cdef int cut(self) except -1:
         cdef StreamFlow flow = self.flow
         self.answered = True
         self.events = None
         if flow.closed or flow.finished:
-            return
+            return 0
         if flow.queued == 0:
             flow.progress_ns = monotonic_ns()
         flow.cutting = True
@@ -171,10 +171,10 @@ cdef class Http2Stream(ServerStream):
         else:
             self.connection.reset(flow.number, NGHTTP2_INTERNAL_ERROR)
 
-    cdef void pause(self):
+    cdef int pause(self) except -1:
         self.flow.paused = True
 
-    cdef void resume(self):
+    cdef int resume(self) except -1:
         self.received_ns = monotonic_ns()
         self.flow.resume()
 
@@ -267,7 +267,7 @@ cdef class Http2Server(Http2Connection):
         """Return the object that receives the socket's events."""
         return self
 
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         """Begin with a connection, whose first request has been waited for since it was accepted."""
         self.slot.pass_to(self)
         self.socket = socket
@@ -281,17 +281,17 @@ cdef class Http2Server(Http2Connection):
         if self.acceptor.draining:
             self.retire()
 
-    cdef void on_lost(self, str reason):
+    cdef int on_lost(self, str reason) except -1:
         """Cancel the client's exchanges: the connection is lost."""
         self.slot.give_back()
         self._leave()
         self.close_session()
 
-    cdef void on_eof(self, bint truncated):
+    cdef int on_eof(self, bint truncated) except -1:
         """Treat the client as gone: in practice a client half-closes an HTTP/2 connection only when it leaves."""
         self._leave()
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
         """Feed the guard and the session, which answer protocol errors and end an abusive connection."""
         add64(self.acceptor.counters.bytes_in, size)
         self.receive(data, size)
@@ -514,7 +514,7 @@ cdef class Http2Server(Http2Connection):
             now_ns > self.slot.accepted_ns + self.acceptor.header_timeout_ns
         )
 
-    cdef void _check_reader(self, uint64_t now_ns):
+    cdef int _check_reader(self, uint64_t now_ns) except -1:
         """Extend a slow reader's deadlines: while the kernel's buffer drains, neither writes nor pings are overdue."""
         if self.socket.has_progressed():
             self.reader_ns = now_ns

@@ -18,7 +18,7 @@ cdef class StreamOrder:
     cdef list closed_by_us
     # Return 0, or the HTTP/2 error that the frame is.
     cdef uint32_t judge(self, int kind, int flags, uint32_t stream)
-    cdef void close(self, uint32_t stream)              # the session has closed it
+    cdef int close(self, uint32_t stream) except -1              # the session has closed it
     cdef bint may_send(self, uint32_t stream)
-    cdef void _add(self, uint32_t stream)
-    cdef void _remove(self, uint32_t stream)
+    cdef int _add(self, uint32_t stream) except -1
+    cdef int _remove(self, uint32_t stream) except -1

@@ -45,21 +45,21 @@ cdef class StreamOrder:
     cdef bint may_send(self, uint32_t stream):
         return self.places[stream >> 1 & (PLACES - 1)] == stream or stream in self.elsewhere
 
-    cdef void _add(self, uint32_t stream):
+    cdef int _add(self, uint32_t stream) except -1:
         cdef uint32_t place = stream >> 1 & (PLACES - 1)
         if self.places[place]:
             self.elsewhere.add(stream)
         else:
             self.places[place] = stream
 
-    cdef void _remove(self, uint32_t stream):
+    cdef int _remove(self, uint32_t stream) except -1:
         cdef uint32_t place = stream >> 1 & (PLACES - 1)
         if self.places[place] == stream:
             self.places[place] = 0
         elif self.elsewhere:
             self.elsewhere.discard(stream)
 
-    cdef void close(self, uint32_t stream):
+    cdef int close(self, uint32_t stream) except -1:
         if self.may_send(stream):
             self.closed_by_us.append(stream)
             if len(self.closed_by_us) > <int>CLOSED_BY_US:

@@ -16,7 +16,7 @@ cdef class StreamTable:
     cdef add_stream(self, int32_t number, object stream)
     cdef object remove_stream(self, int32_t number)     # returns the stream; None = there is no such stream
     cdef list streams(self)                             # a new list, oldest first
-    cdef void clear(self)
+    cdef int clear(self) except -1
 
 cdef inline object stream_at(StreamTable table, int32_t number):
     """Return the stream with this number, or None."""

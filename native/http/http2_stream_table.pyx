@@ -36,7 +36,7 @@ cdef class StreamTable:
                 found[self.numbers[place]] = self.places[place]
         return [found[number] for number in sorted(found)]
 
-    cdef void clear(self):
+    cdef int clear(self) except -1:
         memset(self.numbers, 0, sizeof(self.numbers))
         self.places = [None] * PLACES
         self.elsewhere = {}

@@ -63,12 +63,12 @@ cdef class ProtocolDetect(SocketEvents):
     cdef bytes seen
     cdef ListenPolicy policy
 
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         """Pass the connection on if ALPN has selected the version; without TLS wait for the first bytes."""
         if socket.tls is not None:
             self.hand_over(Http2Server if socket.tls.protocol() == b"h2" else Http1Server, NULL, 0)
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
         """Compare the first bytes with the preface. One read is enough in most cases, and is not copied then."""
         cdef bytes joined = None
         cdef Py_ssize_t compared
@@ -101,22 +101,22 @@ cdef class ProtocolDetect(SocketEvents):
         if size and socket.fd >= 0:
             events.on_bytes(data, size)
 
-    cdef void on_eof(self, bint truncated):
-        return          # nothing was asked, and the socket closes
+    cdef int on_eof(self, bint truncated) except -1:
+        return 0          # nothing was asked, and the socket closes
 
-    cdef void on_lost(self, str reason):
+    cdef int on_lost(self, str reason) except -1:
         """Give the slot back: the client has left before it sent a request."""
         self.slot.give_back()
         self.socket = None
 
-    cdef void on_write_paused(self):
-        return          # nothing is written here
+    cdef int on_write_paused(self) except -1:
+        return 0          # nothing is written here
 
-    cdef void on_write_resumed(self):
-        return
+    cdef int on_write_resumed(self) except -1:
+        return 0
 
-    cdef void on_deferred(self):
-        return
+    cdef int on_deferred(self) except -1:
+        return 0
 
     def check_deadlines(self, uint64_t now_ns):
         """Abort the connection: the PROXY header, the handshake or the first bytes did not come in time."""

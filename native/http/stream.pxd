@@ -45,11 +45,11 @@ cdef class ClientCertificate:
 
 cdef class ServerEvents:
     """Receives what the client of one exchange does. A subclass overrides every method; test_contract.py checks it."""
-    cdef void on_request_data(self, bytes data)
-    cdef void on_request_end(self, list trailers)
-    cdef void on_client_gone(self)          # nothing follows
-    cdef void on_client_congested(self)     # pause the answer: the write buffers are above the high mark
-    cdef void on_client_drained(self)
+    cdef int on_request_data(self, bytes data) except -1
+    cdef int on_request_end(self, list trailers) except -1
+    cdef int on_client_gone(self) except -1          # nothing follows
+    cdef int on_client_congested(self) except -1     # pause the answer: the write buffers are above the high mark
+    cdef int on_client_drained(self) except -1
 
 cdef class ServerStream:
     """Sends the answer of one exchange. A subclass overrides every method; test_contract.py checks it."""
@@ -66,27 +66,27 @@ cdef class ServerStream:
     cdef Py_ssize_t uploaded            # bytes of the request that are held and still come
     cdef Pace upload
     cdef bint body_buffered             # the whole body is read before the answer begins (no bidirectional streaming)
-    cdef void send_interim(self, int status)
-    cdef void send_head(self, int status, list fields, int64_t length)
-    cdef void send_data(self, bytes data)
-    cdef void send_end(self, list trailers)
-    cdef void cut(self)                 # end the answer so that the client sees that it is incomplete
-    cdef void pause(self)               # stop reading the request
-    cdef void resume(self)
+    cdef int send_interim(self, int status) except -1
+    cdef int send_head(self, int status, list fields, int64_t length) except -1
+    cdef int send_data(self, bytes data) except -1
+    cdef int send_end(self, list trailers) except -1
+    cdef int cut(self) except -1                 # end the answer so that the client sees that it is incomplete
+    cdef int pause(self) except -1               # stop reading the request
+    cdef int resume(self) except -1
     cdef bint congested(self)
     cdef object peer(self)              # (address, port) or None
 
 cdef class ClientEvents:
     """Receives what the upstream of one attempt does. A subclass overrides every method; test_contract.py checks it."""
     cdef bint wants_fresh               # only a connection that has carried no exchange will do
-    cdef void on_connection(self, ClientStream stream)
-    cdef void on_interim(self, int status)
-    cdef void on_head(self, Head head)
-    cdef void on_data(self, bytes data)
-    cdef void on_end(self, list trailers)
-    cdef void on_failed(self, int failure, str detail)      # Failure; nothing follows
-    cdef void on_upstream_congested(self)
-    cdef void on_upstream_drained(self)
+    cdef int on_connection(self, ClientStream stream) except -1
+    cdef int on_interim(self, int status) except -1
+    cdef int on_head(self, Head head) except -1
+    cdef int on_data(self, bytes data) except -1
+    cdef int on_end(self, list trailers) except -1
+    cdef int on_failed(self, int failure, str detail) except -1      # Failure; nothing follows
+    cdef int on_upstream_congested(self) except -1
+    cdef int on_upstream_drained(self) except -1
 
 cdef class ClientStream:
     """Sends the request of one attempt. A subclass overrides every method; test_contract.py checks it."""
@@ -95,13 +95,13 @@ cdef class ClientStream:
     cdef readonly bint refused          # the upstream did not process this request (REFUSED_STREAM, GOAWAY)
     cdef readonly bint connection_ended # a connection ended after use, and took this request along: not the target's failure
     cdef readonly uint32_t reset_code   # the HTTP/2 error with which the upstream reset the stream; 0 = it did not
-    cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
-    cdef void send_data(self, bytes data)   # b"" writes a head that waits for its body
-    cdef void send_end(self, list trailers)
-    cdef void cancel(self)              # abandon the answer; HTTP/1.1 closes the connection
-    cdef void discard(self)             # drop the rest of the answer, and keep the connection if the rest is short
-    cdef void pause(self)
-    cdef void resume(self)
+    cdef int send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length) except -1
+    cdef int send_data(self, bytes data) except -1   # b"" writes a head that waits for its body
+    cdef int send_end(self, list trailers) except -1
+    cdef int cancel(self) except -1              # abandon the answer; HTTP/1.1 closes the connection
+    cdef int discard(self) except -1  # drop the rest of the answer, and keep the connection if the rest is short
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
     cdef bint congested(self)
     cdef Py_ssize_t unsent(self)        # bytes of the request that the upstream has not acknowledged yet
     cdef uint64_t heard_ns(self)        # when bytes last came on a connection that carries other streams too; 0 = it does not

@@ -12,43 +12,43 @@ cdef class ClientCertificate:
 
 
 cdef class ServerEvents:
-    cdef void on_request_data(self, bytes data):
-        return
+    cdef int on_request_data(self, bytes data) except -1:
+        return 0
 
-    cdef void on_request_end(self, list trailers):
-        return
+    cdef int on_request_end(self, list trailers) except -1:
+        return 0
 
-    cdef void on_client_gone(self):
-        return
+    cdef int on_client_gone(self) except -1:
+        return 0
 
-    cdef void on_client_congested(self):
-        return
+    cdef int on_client_congested(self) except -1:
+        return 0
 
-    cdef void on_client_drained(self):
-        return
+    cdef int on_client_drained(self) except -1:
+        return 0
 
 
 cdef class ServerStream:
-    cdef void send_interim(self, int status):
-        return
+    cdef int send_interim(self, int status) except -1:
+        return 0
 
-    cdef void send_head(self, int status, list fields, int64_t length):
-        return
+    cdef int send_head(self, int status, list fields, int64_t length) except -1:
+        return 0
 
-    cdef void send_data(self, bytes data):
-        return
+    cdef int send_data(self, bytes data) except -1:
+        return 0
 
-    cdef void send_end(self, list trailers):
-        return
+    cdef int send_end(self, list trailers) except -1:
+        return 0
 
-    cdef void cut(self):
-        return
+    cdef int cut(self) except -1:
+        return 0
 
-    cdef void pause(self):
-        return
+    cdef int pause(self) except -1:
+        return 0
 
-    cdef void resume(self):
-        return
+    cdef int resume(self) except -1:
+        return 0
 
     cdef bint congested(self):
         return False
@@ -58,52 +58,52 @@ cdef class ServerStream:
 
 
 cdef class ClientEvents:
-    cdef void on_connection(self, ClientStream stream):
-        return
+    cdef int on_connection(self, ClientStream stream) except -1:
+        return 0
 
-    cdef void on_interim(self, int status):
-        return
+    cdef int on_interim(self, int status) except -1:
+        return 0
 
-    cdef void on_head(self, Head head):
-        return
+    cdef int on_head(self, Head head) except -1:
+        return 0
 
-    cdef void on_data(self, bytes data):
-        return
+    cdef int on_data(self, bytes data) except -1:
+        return 0
 
-    cdef void on_end(self, list trailers):
-        return
+    cdef int on_end(self, list trailers) except -1:
+        return 0
 
-    cdef void on_failed(self, int failure, str detail):
-        return
+    cdef int on_failed(self, int failure, str detail) except -1:
+        return 0
 
-    cdef void on_upstream_congested(self):
-        return
+    cdef int on_upstream_congested(self) except -1:
+        return 0
 
-    cdef void on_upstream_drained(self):
-        return
+    cdef int on_upstream_drained(self) except -1:
+        return 0
 
 
 cdef class ClientStream:
-    cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
-        return
+    cdef int send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length) except -1:
+        return 0
 
-    cdef void send_data(self, bytes data):
-        return
+    cdef int send_data(self, bytes data) except -1:
+        return 0
 
-    cdef void send_end(self, list trailers):
-        return
+    cdef int send_end(self, list trailers) except -1:
+        return 0
 
-    cdef void cancel(self):
-        return
+    cdef int cancel(self) except -1:
+        return 0
 
-    cdef void discard(self):
-        return
+    cdef int discard(self) except -1:
+        return 0
 
-    cdef void pause(self):
-        return
+    cdef int pause(self) except -1:
+        return 0
 
-    cdef void resume(self):
-        return
+    cdef int resume(self) except -1:
+        return 0
 
     cdef bint congested(self):
         return False

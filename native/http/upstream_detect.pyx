@@ -30,7 +30,7 @@ cdef class UpstreamDetect(SocketEvents):
         """Return the object that receives the socket's events."""
         return self
 
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         cdef SocketEvents events
         shared = socket.tls is not None and socket.tls.protocol() == b"h2"
         client = Http2Client if shared else Http1Client
@@ -38,20 +38,20 @@ cdef class UpstreamDetect(SocketEvents):
         socket.events = events
         events.on_open(socket)
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        return          # on_open comes first, and then the socket has another owner
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
+        return 0          # on_open comes first, and then the socket has another owner
 
-    cdef void on_eof(self, bint truncated):
-        return
+    cdef int on_eof(self, bint truncated) except -1:
+        return 0
 
-    cdef void on_lost(self, str reason):
-        return
+    cdef int on_lost(self, str reason) except -1:
+        return 0
 
-    cdef void on_write_paused(self):
-        return
+    cdef int on_write_paused(self) except -1:
+        return 0
 
-    cdef void on_write_resumed(self):
-        return
+    cdef int on_write_resumed(self) except -1:
+        return 0
 
-    cdef void on_deferred(self):
-        return
+    cdef int on_deferred(self) except -1:
+        return 0

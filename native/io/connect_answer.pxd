@@ -4,4 +4,4 @@ from native.io.preface cimport Preface
 
 cdef class ConnectAnswer(Preface):
     cdef bytes head                 # what has come of the answer
-    cdef void _judge(self)
+    cdef int _judge(self) except -1

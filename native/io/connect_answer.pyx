@@ -42,7 +42,7 @@ cdef class ConnectAnswer(Preface):
         self._judge()
         return end + 4 - before
 
-    cdef void _judge(self):
+    cdef int _judge(self) except -1:
         cdef list words = self.head.split(b"\r\n", 1)[0].split(b" ", 2)
         cdef int status
         if len(words) < 2 or not (<bytes>words[0]).startswith(b"HTTP/1.") or not (
@@ -50,11 +50,11 @@ cdef class ConnectAnswer(Preface):
         ):
             self.is_bad = True
             self.fault = "the proxy does not speak HTTP"
-            return
+            return 0
         status = int(words[1])
         if 200 <= status < 300:
             self.is_complete = True
-            return
+            return 0
         self.is_bad = True
         self.fault = f"the proxy answered CONNECT with {status}"
         if status in REMEDIES:

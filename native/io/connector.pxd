@@ -14,7 +14,7 @@ cdef class Trial(Pollable):
     cdef Connector owner
     cdef object address
     cdef int start(self, Connector owner, object address) except -1
-    cdef void _end(self)
+    cdef int _end(self) except -1
 
 cdef class NextAddress(Timer):
     cdef Connector owner
@@ -41,9 +41,9 @@ cdef class Connector(Deferred):
     cdef ConnectDeadline deadline
     cdef StreamSocket socket        # connected, in the TLS handshake; None = not yet
     cdef bint is_over
-    cdef void try_next(self)
-    cdef void take(self, Trial trial)
-    cdef void miss(self, Trial trial, object error)
-    cdef void hand_over(self, StreamSocket socket)
-    cdef void time_out(self)
-    cdef void _end(self)
+    cdef int try_next(self) except -1
+    cdef int take(self, Trial trial) except -1
+    cdef int miss(self, Trial trial, object error) except -1
+    cdef int hand_over(self, StreamSocket socket) except -1
+    cdef int time_out(self) except -1
+    cdef int _end(self) except -1

@@ -59,7 +59,7 @@ cdef class Trial(Pollable):
             raise
         return 0
 
-    cdef void on_events(self, uint32_t events):
+    cdef int on_events(self, uint32_t events) except -1:
         cdef int error = 0
         cdef socklen_t size = sizeof(error)
         cdef Connector owner = self.owner
@@ -70,18 +70,18 @@ cdef class Trial(Pollable):
         else:
             owner.take(self)
 
-    cdef void flush(self):
-        return          # nothing is written before on_open
+    cdef int flush(self) except -1:
+        return 0          # nothing is written before on_open
 
-    cdef void on_error(self):
+    cdef int on_error(self) except -1:
         cdef Connector owner = self.owner
         self._end()
         owner.miss(self, OSError("an error of our own"))
 
-    cdef void on_stop(self):
+    cdef int on_stop(self) except -1:
         self._end()
 
-    cdef void _end(self):
+    cdef int _end(self) except -1:
         cdef int fd = self.fd
         if fd >= 0:
             self.reactor.unwatch(self)
@@ -90,43 +90,43 @@ cdef class Trial(Pollable):
 
 
 cdef class NextAddress(Timer):
-    cdef void fire(self, uint64_t now_ns):
+    cdef int fire(self, uint64_t now_ns) except -1:
         cdef Connector owner = self.owner
         if owner is not None:
             owner.try_next()
 
 
 cdef class ConnectDeadline(Timer):
-    cdef void fire(self, uint64_t now_ns):
+    cdef int fire(self, uint64_t now_ns) except -1:
         cdef Connector owner = self.owner       # a reference: the call may end with the connector
         if owner is not None:
             owner.time_out()
 
 
 cdef class ConnectedEvents(SocketEvents):
-    cdef void on_open(self, StreamSocket socket):
+    cdef int on_open(self, StreamSocket socket) except -1:
         cdef Connector owner = self.owner
         owner.hand_over(socket)
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        return          # no bytes come before on_open, which gives the socket another owner
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
+        return 0          # no bytes come before on_open, which gives the socket another owner
 
-    cdef void on_eof(self, bint truncated):
-        return
+    cdef int on_eof(self, bint truncated) except -1:
+        return 0
 
-    cdef void on_lost(self, str reason):
+    cdef int on_lost(self, str reason) except -1:
         cdef Connector owner = self.owner
         owner.socket = None
         owner.miss(None, OSError(reason if reason is not None else "closed"))
 
-    cdef void on_write_paused(self):
-        return
+    cdef int on_write_paused(self) except -1:
+        return 0
 
-    cdef void on_write_resumed(self):
-        return
+    cdef int on_write_resumed(self) except -1:
+        return 0
 
-    cdef void on_deferred(self):
-        return
+    cdef int on_deferred(self) except -1:
+        return 0
 
 
 cdef class Connector(Deferred):
@@ -178,7 +178,7 @@ cdef class Connector(Deferred):
         """Give up without a callback. Idempotent."""
         self._end()
 
-    cdef void try_next(self):
+    cdef int try_next(self) except -1:
         """Try addresses until one neither fails at once nor is the last."""
         cdef Trial trial
         while not self.is_over and self.addresses:
@@ -192,11 +192,11 @@ cdef class Connector(Deferred):
             self.trials.append(trial)
             if self.addresses:
                 self.reactor.deadlines.arm(self.next_timer, monotonic_ns() + ATTEMPT_DELAY_NS)
-            return
+            return 0
         if not self.is_over and not self.trials and self.socket is None:
             self.reactor.defer(self)
 
-    cdef void on_deferred(self):
+    cdef int on_deferred(self) except -1:
         """Every address has failed."""
         if not self.is_over:
             failures = self.failures
@@ -204,9 +204,9 @@ cdef class Connector(Deferred):
             self._end()
             callback(failures, False)
 
-    cdef void miss(self, Trial trial, object error):
+    cdef int miss(self, Trial trial, object error) except -1:
         if self.is_over:
-            return
+            return 0
         if trial is not None:
             self.trials.remove(trial)
             self.failures.append((trial.address, error))
@@ -215,7 +215,7 @@ cdef class Connector(Deferred):
             self.failures.append((None, error))
             self.reactor.defer(self)
 
-    cdef void take(self, Trial trial):
+    cdef int take(self, Trial trial) except -1:
         """Keep the address that has answered, give up the others, and begin the TLS handshake, if any."""
         cdef StreamSocket socket = StreamSocket.__new__(StreamSocket)
         cdef ConnectedEvents events = ConnectedEvents.__new__(ConnectedEvents)
@@ -236,7 +236,7 @@ cdef class Connector(Deferred):
             self.socket = None
             self.miss(None, error)
 
-    cdef void hand_over(self, StreamSocket socket):
+    cdef int hand_over(self, StreamSocket socket) except -1:
         cdef SocketEvents owner
         callback = self.on_connected
         self.socket = None
@@ -245,7 +245,7 @@ cdef class Connector(Deferred):
         socket.events = owner
         owner.on_open(socket)
 
-    cdef void time_out(self):
+    cdef int time_out(self) except -1:
         failures = self.failures
         callback = self.on_failed
         if not self.is_over:
@@ -259,10 +259,10 @@ cdef class Connector(Deferred):
             (<Trial>trial)._end()
         self.reactor.deadlines.disarm(self.next_timer)
 
-    cdef void _end(self):
+    cdef int _end(self) except -1:
         """Drop all references: the callbacks refer to the pool, which may refer to this object."""
         if self.is_over:
-            return
+            return 0
         self.is_over = True
         self._end_trials()
         self.reactor.deadlines.disarm(self.deadline)

@@ -21,5 +21,5 @@ cdef class Listener(Pollable):
     cdef TlsContext tls             # None = in the clear
     cdef int spare_fd               # closed for a moment when the process has no other free descriptor
     cdef AcceptAgain again          # watches again after a time without any descriptor, the spare one included
-    cdef void _drop_one(self)
-    cdef void _keep_spare(self)
+    cdef int _drop_one(self) except -1
+    cdef int _keep_spare(self) except -1

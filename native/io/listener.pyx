@@ -26,10 +26,10 @@ cdef class AcceptEvents:
 
 
 cdef class AcceptAgain(Timer):
-    cdef void fire(self, uint64_t now_ns):
+    cdef int fire(self, uint64_t now_ns) except -1:
         cdef Listener listener = self.listener
         if listener.fd < 0 or listener.slot >= 0:
-            return
+            return 0
         try:
             listener.reactor.watch(listener, EPOLLIN)
         except OSError:
@@ -75,13 +75,13 @@ cdef class Listener(Pollable):
     def __repr__(self):
         return f"<Listener fd={self.fd}>"
 
-    cdef void on_events(self, uint32_t events):
+    cdef int on_events(self, uint32_t events) except -1:
         cdef StreamSocket connection
         cdef SocketEvents owner
         cdef int fd
         for _ in range(<int>BATCH):
             if self.fd < 0:
-                return
+                return 0
             fd = accept4(self.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd < 0:
                 if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
@@ -90,7 +90,7 @@ cdef class Listener(Pollable):
                     continue        # the client has already left
                 elif errno != EAGAIN:
                     raise OSError(errno, strerror(errno))
-                return
+                return 0
             connection = StreamSocket.__new__(StreamSocket)
             connection.fd = fd      # the owner may ask for the peer
             owner = self.owner.on_accept(connection, self.tls is not None)
@@ -107,7 +107,7 @@ cdef class Listener(Pollable):
                 connection.on_error()
                 raise
 
-    cdef void _drop_one(self):
+    cdef int _drop_one(self) except -1:
         """Accept one connection with the spare descriptor and close it; otherwise the event would never end."""
         cdef int fd = -1
         if self.spare_fd >= 0:
@@ -121,21 +121,21 @@ cdef class Listener(Pollable):
             self.reactor.unwatch(self)
             self.reactor.deadlines.arm(self.again, monotonic_ns() + PAUSE_NS)
 
-    cdef void _keep_spare(self):
+    cdef int _keep_spare(self) except -1:
         if self.spare_fd < 0:
             try:
                 self.spare_fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
             except OSError:
-                return      # the next connection that cannot be accepted tries again
+                return 0      # the next connection that cannot be accepted tries again
 
-    cdef void on_error(self):
-        return          # the next connection may be accepted
+    cdef int on_error(self) except -1:
+        return 0          # the next connection may be accepted
 
-    cdef void on_stop(self):
+    cdef int on_stop(self) except -1:
         self.close()
 
-    cdef void flush(self):
-        return          # nothing is written
+    cdef int flush(self) except -1:
+        return 0          # nothing is written
 
     def fileno(self):
         """Return the descriptor, or -1 after :meth:`close`."""

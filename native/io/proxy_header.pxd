@@ -10,6 +10,6 @@ cdef class ProxyHeader(Preface):
     cdef char[PROXY_LONGEST] data
     cdef Py_ssize_t size
     cdef Py_ssize_t total           # of a header of version 2, once its length is known; 0 = not yet
-    cdef void _judge_text(self)
-    cdef void _judge_binary(self)
+    cdef int _judge_text(self) except -1
+    cdef int _judge_binary(self) except -1
     cdef bint _read_extensions(self, Py_ssize_t at) noexcept

@@ -48,33 +48,33 @@ cdef class ProxyHeader(Preface):
                 return i + 1
         return size
 
-    cdef void _judge_text(self):
+    cdef int _judge_text(self) except -1:
         cdef bytes line = self.data[:self.size]
         cdef list words
         cdef int family
         cdef char[16] packed
         self.is_bad = True
         if not line.endswith(b"\r\n"):
-            return
+            return 0
         words = line[:-2].split(b" ")
         if len(words) > 1 and words[1] == b"UNKNOWN":
             self.is_bad = False
             self.is_complete = True
-            return
+            return 0
         if len(words) != 6 or not (words[1] == b"TCP4" or words[1] == b"TCP6"):
-            return
+            return 0
         family = AF_INET if words[1] == b"TCP4" else AF_INET6
         for word in words[2:4]:
             if b"\0" in <bytes>word or inet_pton(family, PyBytes_AS_STRING(<bytes>word), packed) != 1:
-                return
+                return 0
         for word in words[4:]:
             if not (<bytes>word).isdigit() or PyBytes_GET_SIZE(<bytes>word) > 5 or int(word) > 65535:
-                return
+                return 0
         self.source = ((<bytes>words[2]).decode("ascii"), int(words[4]))
         self.is_bad = False
         self.is_complete = True
 
-    cdef void _judge_binary(self):
+    cdef int _judge_binary(self) except -1:
         cdef const unsigned char* p = <const unsigned char*>self.data
         cdef int command = p[12]
         cdef int kind = p[13]
@@ -82,9 +82,9 @@ cdef class ProxyHeader(Preface):
         cdef char[INET6_ADDRSTRLEN] text
         self.is_bad = True
         if command != 0x20 and command != 0x21:
-            return
+            return 0
         if kind >> 4 > 3 or kind & 15 > 2:
-            return
+            return 0
         if kind >> 4 == 1:
             addresses = 12
         elif kind >> 4 == 2:
@@ -92,13 +92,13 @@ cdef class ProxyHeader(Preface):
         elif kind >> 4 == 3:
             addresses = 216
         if self.total < FIXED + addresses:
-            return
+            return 0
         if command == 0x20:             # LOCAL: the load balancer speaks for itself, as its health checks do
             self.is_bad = False
             self.is_complete = True
-            return
+            return 0
         if not self._read_extensions(FIXED + addresses):
-            return
+            return 0
         text[0] = 0
         if kind == 0x11:
             inet_ntop(AF_INET, p + FIXED, text, INET6_ADDRSTRLEN)

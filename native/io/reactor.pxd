@@ -12,7 +12,7 @@ cdef class Deferred:
 
     A subclass overrides ``on_deferred``; tests/native/test_contract.py checks it."""
     cdef bint is_deferred
-    cdef void on_deferred(self)
+    cdef int on_deferred(self) except -1
 
 cdef class Pollable(Deferred):
     """Something with a descriptor. The reactor holds a reference to it while the descriptor is watched.
@@ -23,14 +23,14 @@ cdef class Pollable(Deferred):
     cdef int slot                   # index in the reactor's table; -1 = not watched
     cdef uint32_t interest          # the events that are watched
     cdef bint is_unflushed          # ``flush`` is due after the present batch
-    cdef void on_events(self, uint32_t events)
-    cdef void flush(self)
-    cdef void on_error(self)        # one of these methods raised an exception, so the state cannot be trusted
-    cdef void on_stop(self)         # the reactor stops: close the descriptor
+    cdef int on_events(self, uint32_t events) except -1
+    cdef int flush(self) except -1
+    cdef int on_error(self) except -1        # one of these methods raised an exception, so the state cannot be trusted
+    cdef int on_stop(self) except -1         # the reactor stops: close the descriptor
 
 cdef class Ticker:
     """Receives ticks. A subclass overrides ``on_tick``; tests/native/test_contract.py checks it."""
-    cdef void on_tick(self, uint64_t now_ns)
+    cdef int on_tick(self, uint64_t now_ns) except -1
 
 cdef struct Slot:
     void* handler                   # a Pollable, with a reference; NULL = free
@@ -56,16 +56,16 @@ cdef class Reactor:
     cdef bint took_long             # set by a handler whose event may have cost a good part of a turn
     cdef char* scratch              # SCRATCH bytes, for one read; valid until the next one
     cdef int watch(self, Pollable handler, uint32_t events) except -1   # OSError
-    cdef void change(self, Pollable handler, uint32_t events)
-    cdef void unwatch(self, Pollable handler)           # before its descriptor is closed
-    cdef void defer(self, Deferred item)                # idempotent
-    cdef void flush_later(self, Pollable handler)       # idempotent
-    cdef void nudge(self)                               # request a turn although no descriptor is ready
-    cdef void tick_at(self, uint64_t due_ns)            # replaces the former time
+    cdef int change(self, Pollable handler, uint32_t events) except -1
+    cdef int unwatch(self, Pollable handler) except -1           # before its descriptor is closed
+    cdef int defer(self, Deferred item) except -1                # idempotent
+    cdef int flush_later(self, Pollable handler) except -1       # idempotent
+    cdef int nudge(self) except -1                               # request a turn although no descriptor is ready
+    cdef int tick_at(self, uint64_t due_ns) except -1            # replaces the former time
     cdef int _dispatch(self, epoll_event* events, uint64_t until_ns) except -1
-    cdef void _flush(self)
-    cdef void _run_deferred(self)
-    cdef void _report(self, object item, object error)
+    cdef int _flush(self) except -1
+    cdef int _run_deferred(self) except -1
+    cdef int _report(self, object item, object error) except -1
 
 cdef enum:
     SCRATCH = 262144

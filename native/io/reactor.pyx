@@ -34,8 +34,8 @@ cdef uint64_t TURN_NS = 2_000_000
 
 
 cdef class Deferred:
-    cdef void on_deferred(self):
-        return
+    cdef int on_deferred(self) except -1:
+        return 0
 
 
 cdef class Pollable(Deferred):
@@ -43,22 +43,22 @@ cdef class Pollable(Deferred):
         self.fd = -1
         self.slot = -1
 
-    cdef void on_events(self, uint32_t events):
-        return
+    cdef int on_events(self, uint32_t events) except -1:
+        return 0
 
-    cdef void flush(self):
-        return
+    cdef int flush(self) except -1:
+        return 0
 
-    cdef void on_error(self):
-        return
+    cdef int on_error(self) except -1:
+        return 0
 
-    cdef void on_stop(self):
-        return
+    cdef int on_stop(self) except -1:
+        return 0
 
 
 cdef class Ticker:
-    cdef void on_tick(self, uint64_t now_ns):
-        return
+    cdef int on_tick(self, uint64_t now_ns) except -1:
+        return 0
 
 
 cdef class Reactor:
@@ -151,19 +151,19 @@ cdef class Reactor:
             slots[index].next_free = index + 1 if index + 1 < larger else -1
         self.first_free = former
 
-    cdef void change(self, Pollable handler, uint32_t events):
+    cdef int change(self, Pollable handler, uint32_t events) except -1:
         cdef epoll_event event
         if handler.slot < 0 or handler.interest == events:
-            return
+            return 0
         handler.interest = events
         event.events = events
         event.data.u64 = (<uint64_t>self.slots[handler.slot].generation << 32) | <uint64_t>handler.slot
         epoll_ctl(self.epoll_fd, EPOLL_CTL_MOD, handler.fd, &event)
 
-    cdef void unwatch(self, Pollable handler):
+    cdef int unwatch(self, Pollable handler) except -1:
         cdef int slot = handler.slot
         if slot < 0:
-            return
+            return 0
         epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, handler.fd, NULL)
         handler.slot = -1
         handler.interest = 0
@@ -175,26 +175,26 @@ cdef class Reactor:
         Py_DECREF(handler)
 
     # --- the end of a turn -------------------------------------------------------------------------------------------
-    cdef void defer(self, Deferred item):
+    cdef int defer(self, Deferred item) except -1:
         if not item.is_deferred:
             item.is_deferred = True
             self.deferred.append(item)
             if not self.in_turn:
                 self.nudge()
 
-    cdef void flush_later(self, Pollable handler):
+    cdef int flush_later(self, Pollable handler) except -1:
         if not handler.is_unflushed:
             handler.is_unflushed = True
             self.unflushed.append(handler)
             if not self.in_turn:
                 self.nudge()
 
-    cdef void nudge(self):
+    cdef int nudge(self) except -1:
         if not self.is_nudged and self.epoll_fd >= 0:
             self.is_nudged = True
             self.loop.call_soon(self.turn_callback)
 
-    cdef void tick_at(self, uint64_t due_ns):
+    cdef int tick_at(self, uint64_t due_ns) except -1:
         cdef itimerspec value
         cdef uint64_t now_ns = monotonic_ns()
         cdef uint64_t left_ns = due_ns - now_ns if due_ns > now_ns else 1
@@ -270,7 +270,7 @@ cdef class Reactor:
             self.took_long = False
         return 0
 
-    cdef void _flush(self):
+    cdef int _flush(self) except -1:
         cdef list unflushed = self.unflushed
         cdef Pollable handler
         while unflushed:
@@ -282,7 +282,7 @@ cdef class Reactor:
                 self._report(handler, error)
                 handler.on_error()
 
-    cdef void _run_deferred(self):
+    cdef int _run_deferred(self) except -1:
         cdef Deferred item
         cdef list batch
         for _ in range(<int>ROUNDS):
@@ -312,7 +312,7 @@ cdef class Reactor:
             handler.on_error()
         self._flush()
 
-    cdef void _report(self, object item, object error):
+    cdef int _report(self, object item, object error) except -1:
         self.loop.call_exception_handler(
             {"message": f"unexpected error on the data path: {type(item).__name__}", "exception": error}
         )

@@ -13,12 +13,12 @@ cdef enum:
 
 cdef class SocketEvents(Deferred):
     """Receives what happens on one socket. A subclass overrides every method; tests/native/test_contract.py checks it."""
-    cdef void on_open(self, StreamSocket socket)            # connected, and the TLS handshake is complete
-    cdef void on_bytes(self, const char* data, Py_ssize_t size)     # valid during the call only
-    cdef void on_eof(self, bint truncated)                  # the peer sends no more; the socket closes itself
-    cdef void on_lost(self, str reason)                     # closed, as the last event. None = closed by this side
-    cdef void on_write_paused(self)                         # more than WRITE_HIGH bytes are queued
-    cdef void on_write_resumed(self)
+    cdef int on_open(self, StreamSocket socket) except -1            # connected, and the TLS handshake is complete
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1     # valid during the call only
+    cdef int on_eof(self, bint truncated) except -1                  # the peer sends no more; the socket closes itself
+    cdef int on_lost(self, str reason) except -1  # closed, as the last event. None = closed by this side
+    cdef int on_write_paused(self) except -1                         # more than WRITE_HIGH bytes are queued
+    cdef int on_write_resumed(self) except -1
 
 cdef class StreamSocket(Pollable):
     cdef SocketEvents events
@@ -48,34 +48,34 @@ cdef class StreamSocket(Pollable):
     cdef start(self, Reactor reactor, int fd, SocketEvents events, TlsSession tls)  # OSError; owns the descriptor
     # Bytes of memory that the queue takes, what is written of its first item included; 0 = no more than WRITE_HIGH.
     cdef Py_ssize_t occupied(self)
-    cdef void trim(self)            # free what is written of its first item
+    cdef int trim(self) except -1            # free what is written of its first item
     cdef bint is_open(self)         # attached and not closing
     cdef bint is_silent(self)       # the peer has sent nothing that is not read yet, and has not closed
-    cdef void write(self, bytes data)
-    cdef void write_eof(self)       # close the direction to the peer after everything written
-    cdef void close(self)           # after the queue is written
-    cdef void abort(self)           # now
-    cdef void reset(self)           # now, with RST, so that the peer notices that something is missing
-    cdef void pause_reading(self)
+    cdef int write(self, bytes data) except -1
+    cdef int write_eof(self) except -1       # close the direction to the peer after everything written
+    cdef int close(self) except -1           # after the queue is written
+    cdef int abort(self) except -1           # now
+    cdef int reset(self) except -1           # now, with RST, so that the peer notices that something is missing
+    cdef int pause_reading(self) except -1
     cdef bint resume_reading(self)  # True = it was paused
-    cdef void mark_progress(self)       # begin to observe the peer; the next has_progressed() returns False
+    cdef int mark_progress(self) except -1       # begin to observe the peer; the next has_progressed() returns False
     cdef bint has_progressed(self)      # True = the peer has acknowledged more since the last call
     cdef Py_ssize_t count_unacked(self)     # bytes that the queue and the kernel still hold
     cdef Py_ssize_t count_pending(self)     # the same, or 0 once the socket is closing
     cdef tuple peer(self)           # (address, port) or None
-    cdef void _begin(self)
-    cdef void _read_preface(self)
-    cdef void _receive(self)
-    cdef void _receive_tls(self)
-    cdef void _handshake(self)
-    cdef void _end_reading(self, bint truncated)
+    cdef int _begin(self) except -1
+    cdef int _read_preface(self) except -1
+    cdef int _receive(self) except -1
+    cdef int _receive_tls(self) except -1
+    cdef int _handshake(self) except -1
+    cdef int _end_reading(self, bint truncated) except -1
     cdef int _write_plain(self)
     cdef int _write_tls(self)
-    cdef void _advance(self, Py_ssize_t size)
-    cdef void _fail_writing(self)
-    cdef void _after_writing(self)
-    cdef void _update_interest(self)
-    cdef void _lose(self, str reason)
+    cdef int _advance(self, Py_ssize_t size) except -1
+    cdef int _fail_writing(self) except -1
+    cdef int _after_writing(self) except -1
+    cdef int _update_interest(self) except -1
+    cdef int _lose(self, str reason) except -1
 
 cdef StreamSocket DETACHED          # the socket of a connection that is not open yet: every method does nothing
 

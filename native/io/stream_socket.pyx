@@ -28,23 +28,23 @@ cdef enum:
 
 
 cdef class SocketEvents(Deferred):
-    cdef void on_open(self, StreamSocket socket):
-        return
+    cdef int on_open(self, StreamSocket socket) except -1:
+        return 0
 
-    cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        return
+    cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
+        return 0
 
-    cdef void on_eof(self, bint truncated):
-        return
+    cdef int on_eof(self, bint truncated) except -1:
+        return 0
 
-    cdef void on_lost(self, str reason):
-        return
+    cdef int on_lost(self, str reason) except -1:
+        return 0
 
-    cdef void on_write_paused(self):
-        return
+    cdef int on_write_paused(self) except -1:
+        return 0
 
-    cdef void on_write_resumed(self):
-        return
+    cdef int on_write_resumed(self) except -1:
+        return 0
 
 
 cdef class StreamSocket(Pollable):
@@ -77,7 +77,7 @@ cdef class StreamSocket(Pollable):
         ):
             self._lose(strerror(errno))     # a new connection takes so few bytes at once, or none at all
 
-    cdef void _begin(self):
+    cdef int _begin(self) except -1:
         cdef SocketEvents events = self.events
         if self.tls is None:
             self.is_attached = True
@@ -87,23 +87,23 @@ cdef class StreamSocket(Pollable):
             self._handshake()
 
     # --- events ------------------------------------------------------------------------------------------------------
-    cdef void on_events(self, uint32_t events):
+    cdef int on_events(self, uint32_t events) except -1:
         if self.preface is not None:
             self._read_preface()
-            return
+            return 0
         if self.tls is not None and not self.tls.is_established:
             self._handshake()
-            return
+            return 0
         if events & <uint32_t>EPOLLOUT:
             self.is_blocked = False
             self.flush()
             if self.fd < 0:
-                return
+                return 0
             if self.tls is not None and self.tls.wants:
                 self.tls.wants = 0
                 events |= EPOLLIN
         if not events & <uint32_t>(EPOLLIN | EPOLLERR | EPOLLHUP):
-            return
+            return 0
         if self.is_closing:
             if events & <uint32_t>(EPOLLERR | EPOLLHUP):
                 self._lose("the connection was reset")
@@ -122,7 +122,7 @@ cdef class StreamSocket(Pollable):
         else:
             self._receive_tls()
 
-    cdef void on_deferred(self):
+    cdef int on_deferred(self) except -1:
         cdef SocketEvents events = self.events
         if self.is_lost:
             self.events = None
@@ -135,24 +135,24 @@ cdef class StreamSocket(Pollable):
             else:
                 self._handshake()
 
-    cdef void on_error(self):
+    cdef int on_error(self) except -1:
         self._lose("an error of our own")
 
-    cdef void on_stop(self):
+    cdef int on_stop(self) except -1:
         self._lose(None)
 
-    cdef void _read_preface(self):
+    cdef int _read_preface(self) except -1:
         """Read the preface and nothing behind it, then begin with TLS or with the first bytes."""
         cdef Preface preface = self.preface
         cdef Py_ssize_t size = recv(self.fd, self.reactor.scratch, PREFACE, MSG_PEEK)
         if size < 0:
             if errno != EAGAIN and errno != EINTR:
                 self._lose(strerror(errno))
-            return
+            return 0
         size = preface.feed(self.reactor.scratch, size)
         if size == 0 or preface.is_bad:
             self._lose(preface.fault if preface.is_bad else "the connection was closed before anything came")
-            return
+            return 0
         recv(self.fd, self.reactor.scratch, size, 0)
         if preface.is_complete:
             self.preface = None
@@ -161,7 +161,7 @@ cdef class StreamSocket(Pollable):
                 self.peer_address = preface.source
             self._begin()
 
-    cdef void _receive(self):
+    cdef int _receive(self) except -1:
         cdef Py_ssize_t size = recv(self.fd, self.reactor.scratch, SCRATCH, 0)
         cdef SocketEvents events = self.events      # a callback may give the socket another owner
         if size > 0:
@@ -171,7 +171,7 @@ cdef class StreamSocket(Pollable):
         elif errno != EAGAIN and errno != EINTR:
             self._lose(strerror(errno))
 
-    cdef void _receive_tls(self):
+    cdef int _receive_tls(self) except -1:
         """Read the records that have come, and pass their content on in one piece."""
         cdef Py_ssize_t size = 0
         cdef Py_ssize_t total = 0
@@ -187,7 +187,7 @@ cdef class StreamSocket(Pollable):
         if total:
             events.on_bytes(self.reactor.scratch, total)
             if self.fd < 0 or self.is_closing:
-                return
+                return 0
         if size > 0:
             if self.tls.holds_bytes() and not self.read_paused:
                 self.reactor.defer(self)
@@ -198,13 +198,13 @@ cdef class StreamSocket(Pollable):
         else:
             self._lose(self.tls.error)
 
-    cdef void _end_reading(self, bint truncated):
+    cdef int _end_reading(self, bint truncated) except -1:
         """The peer has closed its direction: close this side too, after the queue is written."""
         cdef SocketEvents events = self.events
         events.on_eof(truncated)
         self.close()
 
-    cdef void _handshake(self):
+    cdef int _handshake(self) except -1:
         cdef int result = self.tls.handshake()
         cdef SocketEvents events = self.events
         self.reactor.took_long = True
@@ -224,16 +224,16 @@ cdef class StreamSocket(Pollable):
         cdef char byte = 0
         return self.fd >= 0 and recv(self.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
 
-    cdef void write(self, bytes data):
+    cdef int write(self, bytes data) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef SocketEvents events
         if self.fd < 0 or self.is_closing or size == 0:
-            return
+            return 0
         self.written += size
         if self.bytes_out != NULL:
             add64(self.bytes_out, size)
         if self.write_failed:
-            return
+            return 0
         if self.first is None:
             self.first = data
             self.offset = 0
@@ -257,10 +257,10 @@ cdef class StreamSocket(Pollable):
             if events is not None:
                 events.on_write_paused()
 
-    cdef void flush(self):
+    cdef int flush(self) except -1:
         cdef int result = 0
         if self.fd < 0 or self.is_blocked or self.tls is not None and not self.tls.is_established:
-            return
+            return 0
         while self.queued and result == 0:
             result = self._write_plain() if self.tls is None else self._write_tls()
         if result < 0:
@@ -305,7 +305,7 @@ cdef class StreamSocket(Pollable):
             return 0
         return 1 if size == TLS_WAITS else -1
 
-    cdef void _advance(self, Py_ssize_t size):
+    cdef int _advance(self, Py_ssize_t size) except -1:
         """Take ``size`` written bytes off the queue."""
         cdef Py_ssize_t left
         cdef Py_ssize_t used = 0
@@ -313,11 +313,11 @@ cdef class StreamSocket(Pollable):
         if self.queued == 0:
             self.first = None
             self.rest = None
-            return
+            return 0
         left = PyBytes_GET_SIZE(self.first) - self.offset
         if size < left:
             self.offset += size
-            return
+            return 0
         size -= left
         while size >= PyBytes_GET_SIZE(<bytes>self.rest[used]):
             size -= PyBytes_GET_SIZE(<bytes>self.rest[used])
@@ -326,7 +326,7 @@ cdef class StreamSocket(Pollable):
         self.offset = size
         del self.rest[:used + 1]
 
-    cdef void _after_writing(self):
+    cdef int _after_writing(self) except -1:
         cdef SocketEvents events
         if self.queued == 0:
             if self.ends_writing:
@@ -338,7 +338,7 @@ cdef class StreamSocket(Pollable):
             if self.is_closing:
                 if self.tls is None or self.tls.say_goodbye():
                     self._lose(None)
-                    return
+                    return 0
                 self.is_blocked = True      # without it the peer would take what it has for a part
         self._update_interest()
         if self.write_paused and self.queued <= <Py_ssize_t>WRITE_LOW:
@@ -347,12 +347,12 @@ cdef class StreamSocket(Pollable):
             if events is not None:
                 events.on_write_resumed()
 
-    cdef void _fail_writing(self):
+    cdef int _fail_writing(self) except -1:
         """A write has failed: read what the peer sent before, up to its end, and then close the connection."""
         cdef str reason = strerror(errno) if self.tls is None else self.tls.error
         if self.is_closing or self.is_accepted or self.tls is not None and not self.tls.may_read_on:
             self._lose(reason)
-            return
+            return 0
         self.write_failed = True
         self.queued = 0
         self.first = None
@@ -360,10 +360,10 @@ cdef class StreamSocket(Pollable):
         self._update_interest()
 
     # --- the state of the descriptor ---------------------------------------------------------------------------------
-    cdef void _update_interest(self):
+    cdef int _update_interest(self) except -1:
         cdef uint32_t wanted = 0
         if self.fd < 0:
-            return
+            return 0
         if not self.read_paused and not self.is_closing:
             wanted |= EPOLLIN
         if self.is_blocked:
@@ -379,11 +379,11 @@ cdef class StreamSocket(Pollable):
         elif self.interest != wanted:
             self.reactor.change(self, wanted)
 
-    cdef void _lose(self, str reason):
+    cdef int _lose(self, str reason) except -1:
         """Close the descriptor; the owner is told after the turn."""
         cdef int fd = self.fd
         if fd < 0:
-            return
+            return 0
         self.reactor.unwatch(self)
         self.fd = -1
         if self.tls is not None:
@@ -400,7 +400,7 @@ cdef class StreamSocket(Pollable):
         cdef Py_ssize_t size = self.queued + self.offset if self.first is not None else 0
         return size if size > <Py_ssize_t>WRITE_HIGH else 0
 
-    cdef void trim(self):
+    cdef int trim(self) except -1:
         if self.first is not None and self.offset >= <Py_ssize_t>WRITE_HIGH:
             self.first = self.first[self.offset:]
             self.offset = 0
@@ -408,15 +408,15 @@ cdef class StreamSocket(Pollable):
     cdef bint is_open(self):
         return self.fd >= 0 and self.is_attached and not self.is_closing
 
-    cdef void write_eof(self):
+    cdef int write_eof(self) except -1:
         if self.fd >= 0 and not self.is_closing:
             self.ends_writing = True
             if not self.is_blocked:
                 self.flush()
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         if self.fd < 0 or self.is_closing:
-            return
+            return 0
         self.is_closing = True
         if self.write_failed:
             self._lose("the connection was reset")
@@ -427,10 +427,10 @@ cdef class StreamSocket(Pollable):
         else:
             self.reactor.flush_later(self)
 
-    cdef void abort(self):
+    cdef int abort(self) except -1:
         self._lose(None)
 
-    cdef void reset(self):
+    cdef int reset(self) except -1:
         cdef linger now
         if self.fd >= 0:
             now.l_onoff = 1
@@ -438,7 +438,7 @@ cdef class StreamSocket(Pollable):
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now))
             self._lose(None)
 
-    cdef void pause_reading(self):
+    cdef int pause_reading(self) except -1:
         self.read_paused = self.fd >= 0     # bytes that arrive from now on stay in the kernel
 
     cdef bint resume_reading(self):
@@ -451,7 +451,7 @@ cdef class StreamSocket(Pollable):
         return True
 
     # --- what the peer has taken -------------------------------------------------------------------------------------
-    cdef void mark_progress(self):
+    cdef int mark_progress(self) except -1:
         self.marked = True
 
     cdef bint has_progressed(self):

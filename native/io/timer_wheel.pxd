@@ -15,7 +15,7 @@ cdef class Timer:
     cdef readonly bint armed
     cdef Wheel wheel
     cdef uint64_t tick              # the timer's place in the wheel: its deadline in ticks when it was placed
-    cdef void fire(self, uint64_t now_ns)
+    cdef int fire(self, uint64_t now_ns) except -1
 
 cdef class Wheel:
     cdef list slots                 # one sentinel Timer per slot, the head of a ring of the slot's timers
@@ -24,11 +24,11 @@ cdef class Wheel:
     cdef uint64_t tick_ns
     cdef uint64_t now_ns
     cdef readonly int count
-    cdef void arm(self, Timer timer, uint64_t deadline_ns)      # a deadline in the past fires at the next advance
-    cdef void disarm(self, Timer timer)                          # idempotent
+    cdef int arm(self, Timer timer, uint64_t deadline_ns) except -1  # a deadline in the past fires at the next advance
+    cdef int disarm(self, Timer timer) except -1                          # idempotent
     cpdef int advance(self, uint64_t now_ns) except -1           # fire the timers that are due; return how many
     cdef list standing(self)                                     # every armed timer, in no order
-    cdef void _place(self, Timer timer)
+    cdef int _place(self, Timer timer) except -1
 
 cdef class CallbackTimer(Timer):
     """A timer that calls a Python function with now_ns."""

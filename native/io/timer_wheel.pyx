@@ -31,7 +31,7 @@ cdef Timer new_sentinel():
 cdef class Timer:
     """A deadline and an action. A Cython subclass overrides ``fire``."""
 
-    cdef void fire(self, uint64_t now_ns):
+    cdef int fire(self, uint64_t now_ns) except -1:
         raise TypeError(f"{type(self).__name__} has no fire()")
 
 
@@ -41,7 +41,7 @@ cdef class CallbackTimer(Timer):
     def __init__(self, action):
         self.action = action
 
-    cdef void fire(self, uint64_t now_ns):
+    cdef int fire(self, uint64_t now_ns) except -1:
         self.action(now_ns)
 
 
@@ -62,19 +62,19 @@ cdef class Wheel:
         self.now_ns = now_ns
         self.count = 0
 
-    cdef void _place(self, Timer timer):
+    cdef int _place(self, Timer timer) except -1:
         cdef uint64_t tick = timer.deadline_ns // self.tick_ns
         cdef uint64_t current = self.now_ns // self.tick_ns
         timer.tick = tick if tick > current else current
         link_before(timer, <Timer>self.slots[timer.tick & self.mask])
 
-    cdef void arm(self, Timer timer, uint64_t deadline_ns):
+    cdef int arm(self, Timer timer, uint64_t deadline_ns) except -1:
         if timer.armed and timer.wheel is not self:
             timer.wheel.disarm(timer)
         timer.deadline_ns = deadline_ns
         if timer.armed:
             if deadline_ns // self.tick_ns >= timer.tick:
-                return              # advance() finds the timer in its old slot and moves it then
+                return 0              # advance() finds the timer in its old slot and moves it then
             unlink(timer)
         else:
             timer.armed = True
@@ -82,9 +82,9 @@ cdef class Wheel:
             self.count += 1
         self._place(timer)
 
-    cdef void disarm(self, Timer timer):
+    cdef int disarm(self, Timer timer) except -1:
         if not timer.armed or timer.wheel is not self:
-            return
+            return 0
         unlink(timer)
         timer.armed = False
         timer.wheel = None

@@ -30,7 +30,7 @@ cdef class TlsSession:
     cdef uint32_t wants                 # EPOLLOUT = OpenSSL must write before it can continue; 0 = it need not
     cdef str error                      # why it failed
     cdef int attach(self, int fd) except -1     # OSError; the caller keeps the descriptor
-    cdef void detach(self)
+    cdef int detach(self) except -1
     cdef int handshake(self)            # 0 = established
     cdef Py_ssize_t read(self, char* buffer, Py_ssize_t size)
     cdef Py_ssize_t write(self, const char* data, Py_ssize_t size)
@@ -40,4 +40,4 @@ cdef class TlsSession:
     cdef bytes protocol(self)           # agreed by ALPN; b"" = none
     cdef tuple subject_alt_names(self)  # of the peer's verified certificate: (kind, name) pairs
     cdef Py_ssize_t _judge(self, int result)
-    cdef void _explain(self)
+    cdef int _explain(self) except -1

@@ -59,7 +59,7 @@ cdef int save_session(SSL* ssl, SSL_SESSION* session) noexcept:
     return 1
 
 
-cdef void keep_session(TlsSession owner, SSL_SESSION* session):
+cdef int keep_session(TlsSession owner, SSL_SESSION* session) except -1:
     cdef SavedSession saved = SavedSession.__new__(SavedSession)
     kept = owner.context.sessions.setdefault(owner.server_name, [])
     if len(kept) >= <int>SAVED_SESSIONS:
@@ -209,7 +209,7 @@ cdef class TlsSession:
             SSL_set_session(self.ssl, saved.session)
         return 0
 
-    cdef void detach(self):
+    cdef int detach(self) except -1:
         """Free OpenSSL's state. The facts about the session stay readable."""
         if self.ssl != NULL:
             SSL_free(self.ssl)
@@ -254,7 +254,7 @@ cdef class TlsSession:
         self._explain()
         return TLS_FAILED
 
-    cdef void _explain(self):
+    cdef int _explain(self) except -1:
         cdef long verdict = SSL_get_verify_result(self.ssl)
         cdef str name = "" if self.server_name is None else self.server_name.decode("ascii", "replace")
         if self.is_established or verdict == X509_V_OK:

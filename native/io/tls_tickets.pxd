@@ -8,4 +8,4 @@ cdef class TicketKeys:
     cdef public long ahead_s        # added to the wall clock; 0 outside of tests
     cdef tuple keys_of(self, long hour)
 
-cdef void use_ticket_keys(SSL_CTX* context, TicketKeys keys)        # borrowed: ``keys`` must outlive the context
+cdef int use_ticket_keys(SSL_CTX* context, TicketKeys keys) except -1  # borrowed: ``keys`` must outlive the context

@@ -85,6 +85,6 @@ cdef int on_ticket(
     return 0
 
 
-cdef void use_ticket_keys(SSL_CTX* context, TicketKeys keys):
+cdef int use_ticket_keys(SSL_CTX* context, TicketKeys keys) except -1:
     SSL_CTX_set_app_data(context, <void*>keys)
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket)

@@ -56,9 +56,9 @@ cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wai
 # Return the price of an attempt's answer. answered_by: the target of another region that says that it answered.
 cdef Price price_of(ModelRequest request, Target target, bint is_region, bytes answered_by)
 # Set the cost of what a request usually needs, and at most, by the dearest target that may answer it.
-cdef void dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nano)
+cdef int dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nano) except -1
 # Set ``usage`` with its cost, and count both for target and route.
-cdef void count_usage(Route route, Target target, Usage* usage, const Used* used, Price price, bint is_region)
+cdef int count_usage(Route route, Target target, Usage* usage, const Used* used, Price price, bint is_region) except -1
 # Replace the ``guess`` that was taken from the credential's allowance by the tokens that were used. tokens_told: the
 # result of learn_limits.
 cdef void settle_credential(Target target, const Usage* usage, uint64_t guess, bint tokens_told, bint sent,

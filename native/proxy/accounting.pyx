@@ -246,7 +246,7 @@ cdef Price price_of(ModelRequest request, Target target, bint is_region, bytes a
     return found
 
 
-cdef void dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nano):
+cdef int dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nano) except -1:
     cdef Route route = request.route
     cdef Price price
     cdef int i
@@ -259,7 +259,7 @@ cdef void dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_na
         usual_nano[0] = worst_nano[0]       # an assumption is no reason to let many pass
 
 
-cdef void count_usage(Route route, Target target, Usage* usage, const Used* used, Price price, bint is_region):
+cdef int count_usage(Route route, Target target, Usage* usage, const Used* used, Price price, bint is_region) except -1:
     cdef RouteRec* rec = route.rec
     usage.prompt_tokens = used.prompt
     usage.output_tokens = used.output

@@ -50,7 +50,7 @@ cdef Refusal judge_peer(Runtime runtime, Head head, ClientCertificate certificat
     return None
 
 
-cdef void name_caller(Identity who):
+cdef int name_caller(Identity who) except -1:
     who.key = who.caller.slot
     who.priority = who.caller.priority
     who.name = who.caller.told_name

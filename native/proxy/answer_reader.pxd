@@ -85,7 +85,7 @@ cdef class AnswerReader:
     cdef int finish(self)
     cdef int judge_part(self)       # of an error whose body has broken off; READ_ON = too little has come
     # Set grpc_status, outcome and pushback at the end of a gRPC call. left_ns: until the deadline of the exchange.
-    cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns)
+    cdef int read_call_end(self, bytes status, list trailers, uint64_t left_ns) except -1
     cdef bint said_done(self) noexcept                      # [DONE] has come: only framing is missing
     cdef bint hold(self) noexcept           # count what is held; False = there is no room for it
     cdef void release(self) noexcept        # nothing is held any more

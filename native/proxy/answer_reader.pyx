@@ -438,7 +438,7 @@ cdef class AnswerReader:
                     break
         return content
 
-    cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns):
+    cdef int read_call_end(self, bytes status, list trailers, uint64_t left_ns) except -1:
         """Read status and pushback. A status that reports a failure of the server counts against the target."""
         cdef bytes wait = None if trailers is None else field_value(trailers, b"grpc-retry-pushback-ms")
         cdef int code = read_status(status)

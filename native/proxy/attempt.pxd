@@ -44,11 +44,11 @@ cdef class AttemptEvents(ServerEvents):
     cdef bytes translate(self, Attempt attempt, bytes content)
     # The answer is a failure (a service's 5xx, UNAVAILABLE). Returns True = relay it, False = end the attempt.
     cdef bint on_failed_answer(self, Attempt attempt)
-    cdef void on_answer_data(self, Attempt attempt, bytes data)
-    cdef void on_result(self, Attempt attempt, AttemptResult result)        # exactly once, as the last event
-    cdef void on_interim_answer(self, Attempt attempt, int status)          # 100: the client may send its body
-    cdef void on_late(self, Attempt attempt, uint64_t now)                  # again every 250 ms
-    cdef void on_deadline_change(self, Attempt attempt, uint64_t now)       # next_deadline() may be nearer now
+    cdef int on_answer_data(self, Attempt attempt, bytes data) except -1
+    cdef int on_result(self, Attempt attempt, AttemptResult result) except -1        # exactly once, as the last event
+    cdef int on_interim_answer(self, Attempt attempt, int status) except -1          # 100: the client may send its body
+    cdef int on_late(self, Attempt attempt, uint64_t now) except -1                  # again every 250 ms
+    cdef int on_deadline_change(self, Attempt attempt, uint64_t now) except -1       # next_deadline() may be nearer now
 
 cdef class Attempt(ClientEvents):
     cdef AttemptEvents events   # None once it is over
@@ -82,33 +82,33 @@ cdef class Attempt(ClientEvents):
     cdef int declined           # the Action of an answer with which the target declined the request; 0 = it did not
     cdef Head head
     cdef begin(self)
-    cdef void prepare(self)     # set what the request needs to know before it is sent
+    cdef int prepare(self) except -1     # set what the request needs to know before it is sent
     # What a kind of attempt does with the answer.
-    cdef void hear_head(self, Head head, uint64_t now)
-    cdef void hear_data(self, bytes data)
-    cdef void hear_end(self, list trailers)
-    cdef void settle_usage(self, int outcome, uint64_t now)
+    cdef int hear_head(self, Head head, uint64_t now) except -1
+    cdef int hear_data(self, bytes data) except -1
+    cdef int hear_end(self, list trailers) except -1
+    cdef int settle_usage(self, int outcome, uint64_t now) except -1
     cdef bint judge_part(self)                      # the answer has broken off: end the attempt if enough has come
     cdef bint offered(self)                         # the target claims this path; if not, a 404 is no fault of it
     # Record the outcome in the target's health, and charge what the attempt used. Only the first call has an effect.
-    cdef void settle(self, int outcome, uint64_t now, uint64_t retry_after_ns)
+    cdef int settle(self, int outcome, uint64_t now, uint64_t retry_after_ns) except -1
     # End the attempt, and give its owner the result.
-    cdef void finish(self, int outcome, str detail, uint64_t retry_after_ns, list trailers, bytes tail)
-    cdef void cancel(self, int outcome)             # settle and end the attempt without a result
-    cdef void end_silent(self)                      # end a detached attempt at its deadline
-    cdef void end(self, int outcome, str detail, uint64_t retry_after_ns=*)
+    cdef int finish(self, int outcome, str detail, uint64_t retry_after_ns, list trailers, bytes tail) except -1
+    cdef int cancel(self, int outcome) except -1             # settle and end the attempt without a result
+    cdef int end_silent(self) except -1                      # end a detached attempt at its deadline
+    cdef int end(self, int outcome, str detail, uint64_t retry_after_ns=*) except -1
     cdef uint64_t next_deadline(self) noexcept
     cdef bint check_deadlines(self, uint64_t now)   # True: it has ended
     cdef bint owes_answer(self) noexcept            # the target has to act next, not the client with its request
-    cdef void drain_answer(self, uint64_t now)      # the client reads again
-    cdef void finish_upload(self, list trailers)    # the rest of a service's request has come
-    cdef void client_sent(self, uint64_t now)       # the client has sent more of its request
-    cdef void _sent_whole(self)
-    cdef void _note_overhead(self, uint64_t now)
-    cdef void _block(self)
+    cdef int drain_answer(self, uint64_t now) except -1      # the client reads again
+    cdef int finish_upload(self, list trailers) except -1    # the rest of a service's request has come
+    cdef int client_sent(self, uint64_t now) except -1       # the client has sent more of its request
+    cdef int _sent_whole(self) except -1
+    cdef int _note_overhead(self, uint64_t now) except -1
+    cdef int _block(self) except -1
     cdef uint64_t _first_limit(self) noexcept
     cdef uint64_t _silence_limit(self) noexcept
     cdef bint _stuck(self, uint64_t now)
     cdef bint _check_silence(self, uint64_t now)
-    cdef void _check_lateness(self, uint64_t now)
-    cdef void _leave(self)
+    cdef int _check_lateness(self, uint64_t now) except -1
+    cdef int _leave(self) except -1

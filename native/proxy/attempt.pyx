@@ -61,20 +61,20 @@ cdef class AttemptResult:
 
 
 cdef class AttemptEvents(ServerEvents):
-    cdef void on_request_data(self, bytes data):
-        return
+    cdef int on_request_data(self, bytes data) except -1:
+        return 0
 
-    cdef void on_request_end(self, list trailers):
-        return
+    cdef int on_request_end(self, list trailers) except -1:
+        return 0
 
-    cdef void on_client_gone(self):
-        return
+    cdef int on_client_gone(self) except -1:
+        return 0
 
-    cdef void on_client_congested(self):
-        return
+    cdef int on_client_congested(self) except -1:
+        return 0
 
-    cdef void on_client_drained(self):
-        return
+    cdef int on_client_drained(self) except -1:
+        return 0
 
     cdef bint on_answer(self, Attempt attempt, int64_t length):
         return False
@@ -85,20 +85,20 @@ cdef class AttemptEvents(ServerEvents):
     cdef bint on_failed_answer(self, Attempt attempt):
         return False
 
-    cdef void on_answer_data(self, Attempt attempt, bytes data):
-        return
+    cdef int on_answer_data(self, Attempt attempt, bytes data) except -1:
+        return 0
 
-    cdef void on_result(self, Attempt attempt, AttemptResult result):
-        return
+    cdef int on_result(self, Attempt attempt, AttemptResult result) except -1:
+        return 0
 
-    cdef void on_interim_answer(self, Attempt attempt, int status):
-        return
+    cdef int on_interim_answer(self, Attempt attempt, int status) except -1:
+        return 0
 
-    cdef void on_late(self, Attempt attempt, uint64_t now):
-        return
+    cdef int on_late(self, Attempt attempt, uint64_t now) except -1:
+        return 0
 
-    cdef void on_deadline_change(self, Attempt attempt, uint64_t now):
-        return
+    cdef int on_deadline_change(self, Attempt attempt, uint64_t now) except -1:
+        return 0
 
 
 cdef class Attempt(ClientEvents):
@@ -121,13 +121,13 @@ cdef class Attempt(ClientEvents):
         elif got == 0:
             self.facts.waiting_ns = monotonic_ns()
 
-    cdef void on_connection(self, ClientStream stream):
+    cdef int on_connection(self, ClientStream stream) except -1:
         cdef Request request = self.request
         cdef uint64_t now
         cdef bint whole
         if self.phase == OVER:
             stream.cancel()
-            return
+            return 0
         self.stream = stream
         now = monotonic_ns()
         if self.facts.waiting_ns:
@@ -142,12 +142,12 @@ cdef class Attempt(ClientEvents):
         self.prepare()
         whole = request.send(stream, self.upstream, self.span, now)
         if self.phase == OVER:
-            return
+            return 0
         if whole:
             self._sent_whole()
             self._note_overhead(self.facts.asked_ns)
             stream.send_end(request.trailers)
-            return
+            return 0
         self._note_overhead(monotonic_ns())
         if stream.congested():
             self._block()
@@ -157,7 +157,7 @@ cdef class Attempt(ClientEvents):
                 self.continue_ns = monotonic_ns()
                 self.events.on_deadline_change(self, self.continue_ns)
 
-    cdef void _sent_whole(self):
+    cdef int _sent_whole(self) except -1:
         """All of the request is sent: from now on the deadlines of the answer run."""
         self.body_done = True
         self.facts.asked_ns = monotonic_ns()
@@ -166,7 +166,7 @@ cdef class Attempt(ClientEvents):
             # the owner's alarm is still set to the connect deadline, and the next deadline may be earlier
             self.events.on_deadline_change(self, self.facts.asked_ns)
 
-    cdef void _note_overhead(self, uint64_t now):
+    cdef int _note_overhead(self, uint64_t now) except -1:
         """Count edge's own time without connecting: once per request, for its first attempt."""
         cdef RouteRec* rec = self.route.rec
         if self.request.request_complete_ns and now > self.request.request_complete_ns:
@@ -174,35 +174,35 @@ cdef class Attempt(ClientEvents):
             add64(&rec.overhead_count, 1)
         self.request.request_complete_ns = 0
 
-    cdef void _block(self):
+    cdef int _block(self) except -1:
         """The target takes the upload more slowly than it comes: pause the client, and watch the target's progress."""
         self.request.stream.pause()
         if not self.upload.blocked_ns and not self.body_done and self.reader.mode != PIPE and self.stream is not None:
             upload_blocked(&self.upload, self.stream.unsent(), monotonic_ns())
             self.events.on_deadline_change(self, self.upload.blocked_ns)
 
-    cdef void on_upstream_congested(self):
+    cdef int on_upstream_congested(self) except -1:
         # A complete request needs no pause, and edge must go on reading to notice that the client leaves.
         if self.phase == OVER or self.request.stream is None or (self.request.received and self.reader.mode != PIPE):
-            return
+            return 0
         self._block()
 
-    cdef void on_upstream_drained(self):
+    cdef int on_upstream_drained(self) except -1:
         self.upload.blocked_ns = 0
         if self.phase != OVER and self.request.stream is not None:
             self.request.stream.resume()
 
-    cdef void client_sent(self, uint64_t now):
+    cdef int client_sent(self, uint64_t now) except -1:
         self.facts.last_ns = now
 
-    cdef void finish_upload(self, list trailers):
+    cdef int finish_upload(self, list trailers) except -1:
         """Send the end of a service's request, whose rest has come."""
         cdef ClientStream stream = self.stream
         self._sent_whole()
         if stream is not None:
             stream.send_end(trailers)
 
-    cdef void drain_answer(self, uint64_t now):
+    cdef int drain_answer(self, uint64_t now) except -1:
         cdef ClientStream stream = self.stream
         if stream is not None and self.paused:
             self.paused = False
@@ -345,7 +345,7 @@ cdef class Attempt(ClientEvents):
             self.end(CANCELLED, "neither the request nor its answer went on")
         return True
 
-    cdef void _check_lateness(self, uint64_t now):
+    cdef int _check_lateness(self, uint64_t now) except -1:
         cdef uint64_t limit = slow_after_ns(self.route, self.target, &self.facts)
         if limit and now >= self.facts.asked_ns + limit:
             note_slow(self.route, self.target, &self.facts, now, self.runtime.random())
@@ -362,14 +362,14 @@ cdef class Attempt(ClientEvents):
                 self.events.on_late(self, now)
 
     # --- hearing -----------------------------------------------------------------------------------------------------
-    cdef void on_interim(self, int status):
+    cdef int on_interim(self, int status) except -1:
         if self.phase == ASKING and status == 100 and not self.request.is_model() and self.request.head.expects:
             self.events.on_interim_answer(self, status)
 
-    cdef void on_head(self, Head head):
+    cdef int on_head(self, Head head) except -1:
         cdef uint64_t now = monotonic_ns()
         if self.phase != ASKING:
-            return
+            return 0
         self.phase = ANSWERING
         self.head = head
         self.facts.head_ns = now
@@ -382,30 +382,30 @@ cdef class Attempt(ClientEvents):
         if self.phase != OVER:
             self.events.on_deadline_change(self, now)   # the next deadline may be earlier
 
-    cdef void on_data(self, bytes data):
+    cdef int on_data(self, bytes data) except -1:
         if self.phase != OVER:
             self.facts.last_ns = monotonic_ns()
             self.hear_data(data)
 
-    cdef void on_end(self, list trailers):
+    cdef int on_end(self, list trailers) except -1:
         if self.phase != OVER:
             self.stream = None
             self.hear_end(trailers)
 
-    cdef void prepare(self):
-        return
+    cdef int prepare(self) except -1:
+        return 0
 
-    cdef void hear_head(self, Head head, uint64_t now):
-        return
+    cdef int hear_head(self, Head head, uint64_t now) except -1:
+        return 0
 
-    cdef void hear_data(self, bytes data):
-        return
+    cdef int hear_data(self, bytes data) except -1:
+        return 0
 
-    cdef void hear_end(self, list trailers):
-        return
+    cdef int hear_end(self, list trailers) except -1:
+        return 0
 
-    cdef void settle_usage(self, int outcome, uint64_t now):
-        return
+    cdef int settle_usage(self, int outcome, uint64_t now) except -1:
+        return 0
 
     cdef bint judge_part(self):
         return False
@@ -413,11 +413,11 @@ cdef class Attempt(ClientEvents):
     cdef bint offered(self):
         return True
 
-    cdef void on_failed(self, int failure, str detail):
+    cdef int on_failed(self, int failure, str detail) except -1:
         cdef uint64_t now
         cdef bint cancelled = False
         if self.phase == OVER:
-            return
+            return 0
         if self.stream is not None:
             self.refused = self.stream.refused
             self.moved = self.stream.connection_ended
@@ -431,21 +431,21 @@ cdef class Attempt(ClientEvents):
                 self.facts.alive = cancelled
                 self.request.deadline_ns = min(self.request.deadline_ns, now)
                 self.end(DEADLINE, "the caller's deadline has passed")
-                return
+                return 0
         if failure == <int>FAILED_TRUNCATED and self.phase == RELAYING and self.reader.said_done():
             # [DONE] has come: only the end of the framing is missing, which the client does not get
             self.finish(OK, None, 0, None, None)
-            return
+            return 0
         if self.phase == ANSWERING and self.reader.mode == FAULT and self.judge_part():
-            return
+            return 0
         self.end(OUTCOME_OF[failure], detail)
 
     # --- ending ------------------------------------------------------------------------------------------------------
-    cdef void settle(self, int outcome, uint64_t now, uint64_t retry_after_ns):
+    cdef int settle(self, int outcome, uint64_t now, uint64_t retry_after_ns) except -1:
         """Record the outcome, once: the target's health, and what the attempt used."""
         cdef int status = 0 if self.head is None else self.head.status
         if self.outcome >= 0:
-            return
+            return 0
         self.outcome = outcome
         self.settle_usage(outcome, now)
         if outcome == <int>DEADLINE and self.request.grpc and self.request.bounded and self.stream is not None and (
@@ -457,19 +457,19 @@ cdef class Attempt(ClientEvents):
             outcome == <int>FAIL_STATUS and (status == 503 or status == 529), now, retry_after_ns, self.runtime.random(),
         )
 
-    cdef void end_silent(self):
+    cdef int end_silent(self) except -1:
         self.facts.silent = True
         self.end(FAIL_FIRST_BYTE if self.phase == ASKING else FAIL_FIRST_TOKEN, "silent to its deadline")
 
-    cdef void end(self, int outcome, str detail, uint64_t retry_after_ns=0):
+    cdef int end(self, int outcome, str detail, uint64_t retry_after_ns=0) except -1:
         self.finish(outcome, detail, retry_after_ns, None, None)
 
-    cdef void finish(self, int outcome, str detail, uint64_t retry_after_ns, list trailers, bytes tail):
+    cdef int finish(self, int outcome, str detail, uint64_t retry_after_ns, list trailers, bytes tail) except -1:
         cdef AttemptEvents events = self.events
         cdef AttemptResult result
         cdef uint64_t now
         if self.phase == OVER:
-            return
+            return 0
         now = monotonic_ns()
         if detail is not None and len(detail) > DETAIL_LIMIT:
             detail = detail[:DETAIL_LIMIT] + "…"
@@ -492,12 +492,12 @@ cdef class Attempt(ClientEvents):
         self._leave()
         events.on_result(self, result)
 
-    cdef void cancel(self, int outcome):
+    cdef int cancel(self, int outcome) except -1:
         if self.phase != OVER:
             self.settle(outcome, monotonic_ns(), 0)
             self._leave()
 
-    cdef void _leave(self):
+    cdef int _leave(self) except -1:
         """Free the attempt's place, and stop what still runs upstream."""
         cdef ClientStream stream = self.stream
         cdef int phase = self.phase

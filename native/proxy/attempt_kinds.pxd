@@ -6,16 +6,16 @@ from native.proxy.attempt cimport Attempt, AttemptEvents
 from native.proxy.request cimport Request
 
 cdef class ModelAttempt(Attempt):
-    cdef void _act(self, int reading, uint64_t now)
-    cdef void _decline(self, uint64_t now)
+    cdef int _act(self, int reading, uint64_t now) except -1
+    cdef int _decline(self, uint64_t now) except -1
     cdef bint _refuses_usage(self)
-    cdef void _ask_without_usage(self, uint64_t now)
+    cdef int _ask_without_usage(self, uint64_t now) except -1
     cdef bint _first_content(self, uint64_t now, int64_t length)
-    cdef void _offer_whole(self, bytes content, uint64_t now)
+    cdef int _offer_whole(self, bytes content, uint64_t now) except -1
 
 cdef class ServiceAttempt(Attempt):
-    cdef void _judge_head(self, Head head, uint64_t now)
-    cdef void _hand_on(self, int64_t length)
-    cdef void _judge_call(self, bytes status, list trailers)
+    cdef int _judge_head(self, Head head, uint64_t now) except -1
+    cdef int _hand_on(self, int64_t length) except -1
+    cdef int _judge_call(self, bytes status, list trailers) except -1
 
 cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int admit, uint64_t now)

@@ -36,10 +36,10 @@ cdef uint64_t MOST_PROMPT = 2_097_152
 cdef class ModelAttempt(Attempt):
     """Asks a target of a model. Its answer is checked before it is relayed, and its tokens are counted."""
 
-    cdef void prepare(self):
+    cdef int prepare(self) except -1:
         (<ModelRequest>self.request).with_usage = self.asks_usage
 
-    cdef void hear_head(self, Head head, uint64_t now):
+    cdef int hear_head(self, Head head, uint64_t now) except -1:
         if 200 <= head.status < 300:
             if self.asks_usage:
                 self.target.usage_accepted = True
@@ -48,40 +48,40 @@ cdef class ModelAttempt(Attempt):
         self.reader.stream_begun = self.request.answer_begun
         self._act(self.reader.begin(head, self.request.latency_cell == CELL_STREAM), now)
 
-    cdef void hear_data(self, bytes data):
+    cdef int hear_data(self, bytes data) except -1:
         if self.reader.decoder is not None:
             data = self.reader.decode(data)
             if data is None:
                 self.end(self.reader.outcome, self.reader.detail)
-                return
+                return 0
             if not PyBytes_GET_SIZE(data):
-                return
+                return 0
         if self.reader.mode == RAW:
             self.events.on_answer_data(self, data)
-            return
+            return 0
         self.reader.stream_begun = self.request.answer_begun
         self._act(self.reader.feed(data), self.facts.last_ns)
 
-    cdef void hear_end(self, list trailers):
+    cdef int hear_end(self, list trailers) except -1:
         if self.reader.is_cut():
             self.end(self.reader.outcome, self.reader.detail)
-            return
+            return 0
         if self.reader.mode == RAW:
             self.finish(OK, None, 0, trailers, None)
-            return
+            return 0
         self.reader.stream_begun = self.request.answer_begun
         if self.reader.mode == EVENTS:
             self._act(self.reader.feed_end(), monotonic_ns())
             if self.phase == OVER:
-                return
+                return 0
         self._act(self.reader.finish(), monotonic_ns())
 
-    cdef void _act(self, int reading, uint64_t now):
+    cdef int _act(self, int reading, uint64_t now) except -1:
         """Act on a Reading."""
         cdef AnswerReader reader = self.reader
         cdef uint64_t retry_after_ns = 0
         if reading == READ_ON:
-            return
+            return 0
         if reading == READ_DATA:
             self.events.on_answer_data(self, reader.ready)
         elif reading == READ_CONTENT:
@@ -115,12 +115,12 @@ cdef class ModelAttempt(Attempt):
             if reading == READ_ABSENT:
                 self.absent = True
                 self.end(CLIENT_FAULT, reader.detail, retry_after_ns)
-                return
+                return 0
             if reader.outcome == <int>RATE_LIMITED and retry_after_ns and self.charged:
                 bounds_learn(&self.target.allowance.bounds, now, BOUND_REQUESTS, 0, retry_after_ns)
             self.end(reader.outcome, reader.detail, retry_after_ns)
 
-    cdef void _decline(self, uint64_t now):
+    cdef int _decline(self, uint64_t now) except -1:
         """The target does not take this request. If other requests are declined alike, it takes none."""
         cdef AnswerReader reader = self.reader
         cdef ModelRequest request = <ModelRequest>self.request
@@ -157,7 +157,7 @@ cdef class ModelAttempt(Attempt):
             return True
         return not self.target.usage_accepted
 
-    cdef void _ask_without_usage(self, uint64_t now):
+    cdef int _ask_without_usage(self, uint64_t now) except -1:
         """Ask the target again, without stream_options. Neither the client nor the target's health notices."""
         cdef ClientStream stream = self.stream
         cdef bint rescues = self.reader.rescues
@@ -200,7 +200,7 @@ cdef class ModelAttempt(Attempt):
         self.end(OK, "another target answered first")
         return False
 
-    cdef void _offer_whole(self, bytes content, uint64_t now):
+    cdef int _offer_whole(self, bytes content, uint64_t now) except -1:
         """Settle a complete answer, then offer it: the client's next request may reach another worker at once."""
         cdef AttemptEvents events = self.events
         if self.reader.translated:
@@ -208,7 +208,7 @@ cdef class ModelAttempt(Attempt):
                 content = events.translate(self, content)
             except ValueError as error:
                 self.end(FAIL_MALFORMED, f"an answer that cannot be translated: {error}")
-                return
+                return 0
         self.facts.content_ns = self.facts.head_ns
         note_first_content(self.route, self.target, &self.facts, now)
         self.settle(OK, now, 0)
@@ -218,7 +218,7 @@ cdef class ModelAttempt(Attempt):
             self.phase = RELAYING
             self.finish(OK, None, 0, None, content)
 
-    cdef void settle_usage(self, int outcome, uint64_t now):
+    cdef int settle_usage(self, int outcome, uint64_t now) except -1:
         """Charge target, route and credential; the exchange charges the caller."""
         cdef ModelRequest request = <ModelRequest>self.request
         cdef bytes peer_target = None
@@ -230,7 +230,7 @@ cdef class ModelAttempt(Attempt):
         if self.reader.dropped:
             add64(&self.target.rec.count[<int>T_DROPPED_EVENTS], self.reader.dropped)
         if request.operation == OPERATION_COUNT_TOKENS:
-            return      # it is free
+            return 0      # it is free
         if self.upstream.is_region and self.head is not None:
             peer_target = field_value(self.head.fields, b"x-edge-target")
         price = price_of(request, self.target, self.upstream.is_region, peer_target)
@@ -270,16 +270,16 @@ cdef str describe_type(bytes content_type):
 cdef class ServiceAttempt(Attempt):
     """Asks a service. Its answer is relayed as it comes; a gRPC call is judged by its status."""
 
-    cdef void hear_head(self, Head head, uint64_t now):
+    cdef int hear_head(self, Head head, uint64_t now) except -1:
         self.reader.head = head
         self._judge_head(head, now)
 
-    cdef void hear_data(self, bytes data):
+    cdef int hear_data(self, bytes data) except -1:
         if self.reader.mode == CALL:
             note_good_answer(self.route, self.target, &self.facts, self.facts.last_ns, self.runtime.random())
         self.events.on_answer_data(self, data)
 
-    cdef void hear_end(self, list trailers):
+    cdef int hear_end(self, list trailers) except -1:
         if self.reader.mode == CALL:
             self._judge_call(None if trailers is None else field_value(trailers, b"grpc-status"), trailers)
         elif self.reader.mode == BARE:
@@ -287,7 +287,7 @@ cdef class ServiceAttempt(Attempt):
         else:
             self.finish(OK, None, 0, trailers, None)
 
-    cdef void _judge_head(self, Head head, uint64_t now):
+    cdef int _judge_head(self, Head head, uint64_t now) except -1:
         """Relay a service's answer at once, unless it is a failure that may be retried at another target."""
         cdef int action = self.reader.action()
         if head.status == 101:
@@ -296,23 +296,23 @@ cdef class ServiceAttempt(Attempt):
             self.body_done = False      # the client sends into the tunnel, and may be paused
             self.settle(OK, now, 0)
             self._hand_on(TUNNEL)
-            return
+            return 0
         if self.request.grpc and head.status == 200:
             if not is_grpc(head.content_type) and field_value(head.fields, b"grpc-status") is None:
                 # 200 is none of the statuses that gRPC's table for answers of other kinds names
                 self.request.call_code = GRPC_UNKNOWN
                 self.end(FAIL_MALFORMED, f"status 200 with {describe_type(head.content_type)}, which is no gRPC")
-                return
+                return 0
             if head.length == NO_BODY:
                 self.reader.mode = BARE
-                return
+                return 0
             self.reader.mode = CALL
         else:
             self.reader.mode = RAW
             if action == ACTION_FAIL:
                 if not self.events.on_failed_answer(self):
                     self.end(FAIL_STATUS, f"status {head.status}")
-                    return
+                    return 0
                 self.settle(FAIL_STATUS, now, 0)
             else:
                 note_good_answer(self.route, self.target, &self.facts, now, self.runtime.random())
@@ -321,11 +321,11 @@ cdef class ServiceAttempt(Attempt):
             note_first_content(self.route, self.target, &self.facts, now)
         self._hand_on(head.length)
 
-    cdef void _hand_on(self, int64_t length):
+    cdef int _hand_on(self, int64_t length) except -1:
         if self.events.on_answer(self, length) and self.phase == ANSWERING:
             self.phase = RELAYING
 
-    cdef void _judge_call(self, bytes status, list trailers):
+    cdef int _judge_call(self, bytes status, list trailers) except -1:
         """Judge a gRPC call by its status. UNAVAILABLE before any message may be retried at another target. A status
         that reports a failure of the server counts against the target; any other is its answer to the caller."""
         cdef uint64_t now = monotonic_ns()
@@ -335,14 +335,14 @@ cdef class ServiceAttempt(Attempt):
         if reader.grpc_status < 0:
             self.request.call_code = GRPC_UNKNOWN
             self.end(FAIL_TRUNCATED, "the call ended without a grpc-status")
-            return
+            return 0
         if not self.facts.content_ns:
             self.facts.content_ns = self.facts.head_ns
         if reader.grpc_status == <int>GRPC_UNAVAILABLE and reader.mode == BARE and (
             not self.events.on_failed_answer(self)
         ):
             self.end(FAIL_STATUS, "grpc status UNAVAILABLE", reader.retry_after_ns)
-            return
+            return 0
         self.settle(reader.outcome, now, reader.retry_after_ns)
         if self.reader.mode == BARE:
             self._hand_on(NO_BODY)

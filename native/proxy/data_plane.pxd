@@ -15,6 +15,6 @@ cdef class DataPlane(Acceptor):
     cdef uint64_t swept_ns, flushed_ns
     cdef flush(self, uint64_t now)      # give the records to the sink
     cdef serve(self, uint64_t now_ns)   # start queued exchanges while there are places
-    cdef void tick(self)
-    cdef void work(self, uint64_t now)      # what a tick does, apart from the reactor's timer
-    cdef void tick_in(self, uint64_t delay_ns)
+    cdef int tick(self) except -1
+    cdef int work(self, uint64_t now) except -1      # what a tick does, apart from the reactor's timer
+    cdef int tick_in(self, uint64_t delay_ns) except -1

@@ -46,7 +46,7 @@ cdef class DataPlaneTick(Ticker):
     """Hands the reactor's tick to the data plane."""
     cdef DataPlane owner
 
-    cdef void on_tick(self, uint64_t now_ns):
+    cdef int on_tick(self, uint64_t now_ns) except -1:
         self.owner.tick()
 
 
@@ -233,20 +233,20 @@ cdef class DataPlane(Acceptor):
                 exchange.cut_off(now)
 
     # --- the tick ----------------------------------------------------------------------------------------------------
-    cdef void tick(self):
+    cdef int tick(self) except -1:
         cdef uint64_t now = monotonic_ns()
         if now > self.due_ns + LATE_NS and not self.late:
             # The loop runs its timers before it reads. Answers that came while it stood still would count as missing,
             # and all healthy targets would seem to fail at once.
             self.late = True
             self.tick_in(CATCH_UP_NS)
-            return
+            return 0
         self.late = False
         self.runtime.quick = self.runtime.active > 0 or len(self.runtime.detached) > 0
         self.tick_in(FINE_TICK_NS if self.runtime.quick else IDLE_TICK_NS)
         self.work(now)
 
-    cdef void work(self, uint64_t now):
+    cdef int work(self, uint64_t now) except -1:
         cdef Py_ssize_t idle = 0
         self.runtime.deadlines.advance(now)
         if self.runtime.crowded:
@@ -301,7 +301,7 @@ cdef class DataPlane(Acceptor):
                     break       # there is no place for the first, so there is none for those behind
         self.runtime.crowded = [route for route in self.runtime.crowded if (<Route>route).queue.count]
 
-    cdef void tick_in(self, uint64_t delay_ns):
+    cdef int tick_in(self, uint64_t delay_ns) except -1:
         self.due_ns = monotonic_ns() + delay_ns
         self.reactor.tick_at(self.due_ns)
 

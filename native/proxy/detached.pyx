@@ -11,7 +11,7 @@ from native.proxy.attempt cimport ANSWERING, ASKING, AttemptResult
 
 
 cdef class DetachedTimer(Timer):
-    cdef void fire(self, uint64_t now_ns):
+    cdef int fire(self, uint64_t now_ns) except -1:
         cdef DetachedAttempt owner = self.owner
         if owner is not None:
             owner.check(now_ns)
@@ -23,15 +23,15 @@ cdef class DetachedAttempt(AttemptEvents):
     def __repr__(self):
         return f"<DetachedAttempt {self.attempt!r}>"
 
-    cdef void check(self, uint64_t now):
+    cdef int check(self, uint64_t now) except -1:
         if self.attempt.check_deadlines(now):
-            return
+            return 0
         if now >= self.deadline_ns:
             self.attempt.end_silent()
-            return
+            return 0
         self.arm()
 
-    cdef void arm(self):
+    cdef int arm(self) except -1:
         self.runtime.deadlines.arm(self.timer, min(self.attempt.next_deadline(), self.deadline_ns))
 
     cdef bint on_answer(self, Attempt attempt, int64_t length):
@@ -43,19 +43,19 @@ cdef class DetachedAttempt(AttemptEvents):
     cdef bytes translate(self, Attempt attempt, bytes content):
         return content
 
-    cdef void on_answer_data(self, Attempt attempt, bytes data):
-        return
+    cdef int on_answer_data(self, Attempt attempt, bytes data) except -1:
+        return 0
 
-    cdef void on_interim_answer(self, Attempt attempt, int status):
-        return
+    cdef int on_interim_answer(self, Attempt attempt, int status) except -1:
+        return 0
 
-    cdef void on_late(self, Attempt attempt, uint64_t now):
-        return
+    cdef int on_late(self, Attempt attempt, uint64_t now) except -1:
+        return 0
 
-    cdef void on_deadline_change(self, Attempt attempt, uint64_t now):
+    cdef int on_deadline_change(self, Attempt attempt, uint64_t now) except -1:
         self.arm()
 
-    cdef void on_result(self, Attempt attempt, AttemptResult result):
+    cdef int on_result(self, Attempt attempt, AttemptResult result) except -1:
         self.runtime.deadlines.disarm(self.timer)
         self.timer.owner = None
         if self.runtime.detached.get(attempt.target.id) is self:

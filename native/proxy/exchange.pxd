@@ -18,7 +18,7 @@ from native.proxy.steps cimport Facts
 
 cdef class Alarm(Timer):
     cdef Exchange exchange
-    cdef void fire(self, uint64_t now_ns)
+    cdef int fire(self, uint64_t now_ns) except -1
 
 cdef class Exchange(AttemptEvents):
     """One request, its attempts and its response."""
@@ -41,7 +41,7 @@ cdef class Exchange(AttemptEvents):
     cdef check_deadlines(self, uint64_t now)
     cdef cut_off(self, uint64_t now)
     cdef choose(self)                           # start an attempt, or reply why there is none
-    cdef void _enter(self, int state)
+    cdef int _enter(self, int state) except -1
     cdef _refuse(self, Refusal why)
     cdef _answer_call(self)
     cdef _end_call(self, list trailers)
@@ -54,19 +54,19 @@ cdef class Exchange(AttemptEvents):
     cdef _shed(self, uint64_t now)
     cdef _start_attempt(self, const Choice* choice, uint64_t now)
     cdef void _gather(self, Facts* facts, Attempt about) noexcept
-    cdef void _start_beside(self, Attempt attempt, uint64_t now)
-    cdef void _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now)
-    cdef void _retry(self, Attempt attempt, int step, uint64_t now)
+    cdef int _start_beside(self, Attempt attempt, uint64_t now) except -1
+    cdef int _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now) except -1
+    cdef int _retry(self, Attempt attempt, int step, uint64_t now) except -1
     cdef _give_up(self, uint64_t now)
-    cdef void _finish(self, Attempt attempt, AttemptResult result)
-    cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result)
-    cdef void _break(self, Attempt attempt, AttemptResult result)
-    cdef void _resume(self, Attempt attempt, AttemptResult result)
+    cdef int _finish(self, Attempt attempt, AttemptResult result) except -1
+    cdef int _pass_on_refusal(self, Attempt attempt, AttemptResult result) except -1
+    cdef int _break(self, Attempt attempt, AttemptResult result) except -1
+    cdef int _resume(self, Attempt attempt, AttemptResult result) except -1
     cdef _reply_own(self, object reply)         # an error of edge's own, said in the client's dialect
     cdef _reply_counted(self, object reply)     # a native.proxy.hooks.Reply
     cdef _reply(self, int status, list fields, bytes content)
     cdef _close(self, int status)
-    cdef void _arm_deadline(self)
+    cdef int _arm_deadline(self) except -1
     cdef bint _is_queued(self) noexcept
     cdef bint _keeps_alive(self) noexcept
     cdef _expire(self, uint64_t now, str why, int outcome)

@@ -28,7 +28,7 @@ from native.state.shared_state cimport (
 
 
 cdef class Alarm(Timer):
-    cdef void fire(self, uint64_t now_ns):
+    cdef int fire(self, uint64_t now_ns) except -1:
         cdef Exchange exchange = self.exchange      # holds a reference: the deadline may end the exchange
         if exchange is not None:
             exchange.check_deadlines(now_ns)
@@ -40,7 +40,7 @@ cdef class Exchange(AttemptEvents):
     def __repr__(self):
         return f"<Exchange {State(self.state).name} {self.request!r}>"
 
-    cdef void _enter(self, int state):
+    cdef int _enter(self, int state) except -1:
         if not allowed(self.state, state):
             raise RuntimeError(f"an exchange went from {State(self.state).name} to {State(state).name}")
         self.state = state
@@ -66,31 +66,31 @@ cdef class Exchange(AttemptEvents):
         elif isinstance(request, ServiceRequest):
             self._admitted()
 
-    cdef void on_request_data(self, bytes data):
+    cdef int on_request_data(self, bytes data) except -1:
         cdef Request request = self.request
         cdef Attempt attempt = self.live.first
         cdef Refusal why
         if self.state == State.CLOSED:
-            return
+            return 0
         request.body_size += len(data)
         if self.response.tunnel or (attempt is not None and self.response.committed):
             attempt.client_sent(monotonic_ns())     # the answer is not idle while the client still sends
         if self.response.tunnel:
             if attempt.stream is not None:
                 attempt.stream.send_data(data)
-            return
+            return 0
         why = request.take_data(data)
         if why is not None:
             self._refuse(why)
         elif isinstance(request, LocalCall):
             self._answer_call()
 
-    cdef void on_request_end(self, list trailers):
+    cdef int on_request_end(self, list trailers) except -1:
         cdef Request request = self.request
         cdef Attempt attempt = self.live.first
         cdef Refusal why
         if self.state == State.CLOSED or request.received:
-            return
+            return 0
         request.received = True
         self.stream.resume()        # edge notices that a client leaves only while it reads from it
         why = request.take_end(trailers)
@@ -285,12 +285,12 @@ cdef class Exchange(AttemptEvents):
         facts.cutting = self.runtime.cutting
         facts.may_join = self.request.may_join()
 
-    cdef void on_late(self, Attempt attempt, uint64_t now):
+    cdef int on_late(self, Attempt attempt, uint64_t now) except -1:
         """An attempt is late: start a second one at another target, if the policy and the budget allow it."""
         cdef Facts facts
         cdef int step
         if self.state != State.ATTEMPTING or self.choosing:
-            return
+            return 0
         self._gather(&facts, attempt)
         facts.may_retry = repeatable(self.request, attempt, DEADLINE, self.live.begun, now)
         facts.another = facts.may_retry and self.selection.another(now, self.live.running())
@@ -301,10 +301,10 @@ cdef class Exchange(AttemptEvents):
         elif step == Step.START_BESIDE:
             self._start_beside(attempt, now)
 
-    cdef void _start_beside(self, Attempt attempt, uint64_t now):
+    cdef int _start_beside(self, Attempt attempt, uint64_t now) except -1:
         """Ask another target while a late attempt goes on."""
         if not pay_for_retry(self.request, attempt, DEADLINE, now):
-            return
+            return 0
         add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
         if self.live.second is not None:    # both are late: the next attempt replaces the older
             self.live.let_go(self.live.first, self.request.deadline_ns)
@@ -320,13 +320,13 @@ cdef class Exchange(AttemptEvents):
         )
         return not attempt.retry_granted
 
-    cdef void on_result(self, Attempt attempt, AttemptResult result):
+    cdef int on_result(self, Attempt attempt, AttemptResult result) except -1:
         """Act on the end of an attempt."""
         cdef Facts facts = NO_FACTS
         cdef uint64_t now = monotonic_ns()
         cdef int step, event = event_of(attempt, result.outcome, self.state)
         if self.state == State.CLOSED:
-            return
+            return 0
         self.charge.add(&attempt.usage)
         if event == Event.ATTEMPT_DECLINED:
             self.selection.decline(attempt.facts.index, attempt.declined == ACTION_TOO_LONG)
@@ -351,13 +351,13 @@ cdef class Exchange(AttemptEvents):
         else:
             self._retry(attempt, step, now)
 
-    cdef void _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now):
+    cdef int _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now) except -1:
         """Record a failed attempt, and collect the facts of what may follow it."""
         self.request.request_complete_ns = 0
         self.live.note_failure(attempt, result)
         if self.state == State.COMMITTED or self.state == State.RESUMING:
             facts.may_resume = may_resume(self.response, self.selection, attempt, result.outcome, self.live.begun, now)
-            return
+            return 0
         self._gather(facts, attempt)
         self.live.remove(attempt)
         begun = self.live.begun - self.live.stale
@@ -366,7 +366,7 @@ cdef class Exchange(AttemptEvents):
         facts.moved = attempt.moved
         facts.told_to_wait = attempt.reader.pushback > 0
 
-    cdef void _retry(self, Attempt attempt, int step, uint64_t now):
+    cdef int _retry(self, Attempt attempt, int step, uint64_t now) except -1:
         """Ask another target at once, or after a pause. The retry is paid for."""
         add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
         add64(&attempt.target.rec.count[<int>T_RETRIED], 1)
@@ -374,17 +374,17 @@ cdef class Exchange(AttemptEvents):
             self._enter(State.BACKOFF)
             self.resume_ns = now + pause_ns(attempt, self.live.begun, self.runtime.random())
             self._arm_deadline()
-            return
+            return 0
         if attempt.moved:
             self.live.failed.pop()      # it has failed nowhere: the upstream has not begun it
             self.selection.tried &= ~((<uint64_t>1) << attempt.facts.index)
             self.live.fresh |= (<uint64_t>1) << attempt.facts.index
         self.choose()
 
-    cdef void on_interim_answer(self, Attempt attempt, int status):
+    cdef int on_interim_answer(self, Attempt attempt, int status) except -1:
         self.stream.send_interim(status)
 
-    cdef void on_deadline_change(self, Attempt attempt, uint64_t now):
+    cdef int on_deadline_change(self, Attempt attempt, uint64_t now) except -1:
         if self.state != State.CLOSED and not self.choosing:
             self._arm_deadline()
 
@@ -425,9 +425,9 @@ cdef class Exchange(AttemptEvents):
             self.on_client_congested()
         return True
 
-    cdef void on_answer_data(self, Attempt attempt, bytes data):
+    cdef int on_answer_data(self, Attempt attempt, bytes data) except -1:
         if attempt is not self.live.first or self.state != State.COMMITTED:
-            return
+            return 0
         try:
             self.response.relay(data)
         except ValueError as error:
@@ -436,7 +436,7 @@ cdef class Exchange(AttemptEvents):
     cdef bytes translate(self, Attempt attempt, bytes content):
         return self.response.translate(attempt, content, self.live.begun)
 
-    cdef void _finish(self, Attempt attempt, AttemptResult result):
+    cdef int _finish(self, Attempt attempt, AttemptResult result) except -1:
         """End a complete answer. It is counted before its last bytes are sent: the next request may follow at once."""
         count_answered(
             self.request.route, attempt.facts.index, self.live.begun > 1 or self.selection.failover_reason is not None
@@ -448,7 +448,7 @@ cdef class Exchange(AttemptEvents):
         self._close(attempt.head.status)
         self.response.finish(result.trailers, result.tail)
 
-    cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result):
+    cdef int _pass_on_refusal(self, Attempt attempt, AttemptResult result) except -1:
         """Relay a provider's error about a fault of the caller; if it is too large, reply with edge's own error."""
         cdef object reply = self.response.refusal(attempt, result.tail)
         if reply is not None:
@@ -456,7 +456,7 @@ cdef class Exchange(AttemptEvents):
         elif self.on_answer(attempt, len(result.tail)):
             self._finish(attempt, result)
 
-    cdef void _break(self, Attempt attempt, AttemptResult result):
+    cdef int _break(self, Attempt attempt, AttemptResult result) except -1:
         """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
         cdef bint said = result.outcome == <int>FAIL_INBAND and self.broken is None     # by the target itself
         add64(&self.request.route.rec.count[<int>R_BROKEN], 1)
@@ -466,7 +466,7 @@ cdef class Exchange(AttemptEvents):
         self.response.broken(result.detail, attempt.target.id, result.outcome == <int>DEADLINE, not said)
 
     # --- RESUMING ----------------------------------------------------------------------------------------------------
-    cdef void _resume(self, Attempt attempt, AttemptResult result):
+    cdef int _resume(self, Attempt attempt, AttemptResult result) except -1:
         """Let another target go on with the answer. If there is none, it ends as broken after all."""
         self._enter(State.RESUMING)
         self.broken = result
@@ -474,20 +474,20 @@ cdef class Exchange(AttemptEvents):
         self.choose()
 
     # --- CLOSED ------------------------------------------------------------------------------------------------------
-    cdef void on_client_gone(self):
+    cdef int on_client_gone(self) except -1:
         if self.state == State.CLOSED:
-            return
+            return 0
         self.request.left = True
         self.live.stop(CANCELLED, self.charge)
         if self.alarm is not None:
             add64(&self.request.route.rec.count[<int>R_CANCELLED], 1)
         self._close(-1)
 
-    cdef void on_client_congested(self):
+    cdef int on_client_congested(self) except -1:
         if self.response.committed:
             self.live.pause()
 
-    cdef void on_client_drained(self):
+    cdef int on_client_drained(self) except -1:
         cdef Attempt attempt = self.live.first
         if attempt is not None and attempt.paused:
             attempt.drain_answer(monotonic_ns())
@@ -541,11 +541,11 @@ cdef class Exchange(AttemptEvents):
         return self.place is not None and self.place.waiter is not None
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
-    cdef void _arm_deadline(self):
+    cdef int _arm_deadline(self) except -1:
         """Set the alarm to the earliest deadline."""
         cdef uint64_t when = self.request.deadline_ns
         if self.alarm is None:
-            return
+            return 0
         if self.resume_ns and self.resume_ns < when:
             when = self.resume_ns
         if self._is_queued():

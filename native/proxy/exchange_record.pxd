@@ -10,5 +10,5 @@ from native.proxy.response cimport Response
 # Record the exchange if it is sampled, or if it failed, was slow or was retried and the rate of such records allows it.
 # status: HTTP status that the client saw; 0 = broken off after content, -1 = the client left. charge: None = refused
 # before it was charged. place: in the queue; None = it never waited. What edge answers itself is not recorded.
-cdef void record(Request request, Response response, LiveAttempts live, Charge charge, int status, uint64_t now,
-                 Place place)
+cdef int record(Request request, Response response, LiveAttempts live, Charge charge, int status, uint64_t now,
+                 Place place) except -1

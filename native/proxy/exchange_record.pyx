@@ -115,14 +115,14 @@ cdef bint is_own(Request request) noexcept:
     )
 
 
-cdef void record(Request request, Response response, LiveAttempts live, Charge charge, int status, uint64_t now,
-                 Place place):
+cdef int record(Request request, Response response, LiveAttempts live, Charge charge, int status, uint64_t now,
+                 Place place) except -1:
     cdef Runtime runtime = request.runtime
     cdef Recorder recorder = runtime.recorder
     cdef uint64_t first = now
     cdef int why
     if runtime.sink is None or (charge is None and is_own(request)):
-        return
+        return 0
     if request.trace.span == 0:         # refused before it counted as in flight
         request.begin_trace()
     if live.first is not None and live.first.facts.content_ns:

@@ -25,7 +25,7 @@ cdef class Flight:
     cdef bint find_stale(self, uint64_t now_ns) except -1   # an answer to use instead of an error; sets ``entry``
     cdef int counter(self, bint stale) noexcept             # a native.state.counters.RouteCounter for ``entry``
     cdef str result(self, bint stale)                       # for x-edge-cache and the record
-    cdef void begin_answer(self, Head head, bytes target)   # keep the answer with this head, if it may be kept
+    cdef int begin_answer(self, Head head, bytes target) except -1   # keep the answer with this head, if it may be kept
     cdef void take(self, bytes data) noexcept               # more of its content
     cdef void drop(self) noexcept                   # keep nothing of the answer that comes
     cdef keep(self, bytes tail, uint64_t now_ns)            # the answer is complete

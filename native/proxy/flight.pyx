@@ -89,11 +89,11 @@ cdef class Flight:
             return "stale" if stale else "joined" if self.waited else "hit"
         return "bypass" if self.refresh else "miss"
 
-    cdef void begin_answer(self, Head head, bytes target):
+    cdef int begin_answer(self, Head head, bytes target) except -1:
         cdef bytes coding = field_value(head.fields, b"content-encoding")
         cdef bytes kind = field_value(head.fields, b"content-type")
         if head.status != 200 or (coding is not None and coding != b"identity"):
-            return
+            return 0
         self.target = target
         self.fields = [] if kind is None else [(b"content-type", kind)]
         self.content = []

@@ -15,20 +15,20 @@ cdef class LiveAttempts:
     cdef list failed            # native.proxy.hooks.FailedAttempt of those without a good answer; None = none
     cdef Attempt declining      # the first whose target declined the request; None = none
     cdef AttemptResult declined     # ... and how it ended
-    cdef void add(self, Attempt attempt)
-    cdef void remove(self, Attempt attempt)         # take out an attempt that has ended
-    cdef void let_go(self, Attempt attempt, uint64_t deadline_ns)   # detach it, or cancel it
-    cdef void keep_only(self, Attempt attempt, uint64_t deadline_ns)    # let go of the other attempt
-    cdef void stop(self, int outcome, Charge charge)        # cancel all, and charge what they used
+    cdef int add(self, Attempt attempt) except -1
+    cdef int remove(self, Attempt attempt) except -1         # take out an attempt that has ended
+    cdef int let_go(self, Attempt attempt, uint64_t deadline_ns) except -1   # detach it, or cancel it
+    cdef int keep_only(self, Attempt attempt, uint64_t deadline_ns) except -1    # let go of the other attempt
+    cdef int stop(self, int outcome, Charge charge) except -1        # cancel all, and charge what they used
     # End the running attempts: the deadline has passed, or the node stops. The older one reports the result.
-    cdef void expire(self, int outcome, str why, Charge charge)
+    cdef int expire(self, int outcome, str why, Charge charge) except -1
     cdef uint64_t running(self) noexcept            # a bit per member of the pool with a running attempt
     cdef void gather(self, Facts* facts, Attempt about) noexcept    # count the attempts other than ``about``
-    cdef void pause(self)                           # read no more of the answer: the client does not read
+    cdef int pause(self) except -1                           # read no more of the answer: the client does not read
     cdef uint64_t next_deadline(self) noexcept      # the earliest of the running attempts; NEVER = none runs
     cdef check_deadlines(self, uint64_t now)
     cdef list all(self)                             # oldest first
-    cdef void note_failure(self, Attempt attempt, AttemptResult result)
+    cdef int note_failure(self, Attempt attempt, AttemptResult result) except -1
     # Return why ``attempt`` answers and not an earlier one, for x-edge-reason; None = it is the first.
     cdef str reason(self, Attempt attempt)
     cdef str why(self, str otherwise)       # the same, before an answer has begun

@@ -13,14 +13,14 @@ cdef class LiveAttempts:
     def __repr__(self):
         return f"<LiveAttempts begun={self.begun} {self.first!r} {self.second!r}>"
 
-    cdef void add(self, Attempt attempt):
+    cdef int add(self, Attempt attempt) except -1:
         self.begun += 1
         if self.first is None:
             self.first = attempt
         else:
             self.second = attempt
 
-    cdef void remove(self, Attempt attempt):
+    cdef int remove(self, Attempt attempt) except -1:
         if self.past is None:
             self.past = []
         self.past.append(attempt)
@@ -33,16 +33,16 @@ cdef class LiveAttempts:
         elif attempt is self.second:
             self.second = None
 
-    cdef void let_go(self, Attempt attempt, uint64_t deadline_ns):
+    cdef int let_go(self, Attempt attempt, uint64_t deadline_ns) except -1:
         self.remove(attempt)
         if not detach(attempt, deadline_ns):
             attempt.cancel(CANCELLED)
 
-    cdef void keep_only(self, Attempt attempt, uint64_t deadline_ns):
+    cdef int keep_only(self, Attempt attempt, uint64_t deadline_ns) except -1:
         if self.second is not None:
             self.let_go(self.second if attempt is self.first else self.first, deadline_ns)
 
-    cdef void stop(self, int outcome, Charge charge):
+    cdef int stop(self, int outcome, Charge charge) except -1:
         cdef Attempt attempt
         while self.first is not None:
             attempt = self.first
@@ -52,7 +52,7 @@ cdef class LiveAttempts:
                 charge = None       # of two that are still unanswered, the caller pays for one
             self.remove(attempt)
 
-    cdef void expire(self, int outcome, str why, Charge charge):
+    cdef int expire(self, int outcome, str why, Charge charge) except -1:
         cdef Attempt attempt = self.second
         if attempt is not None:
             attempt.cancel(outcome if attempt.owes_answer() else CANCELLED)
@@ -79,7 +79,7 @@ cdef class LiveAttempts:
         facts.may_retry = facts.another = facts.moved = facts.told_to_wait = facts.circuit_open = facts.may_resume = False
         facts.declined = self.declined is not None
 
-    cdef void pause(self):
+    cdef int pause(self) except -1:
         if self.first is not None and self.first.stream is not None:
             self.first.paused = True
             self.first.stream.pause()
@@ -106,7 +106,7 @@ cdef class LiveAttempts:
             attempts.append(self.second)
         return attempts
 
-    cdef void note_failure(self, Attempt attempt, AttemptResult result):
+    cdef int note_failure(self, Attempt attempt, AttemptResult result) except -1:
         if self.failed is None:
             self.failed = []
         self.failed.append(FailedAttempt(attempt.target.id, OUTCOME_NAMES[result.outcome], result.detail))

@@ -19,4 +19,4 @@ cdef struct Basis:          # what is known of the attempt besides its answer
 # Set what the attempt used. A count that cannot be right is replaced by the nearest one that can. Without a count, the
 # prompt is what was estimated, and the output one token for four bytes of text, or for each event, whichever is more.
 # What was neither counted nor seen by the client is zero.
-cdef void measure(AnswerReader reader, const Basis* basis, Used* used)
+cdef int measure(AnswerReader reader, const Basis* basis, Used* used) except -1

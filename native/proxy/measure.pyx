@@ -28,7 +28,7 @@ cdef int64_t _bounded(const Tokens* tokens, int64_t most) noexcept:
     return tokens.said if 0 <= tokens.said <= most else most
 
 
-cdef void measure(AnswerReader reader, const Basis* basis, Used* used):
+cdef int measure(AnswerReader reader, const Basis* basis, Used* used) except -1:
     cdef Tokens tokens
     cdef int64_t prompt, output, seen = -2          # -2: not looked at yet
     resolve_usage(&reader.scanner.usage if reader.mode == EVENTS and reader.scanner is not None else &reader.usage, &tokens)

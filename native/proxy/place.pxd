@@ -10,5 +10,5 @@ cdef class Place:
     # Join the queue for ``owner``. Returns the exchange that has to go for it, or None; without a place afterwards,
     # ``waiter`` is None.
     cdef object join(self, object owner, Request request, uint64_t now)
-    cdef void rejoin(self, object owner, Request request, uint64_t now)     # after the other one has gone
-    cdef void leave(self, Request request, uint64_t now)                    # idempotent
+    cdef int rejoin(self, object owner, Request request, uint64_t now) except -1     # after the other one has gone
+    cdef int leave(self, Request request, uint64_t now) except -1                    # idempotent

@@ -25,10 +25,10 @@ cdef class Place:
         other = queue.evict(request.identity.priority)
         return None if other is None else other.owner
 
-    cdef void rejoin(self, object owner, Request request, uint64_t now):
+    cdef int rejoin(self, object owner, Request request, uint64_t now) except -1:
         self.waiter = request.route.queue.join(owner, request.identity.priority, request.runtime.worker, now)
 
-    cdef void leave(self, Request request, uint64_t now):
+    cdef int leave(self, Request request, uint64_t now) except -1:
         if self.waiter is not None:
             self.waited_ns += now - self.waiter.since_ns
             request.route.queue.leave(self.waiter, now)

@@ -95,7 +95,7 @@ cdef class Request:
     cdef bint may_resend(self, bint sent, bint refused) noexcept
     # Send it to an upstream. Returns True if all of it was sent but the end, which the attempt sends.
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now)
-    cdef void upload_ended(self)                # the upstream takes no more of it
+    cdef int upload_ended(self) except -1                # the upstream takes no more of it
     cdef release(self)                          # drop the bytes, because nothing is sent again
     # Whether a member of the pool does not speak the client's dialect, and its words for the request. translate_for()
     # returns None = it is ready to be sent; "cannot_carry" = this target cannot be asked; else the client's mistake.

@@ -186,8 +186,8 @@ cdef class Request:
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
         return True
 
-    cdef void upload_ended(self):
-        return
+    cdef int upload_ended(self) except -1:
+        return 0
 
     cdef release(self):
         self.body = None

@@ -63,8 +63,8 @@ cdef class Runtime:
     cdef tuple date_field(self, uint64_t now_ns)    # the Date field of an answer, made once a second
     cdef bytes next_id(self)
     cdef exchange_begun(self)                       # count an exchange as in flight
-    cdef void wait_for_place(self, Route route)     # an exchange waits in that route's queue
-    cdef void place_freed(self)
+    cdef int wait_for_place(self, Route route) except -1     # an exchange waits in that route's queue
+    cdef int place_freed(self) except -1
     cdef void update_month(self, uint64_t now_ns) noexcept
     # Return how long an answer asks to stay away, in ns, at most an hour; 0 = it does not ask. content: the body of an
     # error, which may say so too; None = it is not known.

@@ -111,11 +111,11 @@ cdef class Runtime:
         if not self.quick and self.on_active is not None:
             self.on_active()
 
-    cdef void wait_for_place(self, Route route):
+    cdef int wait_for_place(self, Route route) except -1:
         if route not in self.crowded:
             self.crowded.append(route)
 
-    cdef void place_freed(self):
+    cdef int place_freed(self) except -1:
         if self.crowded and not self.nudged and self.on_place_free is not None:
             self.nudged = True
             self.on_place_free()

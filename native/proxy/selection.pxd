@@ -17,14 +17,14 @@ cdef class Selection:
     cdef str failover_reason    # why the first choice did not answer; None = it did
     cdef exclude_visited_regions(self)
     # A member does not take the request; too_long: nor does any whose context window is not larger.
-    cdef void decline(self, int index, bint too_long)
-    cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice)
+    cdef int decline(self, int index, bint too_long) except -1
+    cdef int choose(self, uint64_t now, uint64_t running, bint again, Choice* choice) except -1
     # The same, and what it leads to: a native.proxy.steps.Event. queued: passed-over targets have been counted.
     cdef int draw(self, uint64_t now, uint64_t running, bint again, bint queued, Choice* choice)
     cdef bint another(self, uint64_t now, uint64_t running) noexcept    # whether a usable target was not tried
     cdef void narrow(self, uint64_t usable) noexcept    # leave only these, and none that was tried
     cdef void count_passed_over(self, const Choice* choice) noexcept
-    cdef void set_failover_reason(self, int chosen, uint64_t now)
+    cdef int set_failover_reason(self, int chosen, uint64_t now) except -1
     # Both return a native.proxy.hooks.Reply. failed_attempts: native.proxy.hooks.FailedAttempt.
     cdef object unavailable(self, uint64_t now, list failed_attempts)   # nothing usable is left
     cdef object overloaded(self, uint64_t now, list failed_attempts)    # there is no room
@@ -37,6 +37,6 @@ cdef class Selection:
     cdef object refusal(self)           # the Reply that says so
     cdef bint nobody_can(self) noexcept     # no target of the pool can be asked this at all
     cdef bint _ready(self, int index)
-    cdef void _draw(self, uint64_t now, uint64_t tried, Choice* choice)
+    cdef int _draw(self, uint64_t now, uint64_t tried, Choice* choice) except -1
 
 cdef Selection new_selection(Request request)

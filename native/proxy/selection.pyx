@@ -80,7 +80,7 @@ cdef class Selection:
                 closed |= <uint64_t>1 << i
         return closed
 
-    cdef void decline(self, int index, bint too_long):
+    cdef int decline(self, int index, bint too_long) except -1:
         """Windows that are not known may be larger, unless the model is the same."""
         cdef Route route = self.route
         cdef str model = route.pool.target_at(index).plan.model
@@ -88,7 +88,7 @@ cdef class Selection:
         cdef int i
         self.declined |= <uint64_t>1 << index
         if not too_long:
-            return
+            return 0
         for i in range(route.pool.size):
             if route.windows[i] and route.windows[index]:
                 larger = route.windows[i] > route.windows[index]
@@ -97,7 +97,7 @@ cdef class Selection:
             if not larger:
                 self.declined |= <uint64_t>1 << i
 
-    cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice):
+    cdef int choose(self, uint64_t now, uint64_t running, bint again, Choice* choice) except -1:
         """Choose the best target that was not tried; with ``again`` also a tried one, but never a ``running`` one."""
         self._draw(now, self.tried | running | self.declined, choice)
         if choice.index < 0 and again and self.tried:
@@ -112,7 +112,7 @@ cdef class Selection:
             self.count_passed_over(choice)
         return Event.TARGET_DRAWN if choice.index >= 0 else Event.TARGETS_FULL if choice.full else Event.NO_TARGET
 
-    cdef void _draw(self, uint64_t now, uint64_t tried, Choice* choice):
+    cdef int _draw(self, uint64_t now, uint64_t tried, Choice* choice) except -1:
         """Choose the best target whose credential has allowance left, and reserve the request's estimate there."""
         cdef Target target
         cdef uint64_t wait = 0
@@ -122,22 +122,22 @@ cdef class Selection:
                 choice, self._closed(tried, now),
             )
             if choice.index < 0:
-                return
+                return 0
             target = self.route.pool.target_at(choice.index)
             if self.request.is_foreign(choice.index) and not self._ready(choice.index):
                 if choice.admit == <int>ADMIT_TRIAL:
                     breaker_return(target.rec, now, choice.generation)
                 if self.is_mistaken():
                     choice.index = -1
-                    return
+                    return 0
                 continue
             if target.allowance is None:
-                return
+                return 0
             if bounds_take(
                 &target.allowance.bounds, now, self.request.prompt_guess + self.request.output_guess, &wait
             ) == 0:
                 add64(&target.allowance.bounds.rec.count[<int>A_REQUESTS], 1)
-                return
+                return 0
             if choice.admit == <int>ADMIT_TRIAL:
                 breaker_return(target.rec, now, choice.generation)
             add64(&target.rec.count[<int>T_EXHAUSTED], 1)
@@ -200,7 +200,7 @@ cdef class Selection:
             ):
                 add64(&self.route.pool.recs[i].count[<int>T_FULL], 1)
 
-    cdef void set_failover_reason(self, int chosen, uint64_t now):
+    cdef int set_failover_reason(self, int chosen, uint64_t now) except -1:
         """Note why no target of the best tier was chosen."""
         cdef int i
         cdef int code
@@ -212,7 +212,7 @@ cdef class Selection:
                 self.failover_reason = (
                     f"{self.route.pool.target_at(i).id}: {self.request.runtime.replies.passed_over(code)}"
                 )
-                return
+                return 0
 
     cdef object unavailable(self, uint64_t now, list failed_attempts):
         cdef Request request = self.request

@@ -168,7 +168,7 @@ cdef class ServiceRequest(Request):
             self.release()
         return self.received
 
-    cdef void upload_ended(self):
+    cdef int upload_ended(self) except -1:
         self.asked = False
         self.upstream = None
 

@@ -17,7 +17,7 @@ cdef class Call(ServerStream):
     cdef readonly bytes last        # the content that came last; None = none has come
     cdef readonly uint64_t begun_ns, first_ns, ended_ns     # first_ns: of the first content, comments left out
     cdef readonly bint complete     # the answer has ended as announced
-    cdef void over(self)
+    cdef int over(self) except -1
 
 cdef class VirtualConnection(PooledConnection):
     """An upstream connection. The model answers the request that it carries."""
@@ -28,7 +28,7 @@ cdef class VirtualConnection(PooledConnection):
     cdef list parts
     cdef readonly bytes path        # of the request, with the query
     cdef readonly bytes body
-    cdef void drop(self, bint told)
+    cdef int drop(self, bint told) except -1
 
 cdef class VirtualWire:
     """One data plane, its clock, and the model of everything outside."""

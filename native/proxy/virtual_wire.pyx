@@ -37,39 +37,39 @@ cdef class Call(ServerStream):
     def __repr__(self):
         return f"<Call status={self.status} complete={self.complete}>"
 
-    cdef void send_interim(self, int status):
-        return
+    cdef int send_interim(self, int status) except -1:
+        return 0
 
-    cdef void send_head(self, int status, list fields, int64_t length):
+    cdef int send_head(self, int status, list fields, int64_t length) except -1:
         self.status = status
         self.fields = fields
 
-    cdef void send_data(self, bytes data):
+    cdef int send_data(self, bytes data) except -1:
         if not data:
-            return
+            return 0
         if data[0] != c":":
             if not self.first_ns:
                 self.first_ns = self.wire.now_ns
             self.last = data
 
-    cdef void send_end(self, list trailers):
+    cdef int send_end(self, list trailers) except -1:
         self.complete = not self.ended_ns
         self.over()
 
-    cdef void cut(self):
+    cdef int cut(self) except -1:
         self.over()
 
-    cdef void over(self):
+    cdef int over(self) except -1:
         if not self.ended_ns:
             self.events = None
             self.ended_ns = self.wire.now_ns
             self.wire.over.append(self)
 
-    cdef void pause(self):
-        return
+    cdef int pause(self) except -1:
+        return 0
 
-    cdef void resume(self):
-        return
+    cdef int resume(self) except -1:
+        return 0
 
     cdef bint congested(self):
         return False
@@ -97,7 +97,7 @@ cdef class VirtualConnection(PooledConnection):
         """The id of the target that it leads to."""
         return self.home.name
 
-    cdef void assign(self, ClientEvents events):
+    cdef int assign(self, ClientEvents events) except -1:
         self.events = events
         self.busy = True
         self.heard = False
@@ -113,28 +113,28 @@ cdef class VirtualConnection(PooledConnection):
     cdef bint is_draining(self):
         return False
 
-    cdef void close(self):
+    cdef int close(self) except -1:
         self.drop(False)
 
-    cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
+    cdef int send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length) except -1:
         self.path = target
 
-    cdef void send_data(self, bytes data):
+    cdef int send_data(self, bytes data) except -1:
         if data:
             self.parts.append(data)
 
-    cdef void send_end(self, list trailers):
+    cdef int send_end(self, list trailers) except -1:
         self.body = b"".join(self.parts)
         self.wire.called = True
         self.wire.model.asked(self)
 
-    cdef void cancel(self):
+    cdef int cancel(self) except -1:
         self.drop(True)
 
-    cdef void discard(self):
+    cdef int discard(self) except -1:
         self.drop(True)
 
-    cdef void drop(self, bint told):
+    cdef int drop(self, bint told) except -1:
         """End the connection; ``told``: the request on it is abandoned, which the model is told."""
         cdef bint busy = self.busy
         self.events = None
@@ -146,11 +146,11 @@ cdef class VirtualConnection(PooledConnection):
             self.wire.called = True
             self.wire.model.left(self)
 
-    cdef void pause(self):
-        return
+    cdef int pause(self) except -1:
+        return 0
 
-    cdef void resume(self):
-        return
+    cdef int resume(self) except -1:
+        return 0
 
     cdef bint congested(self):
         return False

@@ -96,7 +96,7 @@ cdef class Tokens:
         return False
 
 
-cdef void shrink(dict table, Py_ssize_t most):
+cdef int shrink(dict table, Py_ssize_t most) except -1:
     """Drop what entered first while there is too much: a dict keeps the order of insertion."""
     while len(table) > most:
         del table[next(iter(table))]
