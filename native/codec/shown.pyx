@@ -81,6 +81,8 @@ cdef class Shown:
     cdef int _add(self, const char* text, Py_ssize_t length) except -1:
         cdef Py_ssize_t room = self.room
         cdef char* moved
+        if length == 0:
+            return 0        # there may be no room yet, and memcpy() takes no NULL
         if self.size + length > self.limit:
             self.spoil()
             return 0
