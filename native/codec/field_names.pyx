@@ -59,7 +59,12 @@ cdef tuple COMMON = (
 cdef enum:
     SLOTS = 512
 
+cdef struct Kept:
+    void* name              # an object of ALL
+    int marks
+
 cdef KnownName[SLOTS] TABLE
+cdef Kept[SLOTS] KEPT       # by the address of the object
 # The table borrows from this tuple.
 cdef tuple ALL = tuple(SPECIAL) + COMMON
 
@@ -106,6 +111,14 @@ cdef inline unsigned int first_slot(const unsigned char* p, Py_ssize_t size) noe
     return (mixed ^ mixed >> 9) & (SLOTS - 1)
 
 
+cdef inline Kept* kept_at(void* name) noexcept:
+    """Return the entry of an object; that of an unknown object is empty."""
+    cdef unsigned int slot = (<size_t>name >> 4 ^ <size_t>name >> 13) & (SLOTS - 1)
+    while KEPT[slot].name != NULL and KEPT[slot].name != name:
+        slot = (slot + 1) & (SLOTS - 1)
+    return &KEPT[slot]
+
+
 cdef fill_table():
     cdef unsigned int slot
     for name in ALL:
@@ -114,6 +127,7 @@ cdef fill_table():
             slot = (slot + 1) & (SLOTS - 1)
         TABLE[slot].name = <void*>name
         TABLE[slot].kind = <Field><int>SPECIAL.get(name, PLAIN)
+        kept_at(<void*>name).name = <void*>name
 
 
 fill_table()
@@ -133,6 +147,23 @@ cdef const KnownName* find_name(const char* name, Py_ssize_t size) noexcept:
         if Py_SIZE(known) == size and same_name(p, <const unsigned char*>PyBytes_AS_STRING(known), size):
             return &TABLE[slot]
         slot = (slot + 1) & (SLOTS - 1)
+
+
+cdef tuple known_names():
+    return ALL
+
+
+cdef mark_names(object names, Mark mark):
+    cdef const KnownName* known
+    for name in names:
+        known = find_name(PyBytes_AS_STRING(<void*>name), PyBytes_GET_SIZE(name))
+        if known != NULL:
+            kept_at(known.name).marks |= mark
+
+
+cdef bint is_clear(bytes name, Mark mark) noexcept:
+    cdef Kept* kept = kept_at(<void*>name)
+    return kept.name != NULL and not kept.marks & mark
 
 
 cdef bytes kept_name(bytes name):

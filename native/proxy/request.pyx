@@ -6,6 +6,7 @@ from libc.string cimport memcmp
 from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE, Target
 from native.codec.content_coding cimport CODINGS, Decoder, new_decoder
 from native.codec.grpc cimport timeout_ns, unframe
+from native.codec.field_names cimport NOT_FOR_PROVIDERS, is_clear, known_names, mark_names
 from native.codec.field_list cimport FieldView, add_item, add_items, field_at, new_list
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds
@@ -34,6 +35,9 @@ cdef frozenset WITHHELD = frozenset((
     b"tracestate", b"traceparent", b"origin", b"referer", b"openai-organization", b"openai-project",
     b"x-request-timeout", b"content-encoding", b"trailer",
 ))
+# A clear name needs no second look.
+mark_names(WITHHELD, NOT_FOR_PROVIDERS)
+mark_names([name for name in known_names() if claim_of(name) != NO_CLAIM], NOT_FOR_PROVIDERS)
 # An upstream that enforces the caller's deadline itself may do so earlier than edge by a fiftieth of it, within these.
 cdef uint64_t EARLIEST_NS = 5_000_000
 cdef uint64_t LATEST_NS = 100_000_000
@@ -290,7 +294,9 @@ cdef class ModelRequest(Request):
             self.fields = new_list(len(self.head.fields) + 1)
             for item in self.head.fields:
                 pair = <tuple>item
-                if pair[0] not in WITHHELD:
+                if is_clear(<bytes>pair[0], NOT_FOR_PROVIDERS):
+                    add_item(self.fields, pair)
+                elif pair[0] not in WITHHELD:
                     if claim_of(<bytes>pair[0]) == NO_CLAIM:
                         add_item(self.fields, pair)
                 elif PyBytes_GET_SIZE(<bytes>pair[0]) == 17 and pair[0] == b"x-request-timeout":

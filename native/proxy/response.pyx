@@ -5,7 +5,7 @@ from native.codec.grpc cimport GRPC_DEADLINE_EXCEEDED, frame, read_status
 from native.codec.usage_filter cimport hide_usage
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
 from native.codec.field_list cimport add_item, add_items, has_name, new_list
-from native.codec.field_names cimport kept_name
+from native.codec.field_names cimport NOT_FOR_CLIENTS, is_clear, kept_name, known_names, mark_names
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport decimal
 from native.io.atomics cimport add64
@@ -83,11 +83,18 @@ cdef list model_fields(Caller caller, list fields):
     cdef bytes name
     for pair in fields:
         name = <bytes>(<tuple>pair)[0]
-        if name not in ANSWER_WITHHELD and (
+        if is_clear(name, NOT_FOR_CLIENTS) or (name not in ANSWER_WITHHELD and (
             caller is None or not is_grant(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
-        ):
+        )):
             add_item(kept, pair)
     return kept
+
+
+# A clear name needs no second look, so rate limits are none, whoever asks.
+mark_names(ANSWER_WITHHELD, NOT_FOR_CLIENTS)
+mark_names([
+    name for name in known_names() if is_grant(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+], NOT_FOR_CLIENTS)
 
 
 cdef Origin origin_of(Request request, Attempt attempt, int attempts):
