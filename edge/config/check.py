@@ -55,7 +55,11 @@ _OWN_PATHS: Final = (
     "/v1/rerank",
     "/v2/rerank",
     "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/images/variations",
     "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
     "/v1/models",
     "/healthz",
 )

@@ -132,6 +132,14 @@ PROBLEMS: Final[dict[str, Row]] = {
         "The body names no model, and not exactly one model here declares {0}; add the string field 'model', or write "
         "require: {{capabilities: [{0}]}} at the model that is meant.",
     ),
+    "form_expected": Row(
+        415,
+        "invalid_request_error",
+        "form_expected",
+        None,
+        "This path takes multipart/form-data with one boundary of 1 to 70 characters (RFC 2046).",
+    ),
+    "malformed_form": Row(400, "invalid_request_error", "malformed_form", None, "The form is not valid: {0}."),
     "stream_form": Row(
         400,
         "invalid_request_error",

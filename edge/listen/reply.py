@@ -44,6 +44,13 @@ _JSON_FAULTS: Final = {
 }
 """Fault sentences by native.codec.request_peek.PeekError."""
 
+_FORM_FAULTS: Final = {
+    1: "its parts are not what every reader would take them for (byte {at})",
+    3: "one of the parts model, stream and n occurs twice (byte {at})",
+    4: "model, stream and n must be short texts, without a file name, a transfer coding or the boundary (byte {at})",
+}
+"""The same, of forms."""
+
 
 def passed_over(code: int) -> str:
     """Return the label for why a target of a better tier did not answer, for ``x-edge-reason``."""
@@ -59,14 +66,14 @@ def _body(status: int, message: str, kind: str, code: str | None, param: str | N
 def problem(kind: str, detail: str) -> Reply:
     """Return the reply to a request that edge refuses; ``detail`` fills the message."""
     row = PROBLEMS[kind]
-    if len(detail) > _LONGEST_DETAIL:  # what a caller wrote is quoted in part
+    if len(detail) > _LONGEST_DETAIL and kind != "not_offered":  # what a caller wrote is quoted in part
         detail = detail[:_LONGEST_DETAIL] + "…"
     fields = [_JSON, *MORE.get(kind, ())]
     if kind.startswith("rate_limited_") or kind in WAITS:
         fields.append((b"retry-after", detail.encode()))
-    if kind == "malformed_json":
+    if kind in {"malformed_json", "malformed_form"}:
         fault, _, at = detail.partition(":")
-        detail = _JSON_FAULTS[int(fault)].format(at=at)
+        detail = (_JSON_FAULTS if kind == "malformed_json" else _FORM_FAULTS)[int(fault)].format(at=at)
     return Reply(row.status, fields, _body(row.status, row.sentence.format(detail), row.type, row.code, row.param))
 
 

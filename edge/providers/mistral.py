@@ -14,7 +14,7 @@ PROVIDER: Final = Provider(
     name="mistral",
     base_url="https://api.mistral.ai/v1",
     jurisdiction="eu",
-    capabilities=("chat", "embeddings", "images", "json", "moderation", "prefill", "tools"),
+    capabilities=("chat", "embeddings", "images", "json", "moderation", "prefill", "tools", "transcription"),
     probe="/models",
     prefill="prefix",
 )

@@ -33,6 +33,8 @@ PROVIDER: Final = Provider(
         "responses",
         "speech",
         "tools",
+        "transcription",
+        "translation",
     ),
     probe="/models",
     chat_model="gpt-4.1-mini",

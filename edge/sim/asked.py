@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from edge.config.units import NS_PER_S, parse_duration
 from edge.sim import vendor_asked
 from edge.sim.faults import Asks, Fault
+from edge.sim.form import form_as_fields
 
 Operation = Literal[
     "chat",
@@ -29,6 +30,10 @@ Operation = Literal[
     "rerank",
     "image",
     "speech",
+    "transcription",
+    "translation",
+    "image_edit",
+    "image_variation",
 ]
 OPERATIONS: dict[str, Operation] = {
     "/v1/chat/completions": "chat",
@@ -42,7 +47,12 @@ OPERATIONS: dict[str, Operation] = {
     "/v2/rerank": "rerank",
     "/v1/images/generations": "image",
     "/v1/audio/speech": "speech",
+    "/v1/audio/transcriptions": "transcription",
+    "/v1/audio/translations": "translation",
+    "/v1/images/edits": "image_edit",
+    "/v1/images/variations": "image_variation",
 }
+_FORMS = ("transcription", "translation", "image_edit", "image_variation")
 # What a request for an operation has to have, the first being its text; others have a rule of their own.
 _NEEDED: dict[Operation, tuple[str, ...]] = {
     "completions": ("prompt",),
@@ -52,8 +62,17 @@ _NEEDED: dict[Operation, tuple[str, ...]] = {
     "rerank": ("query", "documents"),
     "image": ("prompt",),
     "speech": ("input", "voice"),
+    "transcription": ("file",),
+    "translation": ("file",),
+    "image_edit": ("prompt",),
+    "image_variation": ("image",),
 }
-_DEFAULT_MODELS: dict[Operation, str] = {"moderation": "sim-moderation", "image": "sim-image"}
+_DEFAULT_MODELS: dict[Operation, str] = {
+    "moderation": "sim-moderation",
+    "image": "sim-image",
+    "image_edit": "sim-image",
+    "image_variation": "sim-image",
+}
 _NEVER_STREAMED = ("embeddings", "moderation", "rerank")
 ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
@@ -161,7 +180,7 @@ def operation_of(path: str) -> Operation | None:
     return "generate" if vendor_asked.generate_of(path) else OPERATIONS.get(path)
 
 
-def read(path: str, body: bytes, pace: Pace) -> Ask:
+def read(path: str, body: bytes, pace: Pace, content_type: str = "application/json") -> Ask:
     """Parse the body of a POST request.
 
     Raises:
@@ -169,9 +188,10 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
     """
     operation = operation_of(path) or "chat"
     try:
-        given = msgspec.json.decode(body)
-    except msgspec.DecodeError as fault:
-        raise RefusedError(f"We could not parse the JSON body of your request: {fault}") from fault
+        given = form_as_fields(content_type, body) if operation in _FORMS else msgspec.json.decode(body)
+    except ValueError as fault:
+        kind = "form" if operation in _FORMS else "JSON body"
+        raise RefusedError(f"We could not parse the {kind} of your request: {fault}") from fault
     if not isinstance(given, dict):
         raise RefusedError("The body must be a JSON object")
     if operation in {"messages", "count_tokens"}:
@@ -189,7 +209,9 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
     own = {name: value for name in Pace.__struct_fields__ if (value := getattr(wish, name)) is not None}
     pace = msgspec.structs.replace(pace, **own)
     if "seed" not in own and pace.seed == 0:
-        pace = msgspec.structs.replace(pace, seed=zlib.crc32(body))
+        pace = msgspec.structs.replace(
+            pace, seed=zlib.crc32(msgspec.json.encode(given) if operation in _FORMS else body)
+        )
     text, images = _prompt(operation, given)
     tools = given.get("tools") or []
     most = next((given[name] for name in _MOST_TOKENS if given.get(name) is not None), None)
@@ -222,7 +244,7 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
 def _streams(operation: Operation, given: dict[str, Any]) -> bool:
     if operation == "speech":
         return given.get("stream_format") == "sse"
-    return given.get("stream") is True and operation not in _NEVER_STREAMED
+    return given.get("stream") in {True, "true"} and operation not in _NEVER_STREAMED
 
 
 def _begun(messages: Any) -> dict[str, Any]:
@@ -245,6 +267,8 @@ def _text_of(message: dict[str, Any]) -> str:
 def _json(given: dict[str, Any]) -> str | None:
     """Return JSON text of the schema that the response must have; None = any text will do."""
     form = given.get("response_format") or (given.get("text") or {}).get("format") or {}
+    if not isinstance(form, dict):  # of sound or a picture
+        return None
     schema = (form.get("json_schema") or form).get("schema")
     return None if schema is None else msgspec.json.encode(_sample(schema)).decode()
 

@@ -1,4 +1,4 @@
-"""Bodies of simulated responses that are neither chat nor vectors: moderation, rerank, images and speech.
+"""Bodies of simulated responses that are neither chat nor vectors: moderation, rerank, images, speech and transcripts.
 
 Formats: OpenAI's API reference for moderations, images and audio; rerank as vLLM, Jina and Cohere have it. The same
 request gives the same bytes.
@@ -115,7 +115,7 @@ class Images(Answer):
 
     def content(self) -> Iterator[bytes]:
         """Yield the partial pictures."""
-        for place in range(self.ask.given.get("partial_images") or 0):
+        for place in range(int(self.ask.given.get("partial_images") or 0)):
             yield self._event("partial_image", {"partial_image_index": place})
 
     def closing(self) -> list[bytes]:
@@ -123,7 +123,7 @@ class Images(Answer):
         return [self._event("completed", {"usage": self.usage()})]
 
     def _event(self, kind: str, more: dict[str, Any]) -> bytes:
-        kind = f"image_generation.{kind}"
+        kind = f"{'image_edit' if self.ask.operation == 'image_edit' else 'image_generation'}.{kind}"
         seen = {"created_at": self.created, "size": "1024x1024", "quality": "medium", "background": "opaque"}
         return event({"type": kind, "b64_json": _PIXEL, **seen, "output_format": "png", **more}, kind)
 
@@ -164,10 +164,59 @@ class Speech(Answer):
             yield chance.randbytes(SPEECH_BYTES)
 
 
+class Transcript(Answer):
+    """What sound says: as JSON, as bare text or subtitles, or in events."""
+
+    @property
+    def content_type(self) -> str:
+        """The type of the body."""
+        return "application/json" if self._as_json() else "text/plain"
+
+    def usage(self) -> dict[str, Any]:
+        """Return the billed tokens."""
+        prompt, output = self.ask.prompt_tokens, self.output_tokens()
+        details = {"text_tokens": 0, "audio_tokens": prompt}
+        return {
+            "type": "tokens",
+            "input_tokens": prompt,
+            "input_token_details": details,
+            "output_tokens": output,
+            "total_tokens": prompt + output,
+        }
+
+    def whole(self) -> bytes:
+        """Return the response as one body."""
+        heard = f"{self.text()} ({self.ask.given['file']['size']} bytes of {self.ask.given['file']['name']})"
+        if not self._as_json():
+            return heard.encode() + b"\n"
+        usage = {} if self.ask.model.startswith("whisper") else {"usage": self.usage()}
+        return dumps({"text": heard, **usage})
+
+    def opening(self) -> list[bytes]:
+        """Return nothing: the first event is text."""
+        return []
+
+    def content(self) -> Iterator[bytes]:
+        """Yield the text token by token."""
+        for token in self.tokens():
+            yield event({"type": "transcript.text.delta", "delta": token})
+
+    def closing(self) -> list[bytes]:
+        """Return the event with the whole text."""
+        return [event({"type": "transcript.text.done", "text": self.text(), "usage": self.usage()})]
+
+    def _as_json(self) -> bool:
+        return str(self.ask.given.get("response_format") or "json").endswith("json")
+
+
 LANGUAGES: Final[dict[str, type[Answer]]] = {
     "moderation": Moderation,
     "rerank": Rerank,
     "image": Images,
     "speech": Speech,
+    "transcription": Transcript,
+    "translation": Transcript,
+    "image_edit": Images,
+    "image_variation": Images,
 }
 """The format of each operation."""

@@ -261,7 +261,7 @@ class SimProvider:
         if request.method != "POST":
             return error(405, f"{request.path} takes POST, not {request.method}", {**fields, "allow": "POST"})
         try:
-            ask = self._resumed(asked.read(request.path, body, self.spec.pace))
+            ask = self._resumed(asked.read(request.path, body, self.spec.pace, request.headers.get("content-type", "")))
         except RefusedError as refusal:
             wrong = error_body(str(refusal), "invalid_request_error", code=refusal.code, param=refusal.param)
             return _json(error_in(request.path, refusal.status, wrong), refusal.status, fields)

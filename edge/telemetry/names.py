@@ -80,6 +80,8 @@ OPERATIONS: Final = {
     "embeddings": "embeddings",
     "responses": "chat",
     "image": "generate_content",
+    "image_edit": "generate_content",
+    "image_variation": "generate_content",
     "speech": "generate_content",
 }
 """GenAI's names of operations on models, by edge's names."""

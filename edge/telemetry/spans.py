@@ -42,7 +42,11 @@ _PATHS: Final = {
     "moderation": "/v1/moderations",
     "rerank": "/v1/rerank",
     "image": "/v1/images/generations",
+    "image_edit": "/v1/images/edits",
+    "image_variation": "/v1/images/variations",
     "speech": "/v1/audio/speech",
+    "transcription": "/v1/audio/transcriptions",
+    "translation": "/v1/audio/translations",
 }
 
 

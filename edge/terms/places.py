@@ -118,6 +118,8 @@ CAPABILITIES = (
     "responses",
     "speech",
     "tools",
+    "transcription",
+    "translation",
 )
 """What a target may offer, and a route require: the operations, of which ``image`` makes pictures; image parts
 (``images``), JSON output and tool calls in a chat; and that it continues a last message of the assistant."""

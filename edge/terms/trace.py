@@ -52,7 +52,7 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
     http_version: int  # 10, 11, 20
     scheme: str  # http or https
     path: str  # without the query, truncated to 256 bytes
-    operation: str  # of a model request: chat, completions, embeddings, responses, moderation, rerank, image, speech
+    operation: str  # of a model request: chat, completions, embeddings, responses, moderation, image_edit, ...
     grpc: bool
     model: str  # as the client wrote it
     status: int  # HTTP status that the client saw; 0: broken off after the commit point, -1: the client disconnected

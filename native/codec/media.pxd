@@ -17,6 +17,13 @@ cdef enum Rule:             # the order of edge.terms.places.MediaRule
     RULE_GEMINI = 2
     RULES = 3
 
+cdef enum Kind:
+    NOTHING = 0
+    PICTURE = 1
+    SOUND = 2
+    FILE = 3
+    VIDEO = 4
+
 cdef struct Media:          # of one request
     int64_t size            # bytes of the body that are not text
     int64_t[3] pictures     # tokens by Rule
@@ -25,6 +32,8 @@ cdef struct Media:          # of one request
 
 # Walks the value at p, at any depth of messages or input, and adds the media in it.
 cdef const char* walk_media(const char* p, Scan* scan, int depth, Media* media) noexcept nogil
+# Adds a file of this many bytes, whose content is not read. wave: it is uncompressed sound.
+cdef void add_file(Media* media, Kind kind, Py_ssize_t size, bint wave) noexcept nogil
 # Returns the tokens of all media by a Rule.
 cdef int64_t media_tokens(const Media* media, int rule) noexcept nogil
 # Returns the tokens of a picture by a Rule. A width of 0 = its size is not known. low: the caller asked for low detail.

@@ -13,13 +13,6 @@ cdef enum:
     VIDEO_TOKENS = 300          # a second of video (Gemini)
     SHORTEST = 64               # a shorter string is a name or an id, and counts as text
 
-cdef enum Kind:
-    NOTHING = 0
-    PICTURE = 1
-    SOUND = 2
-    FILE = 3
-    VIDEO = 4
-
 cdef int[3] SOUND_TOKENS = [10, 10, 32]         # a second, by Rule
 
 cdef struct Found:              # what the members of one object say
@@ -231,12 +224,19 @@ cdef int64_t media_tokens(const Media* media, int rule) noexcept nogil:
 
 cdef void _add(Found* found) noexcept nogil:
     """Add what one object holds."""
+    cdef int64_t bytes_ = 0
+    if found.at != NULL:
+        found.media.size += found.end - found.at
+        bytes_ = (found.end - found.at) // 4 * 3
+    _count(found, bytes_)
+
+
+cdef void _count(Found* found, int64_t bytes_) noexcept nogil:
+    """Add the tokens of an object of this many bytes, before base64."""
     cdef Media* media = found.media
-    cdef int64_t width = 0, height = 0, bytes_ = 0, seconds
+    cdef int64_t width = 0, height = 0, seconds
     cdef int rule
     if found.at != NULL:
-        media.size += found.end - found.at
-        bytes_ = (found.end - found.at) // 4 * 3
         if found.kind == PICTURE and not picture_size(found.at, found.end, &width, &height):
             width = height = 0
     for rule in range(<int>RULES):
@@ -249,6 +249,17 @@ cdef void _add(Found* found) noexcept nogil:
             media.pictures[rule] += (bytes_ // <int>VIDEO_RATE + 1) * <int>VIDEO_TOKENS
         else:
             media.files[rule] += (bytes_ // <int>PAGE + 1) * (258 if rule == RULE_GEMINI else <int>PAGE_TOKENS)
+
+
+cdef void add_file(Media* media, Kind kind, Py_ssize_t size, bint wave) noexcept nogil:
+    cdef Found found
+    found.media = media
+    found.at = NULL
+    found.kind = kind
+    found.low = False
+    found.wave = wave
+    _count(&found, size)
+    media.size += size
 
 
 cdef inline bint _begins(const char* p, const char* end, const char* word, Py_ssize_t size) noexcept nogil:

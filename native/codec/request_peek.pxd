@@ -36,6 +36,10 @@ cdef struct Peek:
     Py_ssize_t options_start, options_end   # the value of stream_options; -1 = absent
     Py_ssize_t include_start, include_end   # the value of stream_options.include_usage; -1 = absent
 
+# Sets what a body without any option says.
+cdef void begin_peek(Peek* out) noexcept nogil
+# Returns a JSON body with a first member that names the model, which is in JSON's escapes, and sets the offsets of the name.
+cdef bytes with_model(bytes body, bytes name, Peek* out)
 # Returns out.error. media: receives the pictures, sound and files of messages and input; NULL = nobody asks.
 cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media) noexcept nogil
 # Returns the body with stream_options.include_usage set to true, and the rest of it as it is.

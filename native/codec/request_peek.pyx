@@ -223,10 +223,7 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
     return _read_known(p, scan, known, depth, reading.out)
 
 
-cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media) noexcept nogil:
-    cdef Scan scan
-    cdef Reading reading
-    cdef const char* p
+cdef void begin_peek(Peek* out) noexcept nogil:
     out.model_start = out.model_end = out.max_tokens = out.error_at = -1
     out.model_escaped = out.structured = False
     out.store = out.background = -1
@@ -235,6 +232,13 @@ cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media
     out.object_at = 0
     out.options_start = out.options_end = out.include_start = out.include_end = -1
     out.error = PEEK_OK
+
+
+cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media) noexcept nogil:
+    cdef Scan scan
+    cdef Reading reading
+    cdef const char* p
+    begin_peek(out)
     reading.out = out
     reading.media = media
     reading.prompts = 0
@@ -254,6 +258,14 @@ cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media
         out.error = scan.fault
         out.error_at = scan.fault_at - data
     return out.error
+
+
+cdef bytes with_model(bytes body, bytes name, Peek* out):
+    cdef Py_ssize_t at = out.object_at
+    out.model_start = at + 9
+    out.model_end = at + 9 + PyBytes_GET_SIZE(name)
+    out.model_escaped = b"\\" in name
+    return splice(body, at, at, b'"model":"' + name + (b'"' if body[at:].lstrip().startswith(b"}") else b'",'))
 
 
 cdef bytes with_usage(bytes body, const Peek* peek):

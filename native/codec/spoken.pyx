@@ -80,7 +80,8 @@ cdef const char* walk_spoken(const char* p, Scan* scan, int depth, int64_t* said
 
 cdef const char* _visit_answer(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     if (text_is(key, b"choices", 7) or text_is(key, b"output", 6) or text_is(key, b"content", 7)
-            or text_is(key, b"candidates", 10) or text_is(key, b"data", 4)):
+            or text_is(key, b"candidates", 10) or text_is(key, b"data", 4)
+            or (text_is(key, b"text", 4) and p[0] == c'"')):         # of a transcription; a Response has an object there
         return walk_spoken(p, scan, depth, <int64_t*>into)
     return walk_value(p, scan, depth)
 

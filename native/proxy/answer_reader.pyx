@@ -114,8 +114,9 @@ cdef class AnswerReader:
         else:
             self.mode = HOLD
             self.may_be_events = stream_asked
-            self.unread = self.unread and not (
-                head.content_type is not None and head.content_type.lower().startswith(b"application/json")
+            # a page of a proxy in between is none of these
+            self.unread = self.unread and head.content_type is not None and not (
+                head.content_type.lower().startswith((b"application/json", b"text/html"))
             )
         return READ_ON
 

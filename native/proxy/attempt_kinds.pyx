@@ -21,7 +21,7 @@ from native.proxy.answer_reader cimport (
 from native.proxy.attempt cimport ANSWERING, CONNECTING, OVER, RELAYING
 from native.proxy.measure cimport Basis, measure
 from native.proxy.request cimport PLAIN, ModelRequest
-from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_IMAGE, OPERATION_NAMES, UNREAD
+from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_NAMES, PICTURES, UNREAD
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
@@ -238,7 +238,7 @@ cdef class ModelAttempt(Attempt):
         basis.shown = self.phase == RELAYING or outcome == <int>OK
         basis.left = request.left and self.facts.asked_ns and self.reader.mode != FAULT
         basis.silent = <int>NO_OUTPUT >> request.operation & 1
-        basis.output_least = PICTURE_SAID // 4 * request.peek.choices if request.operation == OPERATION_IMAGE else 0
+        basis.output_least = PICTURE_SAID // 4 * request.peek.choices if <int>PICTURES >> request.operation & 1 else 0
         basis.prompt = request.prompt_by(rule)
         basis.picture_prompt = request.media.pictures[rule]
         basis.sound_prompt = request.media.sound[rule]

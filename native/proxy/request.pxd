@@ -106,6 +106,7 @@ cdef class Request:
 cdef class ModelRequest(Request):
     cdef Peek peek
     cdef bytes content          # the whole body
+    cdef bytes boundary         # of its parts, if it is a form; None = it is JSON
     cdef bytes wildcard         # the upstream model the client named after "provider/"
     cdef bytes suffix           # the path behind the provider's base path, with the part of the query that is kept
     cdef bint stored            # the provider stores the answer, or makes it in the background: never joined
@@ -127,6 +128,7 @@ cdef class ModelRequest(Request):
     cdef tuple write_for(self, ConnectionPool upstream, int index)  # the same, made now; ValueError
     cdef bint names_in_path(self) noexcept
     cdef Refusal name_only_model(self)
+    cdef Refusal peek_body(self)
     cdef bytes name_in_path(self)       # the model that Gemini's path names
     cdef tuple written_for(self, ConnectionPool upstream)       # None = it speaks the client's dialect
     cdef bytes model_path(self, bytes model)

@@ -5,22 +5,23 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE, Target
 from native.codec.content_coding cimport CODINGS, Decoder, new_decoder
+from native.codec.form cimport boundary_of, is_form, peek_form, with_model_part
 from native.codec.grpc cimport timeout_ns, unframe
 from native.codec.field_names cimport NOT_FOR_PROVIDERS, is_clear, known_names, mark_names
 from native.codec.field_list cimport FieldView, add_item, add_items, field_at, new_list
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds
 from native.codec.json_text cimport escape_json, splice, unescape_json
-from native.codec.media cimport media_tokens
+from native.codec.media cimport PICTURE, SOUND, media_tokens
 from native.codec.pieces cimport add_piece
-from native.codec.request_peek cimport MODEL_LONGEST, PEEK_LONG_NAME, PEEK_OK, peek_request, with_usage
+from native.codec.request_peek cimport MODEL_LONGEST, PEEK_LONG_NAME, PEEK_OK, peek_request, with_model, with_usage
 from native.io.clock cimport monotonic_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.router cimport (
-    CAPABILITY_OF, DIALECT_OF, NAMED_IN_PATH, NAMELESS, NEVER_STREAMED, NO_OUTPUT, OPERATION_CHAT,
-    OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_NAMES, OPERATION_RESPONSES,
-    OPERATION_SERVICE, OPERATION_STREAM, SUFFIXES, Route, model_of_path,
+    CAPABILITY_OF, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMELESS, NEVER_STREAMED, NO_OUTPUT, OPERATION_CHAT,
+    OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES,
+    OPERATION_RESPONSES, OPERATION_SERVICE, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, model_of_path,
 )
 from native.proxy.runtime cimport NEVER
 from native.state.allowance cimport longest_output, usual_output
@@ -254,13 +255,9 @@ cdef class ModelRequest(Request):
             why = self.decode()
             if why is not None:
                 return why
-        if peek_request(
-            PyBytes_AS_STRING(self.content), PyBytes_GET_SIZE(self.content), &self.peek,
-            &self.media if runtime.router.metered else NULL,
-        ) != <int>PEEK_OK:
-            if self.peek.error == PEEK_LONG_NAME:
-                return refusal("model_too_long", str(<int>MODEL_LONGEST))
-            return refusal("malformed_json", f"{self.peek.error}:{self.peek.error_at}")
+        why = self.peek_body()
+        if why is not None:
+            return why
         if in_path:
             if self.operation == OPERATION_STREAM and not is_sse(self.head.target):
                 return refusal("stream_form")
@@ -357,24 +354,42 @@ cdef class ModelRequest(Request):
         cdef int64_t each = price.max_output if self.peek.max_tokens < 0 else min(self.peek.max_tokens, MOST_TOKENS)
         return 0 if <int>NO_OUTPUT >> self.operation & 1 else <uint64_t>(each * self.peek.choices)
 
+    cdef Refusal peek_body(self):
+        """Read the options of the body."""
+        cdef const char* content = PyBytes_AS_STRING(self.content)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.content)
+        cdef int error
+        if <int>FORMS >> self.operation & 1 and (self.operation != OPERATION_IMAGE_EDIT or is_form(self.head.content_type)):
+            self.boundary = boundary_of(self.head.content_type)
+            if self.boundary is None:
+                return refusal("form_expected")
+            error = peek_form(
+                content, size, self.boundary, SOUND if <int>SPOKEN >> self.operation & 1 else PICTURE, &self.peek, &self.media
+            )
+        else:
+            error = peek_request(content, size, &self.peek, &self.media if self.runtime.router.metered else NULL)
+        if error == PEEK_OK:
+            return None
+        if error == PEEK_LONG_NAME:
+            return refusal("model_too_long", str(<int>MODEL_LONGEST))
+        return refusal(
+            "malformed_json" if self.boundary is None else "malformed_form", f"{error}:{self.peek.error_at}"
+        )
+
     cdef bint names_in_path(self) noexcept:
         return <int>NAMED_IN_PATH >> self.operation & 1
 
     cdef Refusal name_only_model(self):
         """Write the model into a body that names none, if only one can be meant."""
         cdef Route route = self.runtime.router.only.get(self.operation)
-        cdef bytes name
-        cdef Py_ssize_t at = self.peek.object_at
         if route is None:
             if self.operation not in NAMELESS:
                 return refusal("model_missing")
             return refusal("model_not_told", CAPABILITY_OF[self.operation])
-        name = escape_json(route.name.encode())
-        ends = self.content[at:].lstrip().startswith(b"}")
-        self.content = splice(self.content, at, at, b'"model":"' + name + (b'"' if ends else b'",'))
-        self.peek.model_start = at + 9
-        self.peek.model_end = at + 9 + PyBytes_GET_SIZE(name)
-        self.peek.model_escaped = b"\\" in name
+        if self.boundary is None:
+            self.content = with_model(self.content, escape_json(route.name.encode()), &self.peek)
+        else:
+            self.content = with_model_part(self.content, self.boundary, route.name.encode(), &self.peek)
         return None if self.hold(PyBytes_GET_SIZE(self.content)) else refusal("buffers_full")
 
     cdef bytes name_in_path(self):
@@ -418,7 +433,9 @@ cdef class ModelRequest(Request):
         cdef Py_ssize_t start = self.peek.model_start
         if self.names_in_path():
             return content      # the path names the model
-        model = escape_json(self.target_model(upstream))
+        model = self.target_model(upstream)
+        if self.boundary is None:
+            model = escape_json(model)
         if self.with_usage:
             content = with_usage(content, &self.peek)
             if self.peek.options_start < start:     # absent: it was put first

@@ -27,9 +27,13 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_RERANK = 14        # /v1/rerank, /v2/rerank
     OPERATION_IMAGE = 15         # /v1/images/generations
     OPERATION_SPEECH = 16        # /v1/audio/speech
+    OPERATION_TRANSCRIPTION = 17 # /v1/audio/transcriptions
+    OPERATION_TRANSLATION = 18   # /v1/audio/translations
+    OPERATION_IMAGE_EDIT = 19    # /v1/images/edits
+    OPERATION_IMAGE_VARIATION = 20   # /v1/images/variations
 
 cdef enum:
-    OPERATIONS = 17
+    OPERATIONS = 21
     # As bits: what is answered whole, whatever its body says; and what has no output tokens.
     NEVER_STREAMED = (
         1 << OPERATION_EMBEDDINGS | 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK
@@ -38,8 +42,15 @@ cdef enum:
     NO_OUTPUT = 1 << OPERATION_EMBEDDINGS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK
     # As bits: the path names the model.
     NAMED_IN_PATH = 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM
-    # As bits: an answer may be sound, and is then relayed as it comes.
-    UNREAD = 1 << OPERATION_SPEECH
+    # As bits: an answer may be sound or bare text, and is then relayed as it comes.
+    UNREAD = 1 << OPERATION_SPEECH | 1 << OPERATION_TRANSCRIPTION | 1 << OPERATION_TRANSLATION
+    # As bits: the body is a form, what its files are sound in, and what makes pictures.
+    FORMS = (
+        1 << OPERATION_TRANSCRIPTION | 1 << OPERATION_TRANSLATION | 1 << OPERATION_IMAGE_EDIT
+        | 1 << OPERATION_IMAGE_VARIATION
+    )
+    SPOKEN = 1 << OPERATION_TRANSCRIPTION | 1 << OPERATION_TRANSLATION
+    PICTURES = 1 << OPERATION_IMAGE | 1 << OPERATION_IMAGE_EDIT | 1 << OPERATION_IMAGE_VARIATION
 cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edge.terms.places
 cdef dict CAPABILITY_OF      # the capability that a target declares to be asked, by operation
 cdef dict DIALECT_OF         # the dialect of a client, by operation; completions and embeddings have none
@@ -75,8 +86,8 @@ cdef class Route:
     cdef readonly bint cache_shared         # callers share answers
     cdef str cache_scope            # the route and its targets
     cdef readonly bint strict       # a target that cannot carry a hint is not asked
-    cdef uint64_t[17] foreign       # by operation: a bit per member that does not speak the client's dialect
-    cdef uint64_t[17] unfit         # by operation: a bit per member that is never asked it
+    cdef uint64_t[21] foreign       # by operation: a bit per member that does not speak the client's dialect
+    cdef uint64_t[21] unfit         # by operation: a bit per member that is never asked it
     cdef str embeds                 # the upstream model that embeddings are asked of
     cdef uint64_t regions           # a bit per member that is another region's edge
     cdef uint64_t[64] rescuers      # by member: a bit per member that may go on with an answer which breaks off there

@@ -25,11 +25,15 @@ OPERATION_NAMES = {
     <int>Operation.OPERATION_GENERATE: "chat", <int>Operation.OPERATION_STREAM: "chat",
     <int>Operation.OPERATION_MODERATION: "moderation", <int>Operation.OPERATION_RERANK: "rerank",
     <int>Operation.OPERATION_IMAGE: "image", <int>Operation.OPERATION_SPEECH: "speech",
+    <int>Operation.OPERATION_TRANSCRIPTION: "transcription", <int>Operation.OPERATION_TRANSLATION: "translation",
+    <int>Operation.OPERATION_IMAGE_EDIT: "image_edit", <int>Operation.OPERATION_IMAGE_VARIATION: "image_variation",
 }
 # What a target declares if it answers an operation that few targets have.
 CAPABILITY_OF = {
     <int>Operation.OPERATION_MODERATION: "moderation", <int>Operation.OPERATION_RERANK: "rerank",
     <int>Operation.OPERATION_IMAGE: "image", <int>Operation.OPERATION_SPEECH: "speech",
+    <int>Operation.OPERATION_TRANSCRIPTION: "transcription", <int>Operation.OPERATION_TRANSLATION: "translation",
+    <int>Operation.OPERATION_IMAGE_EDIT: "image", <int>Operation.OPERATION_IMAGE_VARIATION: "image",
 }
 DIALECT_OF = {
     <int>Operation.OPERATION_CHAT: "openai", <int>Operation.OPERATION_RESPONSES: "responses",
@@ -44,6 +48,10 @@ SUFFIXES = {
     <int>Operation.OPERATION_STREAM: b":streamGenerateContent?alt=sse",
     <int>Operation.OPERATION_MODERATION: b"/moderations", <int>Operation.OPERATION_RERANK: b"/rerank",
     <int>Operation.OPERATION_IMAGE: b"/images/generations", <int>Operation.OPERATION_SPEECH: b"/audio/speech",
+    <int>Operation.OPERATION_TRANSCRIPTION: b"/audio/transcriptions",
+    <int>Operation.OPERATION_TRANSLATION: b"/audio/translations",
+    <int>Operation.OPERATION_IMAGE_EDIT: b"/images/edits",
+    <int>Operation.OPERATION_IMAGE_VARIATION: b"/images/variations",
 }
 cdef dict OWN_PATHS = {
     b"/v1/chat/completions": Operation.OPERATION_CHAT,
@@ -58,11 +66,18 @@ cdef dict OWN_PATHS = {
     b"/v2/rerank": Operation.OPERATION_RERANK,
     b"/v1/images/generations": Operation.OPERATION_IMAGE,
     b"/v1/audio/speech": Operation.OPERATION_SPEECH,
+    b"/v1/audio/transcriptions": Operation.OPERATION_TRANSCRIPTION,
+    b"/v1/audio/translations": Operation.OPERATION_TRANSLATION,
+    b"/v1/images/edits": Operation.OPERATION_IMAGE_EDIT,
+    b"/v1/images/variations": Operation.OPERATION_IMAGE_VARIATION,
     b"/v1/models": Operation.OPERATION_MODELS,
     b"/healthz": Operation.OPERATION_HEALTH,
 }
 # Requests of these may leave out the model: OpenAI's have a default.
-cdef tuple NAMELESS = (<int>Operation.OPERATION_MODERATION, <int>Operation.OPERATION_IMAGE)
+cdef tuple NAMELESS = (
+    <int>Operation.OPERATION_MODERATION, <int>Operation.OPERATION_IMAGE, <int>Operation.OPERATION_IMAGE_EDIT,
+    <int>Operation.OPERATION_IMAGE_VARIATION,
+)
 # Edge's own only where the Snapshot says so; elsewhere a service may have them.
 cdef frozenset STATUS_PATHS = frozenset((b"/edge/status", b"/edge/status.html"))
 # Clients of Gemini ask under its beta version; Google's stable version has the same paths.
@@ -73,7 +88,7 @@ cdef dict NATIVE = {
         1 << <int>Operation.OPERATION_CHAT | 1 << <int>Operation.OPERATION_COMPLETIONS
         | 1 << <int>Operation.OPERATION_EMBEDDINGS | 1 << <int>Operation.OPERATION_MODERATION
         | 1 << <int>Operation.OPERATION_RERANK | 1 << <int>Operation.OPERATION_IMAGE
-        | 1 << <int>Operation.OPERATION_SPEECH
+        | 1 << <int>Operation.OPERATION_SPEECH | <uint64_t>FORMS
     ),
     "responses": (
         1 << <int>Operation.OPERATION_RESPONSES | 1 << <int>Operation.OPERATION_COMPLETIONS

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import openai
 import pytest
 from callers import clear, keys
-from one_data_plane import one_data_plane
+from endpoints import BOTH, PACE, open_place
 
-from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.media_answers import BAD_WORD, PICTURE_TOKENS, SPEECH_BYTES
-from edge.sim.provider import ProviderSpec, SimProvider
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from one_data_plane import OneDataPlane
-
-PACE = Pace(ttft_s=0.0, tps=0.0, tokens=12)
 CASES: dict[str, dict[str, Any]] = {
     "moderation": {"input": ["fine", f"bad {BAD_WORD}"]},
     "rerank": {"query": "old boats", "documents": ["stone bridges", "old stone boats", "an old river"]},
@@ -33,44 +24,6 @@ PATHS = {
     "image": "/v1/images/generations",
     "speech": "/v1/audio/speech",
 }
-
-
-class Place:
-    """A data plane before two providers ``one`` and ``two`` of the same name, so that both answer alike."""
-
-    def __init__(self, plane: OneDataPlane, one: SimProvider, two: SimProvider) -> None:
-        self.plane = plane
-        self.one = one
-        self.two = two
-        self.clients: list[openai.AsyncOpenAI] = []
-
-    def client(self, base_url: str = "", key: str = "none") -> openai.AsyncOpenAI:
-        """Return the official client, without retries of its own."""
-        client = openai.AsyncOpenAI(base_url=base_url or f"{self.plane.url}/v1", api_key=key, max_retries=0)
-        self.clients.append(client)
-        return client
-
-
-@contextlib.asynccontextmanager
-async def open_place(models: str, more: str = "", providers: str = "", **offered: str) -> AsyncIterator[Place]:
-    """Run both providers behind edge; ``offered`` are further settings of ``one`` and ``two``."""
-    specs = [ProviderSpec(name="sim", pace=PACE) for _ in range(2)]
-    async with SimProvider(specs[0]) as one, SimProvider(specs[1]) as two:
-        text = "".join(
-            f"  {name}: {{base_url: '{sim.base_url}'{', ' if offered.get(name) else ''}{offered.get(name, '')}}}\n"
-            for name, sim in (("one", one), ("two", two))
-        )
-        config = f"providers:\n{text}{providers}models:\n{models}\ntelemetry: {{sample: 100%}}\n{more}"
-        async with one_data_plane(config) as plane:
-            place = Place(plane, one, two)
-            try:
-                yield place
-            finally:
-                for client in place.clients:
-                    await client.close()
-
-
-BOTH = "  m: {targets: [one/sim, {target: two/sim, tier: 2}]}"
 
 
 async def call(client: openai.AsyncOpenAI, operation: str, **more: Any) -> Any:
@@ -165,7 +118,8 @@ async def test_events_of_pictures_and_sound_are_complete_with_their_last(streame
 async def test_a_target_without_the_capability_is_not_asked(operation: str) -> None:
     """Of two targets the one is asked that declares the capability; the refusal names what excluded each."""
     three = "  three: {base_url: 'http://127.0.0.1:9/v1', dialect: anthropic}\n"
-    models = f"{BOTH}\n  none: {{targets: [one/sim, three/sim]}}"
+    many = ", ".join(f"one/{number}" for number in range(20))
+    models = f"{BOTH}\n  none: {{targets: [{many}, one/sim, three/sim]}}"
     offered = {"one": "capabilities: [chat]", "two": f"capabilities: [chat, {operation}]"}
     async with open_place(models, providers=three, **offered) as place:
         client = place.client()

@@ -23,6 +23,10 @@ OWN_PATHS = {
     "/v2/rerank": 14,
     "/v1/images/generations": 15,
     "/v1/audio/speech": 16,
+    "/v1/audio/transcriptions": 17,
+    "/v1/audio/translations": 18,
+    "/v1/images/edits": 19,
+    "/v1/images/variations": 20,
 }
 METHODS = {"generateContent": 10, "streamGenerateContent": 11}
 
