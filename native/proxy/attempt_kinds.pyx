@@ -256,10 +256,13 @@ cdef class ModelAttempt(Attempt):
             )
 
     cdef bint offered(self):
-        """Whether the target claims to offer this path: a 404 for what it never offered says nothing about it."""
+        """Whether the target claims to offer this path: a 404 for what it never offered says nothing about it. Where it
+        declares nothing, it claims what nearly every target has."""
         offered = self.target.plan.capabilities
         operation = self.request.operation
-        return not offered or (CAPABILITY_OF.get(operation) or OPERATION_NAMES.get(operation)) in offered
+        if operation in CAPABILITY_OF:
+            return CAPABILITY_OF[operation] in offered
+        return not offered or OPERATION_NAMES.get(operation) in offered
 
 
 cdef str describe_type(bytes content_type):

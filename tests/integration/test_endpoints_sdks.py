@@ -9,6 +9,7 @@ import pytest
 from callers import clear, keys
 from endpoints import BOTH, PACE, open_place
 
+from edge.native import Outcome
 from edge.sim.faults import Fault
 from edge.sim.media_answers import BAD_WORD, PICTURE_TOKENS, SPEECH_BYTES
 
@@ -211,3 +212,31 @@ async def test_embeddings_stay_with_one_model() -> None:
         served, failed = await place.plane.recorded(2)
     assert [attempt.target for attempt in served.attempts] == ["one/small", "two/small"]
     assert {attempt.target for attempt in failed.attempts} == {"one/small"}
+
+
+@pytest.mark.parametrize("operation", ["rerank", "speech"])
+async def test_a_kept_answer_is_the_same_again(operation: str) -> None:
+    """With a cache a repeated request is answered without a target: JSON and sound alike, with its type."""
+    async with open_place("  m: {targets: [one/sim], cache: {ttl: 60s}}") as place:
+        client = place.client()
+        first = await call(client, operation)
+        assert await call(client, operation) == first
+        if operation == "speech":
+            again = await client.audio.speech.with_raw_response.create(model="m", **CASES["speech"])
+            assert again.headers["content-type"] == "audio/mpeg"
+        assert place.one.stats()["requests"] == 1
+
+
+async def test_a_path_that_a_target_lacks_says_nothing_about_its_health() -> None:
+    """A target that declares no capabilities may lack a path: its 404s lead to another target and take it from nobody."""
+    async with open_place(BOTH) as place:
+        await place.one.switch(Fault(kind="capability", path="/v1/rerank", status=404))
+        client = place.client()
+        for number in range(12):
+            await call(client, "rerank", query=f"question {number * 7919}")
+        await call(client, "moderation")
+        records = await place.plane.recorded(13)
+        outcomes = place.plane.outcomes("one/sim")
+    assert [attempt.target for attempt in records[11].attempts] == ["one/sim", "two/sim"]
+    assert records[12].attempts[0].target == "one/sim"
+    assert (outcomes[Outcome.MISCONFIGURED], outcomes[Outcome.CLIENT_FAULT]) == (0, 12)

@@ -145,3 +145,11 @@ async def test_a_form_over_the_limit_is_refused() -> None:
         with pytest.raises(openai.APIStatusError) as refused:
             await call(place.client(), "transcription")
     assert refused.value.status_code == 413
+
+
+async def test_a_form_is_never_kept() -> None:
+    """The boundary of a form is made anew each time, and its file is not compared: a cache keeps no answer to it."""
+    async with open_place("  m: {targets: [one/sim], cache: {ttl: 60s}}") as place:
+        client = place.client()
+        assert await call(client, "transcription") == await call(client, "transcription")
+        assert place.one.stats()["requests"] == 2
