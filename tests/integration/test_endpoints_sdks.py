@@ -228,7 +228,7 @@ async def test_a_kept_answer_is_the_same_again(operation: str) -> None:
 
 
 async def test_a_path_that_a_target_lacks_says_nothing_about_its_health() -> None:
-    """A target that declares no capabilities may lack a path: its 404 leads to another target, and harms nothing else."""
+    """A target that declares no capabilities may lack a path: its 404 leads to another target, and harms nothing."""
     async with open_place(BOTH) as place:
         await place.one.switch(Fault(kind="capability", path="/v1/rerank", status=404))
         client = place.client()

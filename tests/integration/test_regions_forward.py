@@ -130,6 +130,33 @@ async def test_another_region_answers_when_no_target_is_left() -> None:
         assert world.count("b", RouteCounter.R_REQUESTS) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "content_type", "body", "said"),
+    [
+        ("/v1/audio/speech", b"application/json", b'{"model":"chat","input":"hi","voice":"v"}', b"audio/mpeg"),
+        (
+            "/v1/audio/transcriptions",
+            b"multipart/form-data; boundary=b",
+            (
+                b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nRIFF\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nchat\r\n--b--\r\n'
+            ),
+            b"4 bytes of f",
+        ),
+    ],
+)
+async def test_sound_comes_from_another_region_too(path: str, content_type: bytes, body: bytes, said: bytes) -> None:
+    """JSON and forms are forwarded under their own path, and the other region reads the model from them again."""
+    async with regions("a", "b") as world:
+        await world.providers["a"].switch(DOWN)
+        request = post(body, path, b"connection: close\r\n").replace(b"application/json", content_type)
+        received = (await world.data_planes["a"].raw(request, limit_s=15.0)).received
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert said in received
+        assert world.providers["b"].stats()["by_path"] == {path: 1}
+        assert world.count("a", RouteCounter.R_PEER) == 1
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_key_pays_once_wherever_the_answer_comes_from(stream: bool) -> None:
     """The budget is charged where the key was admitted; the cost is counted where it was paid."""
