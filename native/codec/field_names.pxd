@@ -20,6 +20,7 @@ cdef enum Field:
 cdef enum Mark:
     NOT_FOR_PROVIDERS = 1
     NOT_FOR_CLIENTS = 2
+    NOT_FOR_SERVICES = 4        # as they are: who asks, deadlines, traces, credentials
 
 cdef struct KnownName:
     void* name      # bytes, lower case; borrowed, and never freed

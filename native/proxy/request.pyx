@@ -7,8 +7,8 @@ from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE, Target
 from native.codec.content_coding cimport CODINGS, Decoder, new_decoder
 from native.codec.form cimport boundary_of, is_form, peek_form, with_model_part
 from native.codec.grpc cimport timeout_ns, unframe
-from native.codec.field_names cimport NOT_FOR_PROVIDERS, is_clear, known_names, mark_names
-from native.codec.field_list cimport FieldView, add_item, add_items, field_at, new_list
+from native.codec.field_names cimport NOT_FOR_PROVIDERS, is_clear, kept_name, known_names, mark_names
+from native.codec.field_list cimport FieldView, add_item, add_items, field_at, has_name, new_list
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds
 from native.codec.json_text cimport escape_json, splice, unescape_json
@@ -50,6 +50,7 @@ LIMITED = (
 )
 SMALL_BODY = 65536
 # The place of an attempt's traceparent.
+cdef bytes TRACESTATE = kept_name(b"tracestate")
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
 
 
@@ -157,7 +158,7 @@ cdef class Request:
         chance[2] = self.runtime.random()
         trace_continued = self.runtime.recorder.begin(&self.trace, caller, self.identity.peer, self.started_ns, chance)
         if self.fields is not None:
-            if not trace_continued and self.operation == OPERATION_SERVICE and field_value(self.fields, b"tracestate") is not None:
+            if not trace_continued and self.operation == OPERATION_SERVICE and has_name(self.fields, TRACESTATE):
                 # it belongs to a trace that is not continued
                 self.fields = [item for item in self.fields if (<tuple>item)[0] != b"tracestate"]
             self.trace_at = len(self.fields)

@@ -2,6 +2,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from native.balance.balancer cimport CELL_WHOLE
 from native.codec.field_list cimport add_item, add_items, new_list
+from native.codec.field_names cimport NOT_FOR_SERVICES, is_clear, known_names, mark_names
 from native.codec.grpc cimport timeout_ns, write_timeout
 from native.codec.head cimport NO_BODY, Head
 from native.codec.numbers cimport parse_seconds, write_seconds
@@ -17,6 +18,9 @@ from native.state.callers cimport Caller, Callers
 
 # Fields that edge adds to those of a client: who asks, how, for what host and by what way, and the traceparent.
 cdef int OWN_FIELDS = 5
+# What collect_fields looks at; credentials are marked where they are known (native/state/callers).
+mark_names((b"grpc-timeout", b"x-request-timeout", b"traceparent"), NOT_FOR_SERVICES)
+mark_names([name for name in known_names() if claim_of(name) != NO_CLAIM], NOT_FOR_SERVICES)
 # Idempotent methods (RFC 9110 9.2.2): such a request to a service may be sent again.
 cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
@@ -79,6 +83,9 @@ cdef class ServiceRequest(Request):
             place += 1
             if place == self.identity.credential_field:
                 continue        # the service does not get the caller's key
+            if is_clear(name, NOT_FOR_SERVICES):
+                add_item(self.fields, pair)
+                continue
             claim = claim_of(name)
             if claim != NO_CLAIM:
                 if claim == FORWARDED_FOR and trusted:

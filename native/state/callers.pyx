@@ -1,6 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
+from native.codec.field_names cimport NOT_FOR_SERVICES, known_names, mark_names
 from native.state.allowance cimport (
     BOUND_BUDGET, BOUND_BUDGET_HELD, BOUND_CONCURRENT, BOUND_REQUESTS, UNBOUND, Allowance, bounds_release,
     bounds_reserve, bounds_settle, bounds_take, budget_hold, budget_now, budget_release, concurrent_now, note_usage, spend,
@@ -394,3 +395,15 @@ cdef bint is_bearer(const char* p, Py_ssize_t size) noexcept:
         if (p[i] | 32 if i < 6 else p[i]) != word[i]:
             return False
     return True
+
+
+cdef mark_credentials():
+    cdef Py_ssize_t size = 0
+    cdef list found = []
+    for name in known_names():
+        if credential_in(<bytes>name, b"Bearer x", &size) != NULL:
+            found.append(name)
+    mark_names(found, NOT_FOR_SERVICES)
+
+
+mark_credentials()
