@@ -129,6 +129,8 @@ def unavailable(
     states: Sequence[State],
     wait_s: float,
     service: bool,
+    *,
+    excluded: str = "",
 ) -> Reply:
     """Return the reply for an exchange that has no usable target left, or none that edge can connect to.
 
@@ -140,6 +142,7 @@ def unavailable(
         states: the current state of every target.
         wait_s: seconds until the earliest recovery; becomes Retry-After, at least one second.
         service: whether the route is an internal service, whose callers expect 502 and 504 where they apply.
+        excluded: which targets are never asked this operation, and why.
     """
     status = _status_of_service(failed_attempts) if service else 503
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
@@ -155,8 +158,10 @@ def unavailable(
         return Reply(429, [_JSON, (b"retry-after", str(retry_after).encode())], content)
     parts = [f"{item['target']} failed ({item['detail']})" for item in tried]
     parts += [_sentence(item) for item in targets if item["state"] != USABLE.label]
+    never = f" Never asked: {excluded}." if excluded else ""
     message = (
-        f"No target of {route!r} can answer now: {'; '.join(parts) or 'none is usable'}. Retry in {retry_after} s."
+        f"No target of {route!r} can answer now: {'; '.join(parts) or 'none is usable'}.{never} "
+        f"Retry in {retry_after} s."
     )
     content = _body(status, message, "service_unavailable", "no_usable_target", tried=tried, targets=targets)
     return Reply(status, [_JSON, (b"retry-after", str(retry_after).encode())], content)

@@ -288,7 +288,14 @@ class Replies(Protocol):
         ...
 
     def unavailable(
-        self, route: str, failed_attempts: list[FailedAttempt], states: list[TargetState], wait_s: float, service: bool
+        self,
+        route: str,
+        failed_attempts: list[FailedAttempt],
+        states: list[TargetState],
+        wait_s: float,
+        service: bool,
+        *,
+        excluded: str = "",
     ) -> Reply:
         """Return the reply when no target is usable.
 
@@ -298,6 +305,7 @@ class Replies(Protocol):
             states: of each target that the request may use; borrowed.
             wait_s: seconds until the earliest recovery.
             service: the route is a service, whose callers expect 502 and 504 where they apply.
+            excluded: which targets are never asked this operation, and why.
         """
         ...
 

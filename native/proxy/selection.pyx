@@ -221,7 +221,8 @@ cdef class Selection:
         if now >= request.deadline_ns:
             return request.runtime.replies.deadline(self.route.name, failed_attempts, states, wait)
         return request.runtime.replies.unavailable(
-            self.route.name, failed_attempts, states, wait, not request.is_model()
+            self.route.name, failed_attempts, states, wait, not request.is_model(),
+            excluded=self.route.unfit_because(request.operation) if self.route.unfit[request.operation] else "",
         )
 
     cdef object overloaded(self, uint64_t now, list failed_attempts):

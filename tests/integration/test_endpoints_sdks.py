@@ -207,11 +207,14 @@ async def test_embeddings_stay_with_one_model() -> None:
         client = place.client()
         await place.one.switch(Fault(kind="error", status=503))
         assert (await client.embeddings.create(model="e", input="a")).model == "small"
-        with pytest.raises(openai.InternalServerError):
+        with pytest.raises(openai.InternalServerError) as failure:
             await client.embeddings.create(model="alone", input="a")
         served, failed = await place.plane.recorded(2)
     assert [attempt.target for attempt in served.attempts] == ["one/small", "two/small"]
     assert {attempt.target for attempt in failed.attempts} == {"one/small"}
+    assert "Never asked: two/large: its model is large, and vectors of two models cannot be compared." in str(
+        failure.value
+    )
 
 
 @pytest.mark.parametrize("operation", ["rerank", "speech"])
