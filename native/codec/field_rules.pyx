@@ -1,8 +1,12 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
 from libc.string cimport memcmp
 from native.codec.characters cimport IN_HOST, IN_TARGET, char_class, place_class
 from native.codec.field_list cimport FieldView, field_at
+
+# The last host that was asked for, as it was written and as it is compared.
+cdef bytes LAST_AUTHORITY = None
+cdef bytes LAST_HOST = None
 
 
 cdef bytes field_value(list fields, bytes name):
@@ -65,17 +69,31 @@ cdef bint sound_host(bytes value) noexcept:
 
 cdef bytes host_of(bytes authority):
     """Return the host in lower case, without the port and without the dot that ends a full name (RFC 1034 3.1)."""
-    cdef const char* p = PyBytes_AS_STRING(authority)
-    cdef bytes text
-    cdef Py_ssize_t i = -1
-    cdef Py_ssize_t colon
-    for i in range(PyBytes_GET_SIZE(authority)):
-        if p[i] == c":" or c"A" <= p[i] <= c"Z":
-            break
-    else:
-        return authority if i < 0 or p[i] != c"." else authority[:i]
-    text = authority.lower()
-    colon = text.rfind(b":")
-    if colon > 0 and not text.endswith(b"]"):
-        text = text[:colon]
-    return text[:-1] if text.endswith(b".") else text
+    global LAST_AUTHORITY, LAST_HOST
+    if authority is not LAST_AUTHORITY:     # HTTP/2 keeps a field that comes again as one object
+        LAST_HOST = _without_port(authority.lower() if has_capitals(authority) else authority)
+        LAST_AUTHORITY = authority
+    return LAST_HOST
+
+
+cdef bint has_capitals(bytes text) noexcept:
+    cdef const char* p = PyBytes_AS_STRING(text)
+    cdef Py_ssize_t i
+    for i in range(PyBytes_GET_SIZE(text)):
+        if c"A" <= p[i] <= c"Z":
+            return True
+    return False
+
+
+cdef bytes _without_port(bytes text):
+    cdef const char* p = PyBytes_AS_STRING(text)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
+    cdef Py_ssize_t colon = size - 1
+    if size and p[size - 1] != c"]":        # which ends an IPv6 address without a port
+        while colon > 0 and p[colon] != c":":
+            colon -= 1
+        if colon > 0:
+            size = colon
+    if size and p[size - 1] == c".":
+        size -= 1
+    return text if size == PyBytes_GET_SIZE(text) else PyBytes_FromStringAndSize(p, size)

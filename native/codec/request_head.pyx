@@ -99,7 +99,7 @@ cdef Head take_http2_request(
     HeadReader reader, bytes method, bytes scheme, bytes path, bytes authority, bint ended
 ):
     cdef Head head = reader.head
-    cdef Py_ssize_t mark
+    cdef const char* mark
     reader.untouched = False
     if reader.fault is not None:
         return None
@@ -128,10 +128,12 @@ cdef Head take_http2_request(
         return None
     if not ended and not reader.length_fields:
         head.length = UNKNOWN_LENGTH
-    mark = path.find(b"?")
+    mark = <const char*>memchr(PyBytes_AS_STRING(path), c"?", PyBytes_GET_SIZE(path))
     head.method = method
     head.target = path
-    head.path = path if mark < 0 else path[:mark]
+    head.path = path if mark == NULL else PyBytes_FromStringAndSize(
+        PyBytes_AS_STRING(path), mark - PyBytes_AS_STRING(path)
+    )
     head.host = host_of(head.authority)
     head.version = 20
     head.keep_alive = True
@@ -141,9 +143,10 @@ cdef Head take_http2_request(
 
 
 cdef bint is_origin_form(bytes method, bytes path):
-    if path[:1] == b"*" and method == b"OPTIONS":
+    cdef char first = PyBytes_AS_STRING(path)[0]        # an empty path ends in NUL
+    if first == c"*" and method == b"OPTIONS":
         return path == b"*"
-    return path[:1] == b"/"
+    return first == c"/"
 
 
 cdef object add_all(HeadReader reader, list fields):

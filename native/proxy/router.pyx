@@ -152,9 +152,13 @@ cdef str why_unfit(int operation, object target, str embeds):
 
 
 cdef bint covers(bytes prefix, bytes path) except -1:
-    if not path.startswith(prefix):
+    cdef const char* p = PyBytes_AS_STRING(prefix)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(prefix)
+    if PyBytes_GET_SIZE(path) < size or memcmp(PyBytes_AS_STRING(path), p, size) != 0:
         return False
-    return len(path) == len(prefix) or prefix == b"" or prefix.endswith(b"/") or path[len(prefix)] == c"/"
+    return size == PyBytes_GET_SIZE(path) or size == 0 or p[size - 1] == c"/" or (
+        PyBytes_AS_STRING(path)[size] == c"/"
+    )
 
 
 cdef class Route:
@@ -329,10 +333,9 @@ cdef class Router:
         return None
 
     cdef bytes wildcard_model(self, bytes name, Route route):
-        cdef Py_ssize_t slash = name.find(b"/")
         if route is None or name in self.models:
             return None
-        return name if route.is_pattern else name[slash + 1:]
+        return name if route.is_pattern else name[name.find(b"/") + 1:]
 
     cdef Route service(self, bytes host, bytes path):
         if not self.hosts:
