@@ -14,32 +14,40 @@ cdef extern from *:
     #if defined(__SSE2__)
     #include <emmintrin.h>
     #endif
-    /* Skip ASCII, sixteen bytes at a time. Returns where the first block begins that holds another byte, or that would
-       be incomplete. */
-    static inline const unsigned char *edge_skip_ascii(const unsigned char *p, const unsigned char *end) {
-        while (end - p >= 16) {
+    static inline int edge_is_ascii16(const unsigned char *p) {
     #if defined(__SSE2__)
-            if (_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)p)))
-                break;
+        return _mm_movemask_epi8(_mm_loadu_si128((const __m128i *)p)) == 0;
     #else
-            uint64_t words[2];
-            memcpy(words, p, 16);
-            if ((words[0] | words[1]) & 0x8080808080808080ULL)
-                break;
+        uint64_t words[2];
+        memcpy(words, p, 16);
+        return ((words[0] | words[1]) & 0x8080808080808080ULL) == 0;
     #endif
+    }
+
+    /* Skip ASCII, sixteen bytes at a time; the last block overlaps the one before it. Returns where the first block begins
+       that holds another byte, or that is the last and overlaps another byte. */
+    static inline const unsigned char *edge_skip_ascii(
+        const unsigned char *begin, const unsigned char *p, const unsigned char *end
+    ) {
+        while (end - p >= 16) {
+            if (!edge_is_ascii16(p))
+                return p;
             p += 16;
         }
-        return p;
+        return p < end && end - begin >= 16 && edge_is_ascii16(end - 16) ? end : p;
     }
     """
-    const unsigned char* edge_skip_ascii(const unsigned char* p, const unsigned char* end) noexcept nogil
+    const unsigned char* edge_skip_ascii(
+        const unsigned char* begin, const unsigned char* p, const unsigned char* end
+    ) noexcept nogil
 
 
 cdef bint _is_utf8(const unsigned char* p, const unsigned char* end) noexcept nogil:
     """Return whether this is UTF-8 (RFC 3629): SDKs decode a line before they parse it, and fail at the first fault."""
+    cdef const unsigned char* begin = p
     cdef int more
     while True:
-        p = edge_skip_ascii(p, end)
+        p = edge_skip_ascii(begin, p, end)
         if p >= end:
             return True
         more = 1
