@@ -60,7 +60,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         Duration,
         about(
             "While a stream has no content, edge sends an SSE comment this often, so that no proxy in between "
-            "closes the connection.",
+            "closes the connection. "
+            "Clients of Gemini get none: Google's SDK for Python takes it for JSON.",
             low=100 * NS_PER_MS,
         ),
     ] = 15 * NS_PER_S

@@ -557,8 +557,8 @@ cdef class Exchange(AttemptEvents):
 
     cdef bint _keeps_alive(self) noexcept:
         """Return whether the client gets comments while it waits."""
-        cdef bint waits = not self.response.committed or (self.state == State.RESUMING and self.response.has_comments())
-        return waits and not self.request.grpc and self.request.streams()
+        cdef bint waits = not self.response.committed or self.state == State.RESUMING
+        return waits and not self.request.grpc and self.request.streams() and self.response.has_comments()
 
     cdef check_deadlines(self, uint64_t now):
         cdef int step

@@ -40,6 +40,18 @@ async def test_comments_then_answer() -> None:
             assert b"[DONE]" in answer
 
 
+async def test_a_client_of_gemini_gets_no_comment() -> None:
+    """Google's SDK for Python takes a line that is no data for JSON, and fails over it at the end of the stream."""
+    body = b'{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}'
+    path = "/v1beta/models/chat:streamGenerateContent?alt=sse"
+    async with ScriptedServer((ReadToEnd(),)) as primary, ScriptedServer(GOOD) as backup:
+        async with one_data_plane(models(primary.url, backup.url, extra=COMMENTS)) as data_plane:
+            answer = await data_plane.ask(post(body, path), b"0\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b'"text":"hello"' in answer
+            assert b"\n: " not in answer.partition(b"\r\n\r\n")[2]
+
+
 @pytest.mark.usefixtures("both_wires")
 @pytest.mark.parametrize("first", ["silent", "failing"])
 async def test_the_first_comment_sends_what_is_known(first: str) -> None:
