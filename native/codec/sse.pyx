@@ -247,10 +247,11 @@ cdef class Scanner:
             self.fresh |= SAID_COMMENT
             self.said |= SAID_COMMENT
             return bits | HOLLOW_DATA
-        self.choices[0] |= facts.choices[0]
-        self.choices[1] |= facts.choices[1]
-        self.ended[0] |= facts.ended[0]
-        self.ended[1] |= facts.ended[1]
+        if whole:       # what was cut off may have ended a choice, or not
+            self.choices[0] |= facts.choices[0]
+            self.choices[1] |= facts.choices[1]
+            self.ended[0] |= facts.ended[0]
+            self.ended[1] |= facts.ended[1]
         if facts.keeps:
             self.shown.note(&facts, bits)
             if not whole and bits & SAID_CONTENT:

@@ -293,6 +293,7 @@ def test_hears_the_same_wherever_it_is_cut(chunks: list[bytes]) -> None:
 @example([b'data: {"type":"response.completed","x":"' + b"x" * 200, b'"}\n\n'], 64)
 @example([b"data: [DONE]\r\r", b"\n"], 13)
 @example([b"data: [DONE]\r\n\r", b"\n"], 15)
+@example([b'data:{"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}\n\n'], 74)
 def test_long_events_are_not_held(chunks: list[bytes], limit: int) -> None:
     """At most ``limit`` bytes are held back, and the classification of a long event does not depend on the cuts."""
     check(chunks, limit)

@@ -314,7 +314,8 @@ def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> int:
         joined.decode("utf-8", "surrogateescape"), name.decode("utf-8", "surrogateescape"), whole=whole or not eventful
     )
     heard.counts |= collect(usage_of(body))
-    note_choices(heard, body)
+    if whole:
+        note_choices(heard, body)
     if bits & ERROR:
         if heard.error is None:
             heard.error = joined[:ERROR_KEPT]
