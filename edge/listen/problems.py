@@ -137,7 +137,15 @@ PROBLEMS: Final[dict[str, Row]] = {
         "invalid_request_error",
         "form_expected",
         None,
-        "This path takes multipart/form-data with one boundary of 1 to 70 characters (RFC 2046).",
+        "This path takes multipart/form-data with one boundary of 1 to 70 characters (RFC 2046), in quotes unless it "
+        "is a token, and without parameters of RFC 2231 such as boundary*.",
+    ),
+    "types_twice": Row(
+        400,
+        "invalid_request_error",
+        "content_type_twice",
+        None,
+        "The request has more than one Content-Type, of which servers may take either; send one.",
     ),
     "malformed_form": Row(400, "invalid_request_error", "malformed_form", None, "The form is not valid: {0}."),
     "stream_form": Row(

@@ -8,7 +8,8 @@ from native.codec.request_peek cimport Peek
 
 # Whether a body is a multipart one.
 cdef bint is_form(bytes content_type)
-# Returns the boundary of multipart/form-data; None = another type, no boundary, or one that RFC 2046 does not allow.
+# Returns the boundary of multipart/form-data; None = another type, no boundary, one that RFC 2046 does not allow, or
+# parameters in which readers could find different ones.
 cdef bytes boundary_of(bytes content_type)
 # Fills ``out`` as peek_request() does, and returns out.error: PEEK_MALFORMED, PEEK_DUPLICATE, PEEK_TYPE or PEEK_LONG_NAME.
 # media: receives the files, each as a ``kind``, and the bytes of everything but texts for the model.

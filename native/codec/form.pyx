@@ -19,8 +19,9 @@ cdef extern from *:
 cdef int MOST_PARTS = 256
 cdef Py_ssize_t LONGEST_HEAD = 4096
 cdef int64_t MOST_CHOICES = 1_000
-# RFC 2046, 5.1.1: bchars, without the space.
-cdef bytes BOUNDARY_CHARS = b"'()+_,-./:=?0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# RFC 2046, 5.1.1: bchars, without the space; those of them that stand without quotes (RFC 2045, 5.1: token).
+cdef bytes TOKEN_CHARS = b"'+_-.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+cdef bytes BOUNDARY_CHARS = TOKEN_CHARS + b"(),/:=?"
 
 cdef enum Known:            # the parts that are read
     OTHER = 0
@@ -41,6 +42,7 @@ cdef bint is_form(bytes content_type):
 
 cdef bytes boundary_of(bytes content_type):
     cdef bytes found = None
+    cdef bytes allowed = TOKEN_CHARS
     cdef bytes name, value
     if content_type is None:
         return None
@@ -49,14 +51,18 @@ cdef bytes boundary_of(bytes content_type):
         return None
     for parameter in parameters:
         name, _, value = parameter.partition(b"=")
-        if name.strip().lower() != b"boundary":
+        name = name.strip().lower()
+        if b"*" in name:
+            return None         # RFC 2231: for some readers it is the parameter of that name, or a piece of it
+        if not name.startswith(b"boundary"):
             continue
-        if found is not None:
+        if found is not None or name != b"boundary":
             return None         # readers could take either
         found = value.strip()
         if len(found) >= 2 and found.startswith(b'"') and found.endswith(b'"'):
             found = found[1:-1]
-    if found is None or not 1 <= len(found) <= 70 or found.strip(BOUNDARY_CHARS):
+            allowed = BOUNDARY_CHARS
+    if found is None or not 1 <= len(found) <= 70 or found.translate(None, allowed):
         return None
     return found
 
@@ -81,11 +87,45 @@ cdef const char* _skip_blanks(const char* p, const char* end) noexcept nogil:
     return p
 
 
+cdef const char* _end_of_quoted(const char* p, const char* end) noexcept nogil:
+    """Return the quote that ends a string for every reader, NULL = there is none.
+
+    For some readers a backslash is an escape before any character, for some only before a quote, for others never. So
+    one before a quote is refused, except in the value that ends the line, without a semicolon behind it: wherever that
+    value ends for a reader, no parameter follows.
+    """
+    cdef const char* escaped = NULL
+    cdef const char* start = p
+    while p < end and p[0] != c'"':
+        if p[0] == c"\\" and end - p > 1 and p[1] == c'"':
+            if p > start and p[-1] == c"\\":
+                return NULL
+            if escaped == NULL:
+                escaped = p
+            p += 1
+        p += 1
+    if p >= end or (
+        escaped != NULL and (memchr(escaped, c";", p - escaped) != NULL or _skip_blanks(p + 1, end) != end)
+    ):
+        return NULL
+    return p
+
+
+cdef const char* _end_of_token(const char* p, const char* end) noexcept nogil:
+    """Return the end of a value without quotes, NULL = readers see different ends."""
+    while p < end and p[0] != c";" and p[0] != c" " and p[0] != c"\t":
+        if p[0] == c'"' or p[0] == c"\\" or p[0] == c"<":
+            return NULL
+        p += 1
+    return p
+
+
 cdef bint _read_disposition(const char* p, const char* end, Part* part) noexcept nogil:
     """Read the value of Content-Disposition; False = it is not what every reader understands."""
     cdef const char* at
     cdef const char* name
     cdef const char* stop
+    cdef bint quoted, has_file = False, has_coded_file = False
     if end - p < 9 or not _same(p, 9, b"form-data", 9):
         return False
     p = _skip_blanks(p + 9, end)
@@ -98,26 +138,31 @@ cdef bint _read_disposition(const char* p, const char* end, Part* part) noexcept
         if p == end or p[0] == c";":
             return False
         stop = p
-        at = p = p + 1
-        if p < end and p[0] == c'"':
-            at = p = p + 1
-            while p < end and p[0] != c'"':
-                p += 2 if p[0] == c"\\" and end - p > 1 and p[1] == c'"' else 1
-            if p >= end:
-                return False
-        else:
-            while p < end and p[0] != c";" and p[0] != c" " and p[0] != c"\t":
-                p += 1
+        p += 1
+        quoted = p < end and p[0] == c'"'
+        at = p + quoted
+        p = _end_of_quoted(at, end) if quoted else _end_of_token(at, end)
+        if p == NULL:
+            return False
         if _same(name, stop - name, b"name", 4):
-            if part.name != NULL or memchr(at, c"\\", p - at) != NULL or memchr(at, c"%", p - at) != NULL:
+            if part.name != NULL or memchr(at, c"\\", p - at) != NULL or memchr(at, c"%", p - at) != NULL or (
+                not quoted and memchr(at, c"(", p - at) != NULL         # for some readers a comment
+            ):
                 return False
             part.name = at
             part.name_size = p - at
-        elif _same(name, stop - name, b"name*", 5):
-            return False            # RFC 7578, 4.2 forbids it for files; for names readers differ
-        elif _same(name, stop - name, b"filename", 8) or _same(name, stop - name, b"filename*", 9):
-            part.is_file = True
-        p = _skip_blanks(p + 1 if p < end and p[0] == c'"' else p, end)
+        elif _same(name, stop - name, b"filename", 8):
+            if has_file:
+                return False
+            has_file = True
+        elif _same(name, stop - name, b"filename*", 9):
+            if has_coded_file:
+                return False
+            has_coded_file = True
+        else:
+            return False            # name* and name*0 among them (RFC 2231): for some readers they are the name
+        p = _skip_blanks(p + quoted, end)
+    part.is_file = has_file or has_coded_file
     return part.name != NULL
 
 
@@ -142,6 +187,8 @@ cdef const char* _read_head(const char* p, const char* end, Part* part) noexcept
             memchr(p, 0, line - p) != NULL
         ):
             return NULL             # a folded line, or none
+        if colon == p or colon[-1] == c" " or colon[-1] == c"\t":
+            return NULL             # some readers strip the name
         if _same(p, colon - p, b"content-disposition", 19):
             if part.name != NULL or not _read_disposition(_skip_blanks(colon + 1, line), line, part):
                 return NULL
@@ -191,6 +238,21 @@ cdef int _take(Peek* out, int known, const Part* part, const char* data, const c
     return PEEK_OK
 
 
+cdef const char* _next_delimiter(const char* p, const char* end, const char* mark, Py_ssize_t length) noexcept nogil:
+    """Return where the next delimiter begins, NULL = there is none, or what is one for readers of bare line breaks."""
+    cdef const char* found
+    cdef const char* at = p
+    while True:
+        found = <const char*>memmem(at, end - at, mark + 2, length - 2)
+        if found == NULL or found - p < 2:
+            return NULL
+        if found[-1] == c"\n" and found[-2] == c"\r":
+            return found - 2
+        if found[-1] == c"\n" or found[-1] == c"\r":
+            return NULL
+        at = found + 1
+
+
 cdef int peek_form(const char* data, Py_ssize_t size, bytes boundary, Kind kind, Peek* out, Media* media) noexcept:
     cdef bytes delimiter = b"\r\n--" + boundary
     cdef const char* mark = PyBytes_AS_STRING(delimiter)
@@ -217,7 +279,7 @@ cdef int peek_form(const char* data, Py_ssize_t size, bytes boundary, Kind kind,
         if p == NULL:
             return _fail(out, PEEK_MALFORMED, stop - data)
         # the line break before the delimiter may be that which ends the head
-        stop = <const char*>memmem(p - 2, end - p + 2, mark, length)
+        stop = _next_delimiter(p - 2, end, mark, length)
         if stop == NULL or stop < p:
             return _fail(out, PEEK_MALFORMED, p - data)
         known = _known(&part)

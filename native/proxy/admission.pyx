@@ -105,12 +105,22 @@ cdef Refusal identify(Runtime runtime, ServerStream stream, Head head, uint64_t 
     )
 
 
+cdef bint is_typed_twice(list fields) noexcept:
+    cdef int count = 0
+    for pair in fields:
+        if <bytes>(<tuple>pair)[0] == b"content-type":
+            count += 1
+    return count > 1
+
+
 cdef Refusal check_model_head(Runtime runtime, ServerStream stream, Head head):
-    """Check the method and the announced length of a model's request before its body is read."""
+    """Check the method, the type and the announced length of a model's request before its body is read."""
     if head.method != b"POST":
         return refusal("method", head.method.decode("latin-1"), [(b"allow", b"POST")])
     if head.length == NO_BODY:
         return refusal("body_missing")
+    if is_typed_twice(head.fields):
+        return refusal("types_twice")       # the provider could read the body by another one than edge
     if head.content_encoding is not None and head.content_encoding != b"identity" and (
         new_decoder(head.content_encoding) is None
     ):

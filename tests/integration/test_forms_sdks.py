@@ -139,6 +139,22 @@ async def test_a_form_that_is_none_is_refused(content_type: bytes, body: bytes, 
     assert (status(answer), said in answer) == (code, True)
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/v1/audio/transcriptions", b"multipart/form-data; boundary=b"), ("/v1/chat/completions", b"application/json")],
+)
+async def test_a_request_with_two_types_is_refused(path: str, kind: bytes) -> None:
+    """The provider could read the body by the type that edge does not take, and find another model in it."""
+    body = b'{"model":"m","messages":[]}'
+    if kind.startswith(b"multipart"):
+        body = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--b--\r\n'
+    async with open_place(BOTH) as place:
+        request = post(body, path, b"Content-Type: " + kind + b"\r\n")
+        answer = await place.plane.ask(request, b"}}")
+        assert place.one.stats()["requests"] == 0
+    assert (status(answer), b"more than one Content-Type" in answer) == (400, True)
+
+
 async def test_a_form_over_the_limit_is_refused() -> None:
     """A form counts against limits.body like any other body."""
     async with open_place(BOTH, "limits: {body: 64KiB}\n") as place:

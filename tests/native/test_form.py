@@ -91,6 +91,26 @@ def test_it_reads_what_another_reader_reads(texts: dict[str, str], sound: bytes,
         (form(part("file", b"x", "\r\n Folded: x")), MALFORMED),
         (form(part("file", b"x", '; name="model"')), MALFORMED),
         (form(part("file", b"x", "; name*=utf-8''model")), MALFORMED),
+        (form(part("file", b"x", "; name*0=model")), MALFORMED),
+        (form(part("file", b"x", "; name*0*=utf-8''model")), MALFORMED),
+        (form(part("file", b"x", "; name =model")), MALFORMED),
+        (form(part("file", b"x", "; size=1")), MALFORMED),
+        (form(part("file", b"x", '; filename="a"; filename="b"')), MALFORMED),
+        (form(part("file", b"x", "; filename*=utf-8''a; filename*=utf-8''b")), MALFORMED),
+        (form(part("file", b"x", "; filename*0=a")), MALFORMED),
+        (form(part("file", b"x", '; filename=a"b')), MALFORMED),
+        (form(part("file", b"x", '\r\nContent-Disposition : form-data; name="model"')), MALFORMED),
+        (form(b"--XyZ\r\nContent-Disposition: form-data; name=(a)model\r\n\r\nx\r\n"), MALFORMED),
+        (
+            form(b'--XyZ\r\nContent-Disposition: form-data; filename="\\\\"; name="model"; filename*="\r\n\r\nx\r\n'),
+            MALFORMED,
+        ),
+        (form(part("file", b"x", '; filename="a\\\\"')), MALFORMED),
+        (form(part("file", b"x", '; filename="a\\\\\\"b"')), MALFORMED),
+        (form(part("file", b"x", '; filename="a\\"; filename*=b"')), MALFORMED),
+        (form(part("file", b"x", '; filename="a\\"b"; filename*=b')), MALFORMED),
+        (form(part("file", b"x\n--XyZ\nContent-Disposition: form-data; name=model\n\nother")), MALFORMED),
+        (form(part("file", b"x\r--XyZ")), MALFORMED),
         (form(part("file", b"--XyZ")), MALFORMED),
         (form(part("mod\\el", b"x")), MALFORMED),
         (form(part("file", b"x", '\r\nContent-Disposition: form-data; name="model"')), MALFORMED),
@@ -111,6 +131,23 @@ def test_what_readers_could_split_differently_is_refused(body: bytes, error: Pee
 
 
 @pytest.mark.parametrize(
+    "names",
+    [
+        '; filename="C:\\talks\\a b; c.wav"',
+        r'; filename="C:\\talks\\a.wav"',
+        r'; filename="a \"b\" c.wav"',
+        '; filename="a%22b.wav"',
+        "; filename=\"t.wav\"; filename*=UTF-8''%C3%BC%20(1).wav",
+        "; filename=\u00fc.wav",
+    ],
+)
+def test_file_names_that_clients_write_are_taken(names: str) -> None:
+    """Paths with backslashes, escaped or encoded quotes and names of both kinds move no end of a string."""
+    body = form(part("file", b"a--XyZ", names), MODEL)
+    assert read_form(body, B.encode())[::2] == (OK, b"whisper", len(body))
+
+
+@pytest.mark.parametrize(
     ("content_type", "boundary"),
     [
         (b"multipart/form-data; boundary=XyZ", b"XyZ"),
@@ -120,6 +157,13 @@ def test_what_readers_could_split_differently_is_refused(body: bytes, error: Pee
         (b"multipart/form-data; boundary=" + b"a" * 71, None),
         (b"multipart/form-data; boundary=a\\b", None),
         (b"multipart/form-data; boundary=a; boundary=b", None),
+        (b'multipart/form-data; boundary=a; boundary="b"', None),
+        (b"multipart/form-data; boundary=a; boundary*=utf-8''b", None),
+        (b"multipart/form-data; boundary*0=b; boundary=a", None),
+        (b"multipart/form-data; boundary=a; boundary0=b", None),
+        (b"multipart/form-data; charset*=utf-8''x; boundary=a", None),
+        (b"multipart/form-data; boundary=a,b", None),
+        (b"multipart/form-data; boundary=----WebKitFormBoundary'+_.1", b"----WebKitFormBoundary'+_.1"),
         (b"multipart/mixed; boundary=a", None),
         (b"application/json", None),
     ],
