@@ -7,6 +7,7 @@ Nothing here waits: the keys are those of the Snapshot, which control fetches. W
 from __future__ import annotations
 
 import re
+import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,7 +125,8 @@ class Verifier:
         if until_ns - now_ns > step_ns * _REFUSED_AT_ONCE:
             return RefusedToken("tokens_flooded", "1")
         verdict = self._verify(token, now_ns)
-        if isinstance(verdict, RefusedToken):
+        if isinstance(verdict, RefusedToken) and verdict.kind == "token_refused" and not verdict.fields:
+            # where the issuer's keys are missing, or a new one is fetched, the caller is not to blame
             self._failures[address] = until_ns + step_ns
             self._failures.move_to_end(address)
             while len(self._failures) > _MOST_ADDRESSES:
@@ -303,4 +305,9 @@ def _reason(error: Exception) -> str:
 
 def _network(address: str) -> str:
     """Return the address, of IPv6 the network that one client has (/64)."""
-    return ":".join(address.split(":")[:4]) if ":" in address and "." not in address else address
+    if ":" not in address or "." in address:
+        return address
+    try:
+        return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()
+    except OSError:
+        return address

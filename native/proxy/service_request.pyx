@@ -74,7 +74,10 @@ cdef class ServiceRequest(Request):
         cdef bytes name
         cdef Py_ssize_t size
         cdef Py_ssize_t place = -1
+        cdef tuple used = None              # the field that holds the caller's credential
         cdef int claim
+        if self.identity.credential_field >= 0:
+            used = <tuple>head.fields[self.identity.credential_field]
         self.fields = new_list(len(head.fields) + OWN_FIELDS)
         for item in head.fields:
             pair = <tuple>item
@@ -106,7 +109,7 @@ cdef class ServiceRequest(Request):
                     return why
             elif not (
                 size == 11 and name == b"traceparent"
-                or callers is not None and callers.knows(name, <bytes>pair[1], self.runtime.tokens)
+                or callers is not None and callers.knows(name, <bytes>pair[1], used)
             ):
                 add_item(self.fields, pair)
         if chain is not None:

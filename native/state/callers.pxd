@@ -74,5 +74,6 @@ cdef class Callers:
     cdef Caller caller_of(self, Token token)
     # The caller whose client certificate has these names, as (kind, name); None = no key is for one, or several are.
     cdef Caller caller_of_certificate(self, tuple names)
-    cdef bint knows(self, bytes name, bytes value, Tokens tokens)   # the field holds one of the keys or tokens
+    # Whether the field holds a key, or what the field ``used`` holds, which admitted the caller; None = no field did.
+    cdef bint knows(self, bytes name, bytes value, tuple used)
     cdef Caller find_key(self, bytes key)           # the caller of a key in the clear, or None

@@ -230,6 +230,7 @@ cdef class Callers:
         cdef bytes name
         cdef const char* p
         cdef bint may_be_token
+        cdef bint first_token = True
         cdef Py_ssize_t size = 0
         cdef Py_ssize_t place = -1
         shown[0] = SHOWN_NONE
@@ -245,15 +246,15 @@ cdef class Callers:
                 shown[0] = SHOWN_TOKEN if may_be_token else SHOWN_UNKNOWN
             if size > (LONGEST_TOKEN if may_be_token else KEY_LIMIT):
                 continue
-            if may_be_token:
+            if may_be_token and first_token:
+                first_token = False     # whether others are known to this worker decides nothing
                 name = tokens.digest(p, size)
                 token = tokens.find(name, now_ns)
                 if token is not None and (token.serial == self.serial or tokens.holds(name, token)):
                     caller = self.caller_of(token)
                     if caller is not None:
-                        if by_token is None:
-                            by_token = caller
-                            credential_field[0] = place
+                        by_token = caller
+                        credential_field[0] = place
                         continue        # a key in another field counts more
             caller = self.known.get(digest(p, size)) if size <= KEY_LIMIT else None
             if caller is not None:
@@ -329,13 +330,17 @@ cdef class Callers:
         """Return the caller whose certificate has these names, as (kind, name), or None."""
         return self.caller_of_certificate(names)
 
-    cdef bint knows(self, bytes name, bytes value, Tokens tokens):
+    cdef bint knows(self, bytes name, bytes value, tuple used):
         cdef Py_ssize_t size = 0
+        cdef Py_ssize_t used_size = 0
         cdef const char* p = credential_in(name, value, &size)
-        if p == NULL or size > LONGEST_TOKEN:
+        cdef const char* q
+        if p == NULL:
             return False
-        if tokens is not None and is_token(p, size) and tokens.digest(p, size) in tokens.verified:
-            return True
+        if used is not None:
+            q = credential_in(<bytes>used[0], <bytes>used[1], &used_size)
+            if q != NULL and size == used_size and memcmp(p, q, size) == 0:
+                return True
         return size <= KEY_LIMIT and digest(p, size) in self.known
 
     cdef Caller find_key(self, bytes key):

@@ -179,6 +179,37 @@ async def test_a_service_does_not_get_the_token(issuer: Issuer) -> None:
         assert token.encode() not in received
 
 
+async def test_a_token_beside_a_key_is_for_the_service(issuer: Issuer) -> None:
+    """The service gets it, whether or not this worker has verified it for another request; the key it does not get."""
+    extra = "services: {api: {match: {path: /api}, targets: ['127.0.0.1:%d']}}\n"
+    async with ScriptedServer(GOOD) as server:
+        port = int(server.url.rpartition(":")[2])
+        text = models(server.url, extra=AUTH + KEYS + extra % port)
+        async with one_data_plane(text, signing=signing(issuer)) as plane:
+            token = issuer.token()
+            fields = f"authorization: Bearer {token}\r\nx-api-key: {KEY}\r\n".encode()
+            for count in (1, 2):
+                answer = await plane.ask(post(path="/api/x", fields=fields), b"}}")
+                assert answer.startswith(b"HTTP/1.1 200")
+                received = b"".join(peer.received for peer in server.peers)
+                assert received.count(token.encode()) == count
+                assert KEY.encode() not in received
+                assert (await status(plane, token))[0] == 200  # from now on it is verified
+
+
+async def test_of_several_tokens_the_first_counts(issuer: Issuer) -> None:
+    """What this worker has verified before decides nothing: a good token behind a bad one admits nobody."""
+    async with (
+        ScriptedServer(GOOD) as server,
+        one_data_plane(models(server.url, extra=AUTH + KEYS), signing=signing(issuer)) as plane,
+    ):
+        good = issuer.token()
+        bad = f"authorization: Bearer {issuer.token(aud='another')}\r\nx-api-key: "
+        assert (await status(plane, good, bad))[0] == 401
+        assert (await status(plane, good))[0] == 200
+        assert (await status(plane, good, bad))[0] == 401
+
+
 async def test_a_revoked_key_ends_its_tokens(issuer: Issuer) -> None:
     """A verified token is refused as soon as no key is for it, and admitted when there is one again."""
     async with (

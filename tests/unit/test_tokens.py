@@ -311,6 +311,22 @@ def test_one_client_is_one_network_of_ipv6(world: World) -> None:
     assert "tokens_flooded" in kinds
 
 
+def test_networks_of_ipv6_that_are_written_short_are_told_apart(world: World) -> None:
+    """2001:db8::/64 is one client, however its addresses are written."""
+    token = world.issuer.token(key=rsa_key())
+    kinds = {world.verdict(token, (f"2001:db8::{index:x}:1:2:3", 1)).kind for index in range(1, 150)}  # type: ignore[union-attr]
+    assert "tokens_flooded" in kinds
+    assert isinstance(world.verdict(world.issuer.token(), ("2001:db8:0:1::1", 1)), VerifiedToken)
+
+
+def test_missing_keys_of_an_issuer_are_not_the_callers_fault(world: World) -> None:
+    """While no key can be had, callers are told so, however many they are; none is held for a flood."""
+    world.learn(usable_s=1)
+    world.clock.seconds += 10
+    kinds = {world.verdict(world.issuer.token(exp=int(world.clock.seconds) + 600)).kind for _ in range(150)}  # type: ignore[union-attr]
+    assert kinds == {"signing_keys_missing"}
+
+
 def test_names_and_groups_come_from_claims(issuer: Issuer) -> None:
     """The claims that the configuration names count, within objects too, with the issuer's prefix."""
     world = World(issuer, name="realm.user", groups="https://id.example/roles", prefix="corp:", key="rest")
