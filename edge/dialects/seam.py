@@ -17,6 +17,13 @@ MOST_CHANCE: Final = 15
 MOST_CHANCE_TURN: Final = 7
 """The same for a target that was asked in a new turn: such a target is more likely to start over."""
 _ANCHOR: Final = 40
+_SURE: Final = 16
+"""Characters by which an answer in a new turn, that does not begin as it was asked to, is judged."""
+_LEAST_REPEATED: Final = 4
+"""Characters at a seam that are there twice by more than chance."""
+_RECENT: Final = 120
+"""The last characters that were shown, a sentence, with which such an answer may begin again."""
+_POINTS: Final = ".,;:!?)"
 # Behind this the scripts of East Asia begin, which put no spaces between words.
 _SPACED_SCRIPTS: Final = "\u2e80"
 
@@ -117,14 +124,16 @@ class Seam:
             if self._rest.startswith(held) and not complete:
                 return ""
             raise CannotJoinError("the answer does not go on with the white space at the end of what was shown")
-        if not self._turn:
-            return self._join(held)
-        if self._anchor:
-            if held.startswith(self._anchor):
-                return self._join(self._behind_anchor(held[len(self._anchor) :]))
-            if self._anchor.startswith(held) and not complete:
-                return ""
-        if _within_word(self._shown[-1:], held[0]):
+        return self._go_on_in_turn(held, complete=complete) if self._turn else self._join(held)
+
+    def _go_on_in_turn(self, held: str, *, complete: bool) -> str:
+        if self._anchor and held.startswith(self._anchor):
+            return self._join(self._behind_anchor(held[len(self._anchor) :]))
+        if not complete and (len(held) < _SURE or self._anchor.startswith(held)):
+            return ""
+        if _repeats(self._shown, held):
+            raise CannotJoinError("the answer repeats a part of what was shown")
+        if _lacks_space(self._shown[-1:], held[0]):
             raise CannotJoinError("the answer may lack a space where it goes on")
         return self._join(held)
 
@@ -141,6 +150,15 @@ class Seam:
         return text
 
 
-def _within_word(before: str, after: str) -> bool:
-    """Return whether two characters may belong to one word or to two: models leave out a space that begins a turn."""
-    return before.isalnum() and after.isalnum() and before < _SPACED_SCRIPTS and after < _SPACED_SCRIPTS
+def _repeats(shown: str, held: str) -> bool:
+    """Return whether an answer begins with something that was shown last, or overlaps its end."""
+    begin = held.strip()[:_SURE]
+    if len(begin) >= _LEAST_REPEATED and begin in shown[-_RECENT:]:
+        return True
+    return any(shown.endswith(held[:size]) for size in range(_LEAST_REPEATED, min(len(held), _ANCHOR) + 1))
+
+
+def _lacks_space(before: str, after: str) -> bool:
+    """Return whether a space may be missing between two characters: models leave out a space that begins a turn."""
+    ends = before.isalnum() or before in _POINTS
+    return ends and after.isalnum() and before < _SPACED_SCRIPTS and after < _SPACED_SCRIPTS

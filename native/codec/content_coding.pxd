@@ -5,7 +5,9 @@ What comes out is bounded: a body may not be more than a hundred times as large 
 cdef class Decoder:
     """Decodes one body, in pieces of any size."""
     cdef object engine          # of the library; None = none was needed yet
-    cdef object fresh           # makes an engine
+    cdef object fresh           # makes the engine of the next member
+    cdef Py_ssize_t members
+    cdef bint _begin_member(self) except -1
     cdef int kind
     cdef bint bounded           # the engine takes a limit of output
     cdef Py_ssize_t taken, given    # bytes in and out

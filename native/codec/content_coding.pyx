@@ -6,6 +6,8 @@ cdef enum:
     FREE_SIZE = 1 << 20         # of output, before the ratio counts
     MOST_RATIO = 100
     PIECE = 1 << 18             # of output, decoded at once
+    FREE_MEMBERS = 64           # of a body, before their number counts
+    LEAST_GIVEN = 64            # bytes that a member gives, on average
     SLICE = 64                  # of input, for engines that take no limit: what it decodes to is bounded by its size
 
 cdef enum Kind:
@@ -16,15 +18,20 @@ cdef enum Kind:
 CODINGS = b"gzip, deflate, zstd, br"
 
 
+cdef object _new_gzip():
+    return zlib.decompressobj(47)       # gzip or zlib, as the header says
+
+
 # The libraries of zstd and br are imported when a body needs them: few workers ever do.
-cdef object _new_engine(int kind):
+cdef object _maker(int kind):
+    """Return what makes the engine of each member of a body."""
     if kind == GZIP:
-        return zlib.decompressobj(47)       # gzip or zlib, as the header says
+        return _new_gzip
     if kind == ZSTD:
         import zstandard
-        return zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj()
+        return zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj
     import brotli
-    return brotli.Decompressor()
+    return brotli.Decompressor
 
 
 cdef Decoder new_decoder(bytes coding):
@@ -47,6 +54,16 @@ cdef class Decoder:
     def __repr__(self):
         return f"<Decoder kind={self.kind} {self.taken} -> {self.given}>"
 
+    cdef bint _begin_member(self) except -1:
+        """Begin a member (gzip) or frame (zstd). Return False if there are too many: an empty one has only a few bytes."""
+        if self.fresh is None:
+            self.fresh = _maker(self.kind)
+        self.members += 1
+        if self.members > FREE_MEMBERS + self.given // LEAST_GIVEN:
+            return False
+        self.engine = self.fresh()
+        return True
+
     cdef bint _too_much(self, Py_ssize_t limit) noexcept:
         return self.given > limit or (self.given > FREE_SIZE and self.given > MOST_RATIO * self.taken)
 
@@ -61,10 +78,9 @@ cdef class Decoder:
         cdef list parts = []
         cdef bytes part
         while data or self.kind == BR:
-            if self.engine is None:
-                self.engine = _new_engine(self.kind)
-            elif self.kind == GZIP and self.engine.eof:
-                self.engine = _new_engine(GZIP)     # RFC 1952 2.2: a body may have several members
+            # RFC 1952 2.2: a body in gzip may have several members
+            if (self.engine is None or (self.kind == GZIP and self.engine.eof)) and not self._begin_member():
+                return None
             if self.kind == GZIP:
                 part = self.engine.decompress(data, PIECE)
                 data = self.engine.unused_data if self.engine.eof else self.engine.unconsumed_tail
@@ -87,8 +103,9 @@ cdef class Decoder:
         for at in range(0, PyBytes_GET_SIZE(data), SLICE):
             rest = data[at:at + SLICE]
             while rest:
-                if self.engine is None or self.engine.eof:
-                    self.engine = _new_engine(ZSTD)     # RFC 8878 3: a body may have several frames
+                # RFC 8878 3: a body may have several frames
+                if (self.engine is None or self.engine.eof) and not self._begin_member():
+                    return None
                 part = self.engine.decompress(rest)
                 rest = self.engine.unused_data if self.engine.eof else b""
                 parts.append(part)

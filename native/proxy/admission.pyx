@@ -14,7 +14,8 @@ from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, SMALL_BODY, ModelRequ
 from native.proxy.service_request cimport ServiceRequest
 from native.http.listen_policy cimport ListenPolicy
 from native.proxy.router cimport (
-    OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE, OPERATION_UNKNOWN, Route,
+    NAMED_IN_PATH, OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE,
+    OPERATION_UNKNOWN, Route,
 )
 from native.proxy.web_pages cimport PageVerdict, judge_page
 from native.state.callers cimport PRIORITIES, SHOWN_NONE, SHOWN_TOKEN, SHOWN_UNKNOWN, Caller, Callers
@@ -66,7 +67,9 @@ cdef Caller caller_of_query(Callers callers, bytes query, int* shown):
     return None
 
 
-cdef Refusal identify(Runtime runtime, ServerStream stream, Head head, uint64_t now_ns, Identity who):
+cdef Refusal identify(
+    Runtime runtime, ServerStream stream, Head head, int operation, uint64_t now_ns, Identity who
+):
     """Find the caller by its key, its certificate or its token, in this order.
 
     A token is not looked at beside a certificate: it may be meant for the service behind.
@@ -91,7 +94,9 @@ cdef Refusal identify(Runtime runtime, ServerStream stream, Head head, uint64_t 
         who.caller = callers.verify(
             head.fields, &who.credential_field, tokens, now_ns, stream.peer(), &unlisted
         )
-    elif shown == <int>SHOWN_NONE and PyBytes_GET_SIZE(head.target) > PyBytes_GET_SIZE(head.path):
+    elif shown == <int>SHOWN_NONE and PyBytes_GET_SIZE(head.target) > PyBytes_GET_SIZE(head.path) and (
+        <int>NAMED_IN_PATH >> operation & 1 or operation == OPERATION_MODELS
+    ):
         who.caller = caller_of_query(callers, head.target[PyBytes_GET_SIZE(head.path) + 1:], &shown)
     if who.caller is not None:
         name_caller(who)
@@ -204,7 +209,7 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     if page is not None:
         request.page_fields = page.fields
     if refused is None and not is_health and operation != OPERATION_PREFLIGHT:
-        refused = identify(runtime, stream, head, started_ns, who)
+        refused = identify(runtime, stream, head, operation, started_ns, who)
     if refused is None:
         if who.caller is not None:
             stream.caller = who.caller

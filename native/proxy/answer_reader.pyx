@@ -362,11 +362,11 @@ cdef class AnswerReader:
         self.text = content
         if action == ACTION_CLIENT:
             # an error body that was cut off is not shown as if it were complete
-            self.ready = self._redact(content) if complete or self.held_size <= self.limit else None
+            self.ready = self._redact(content) if complete else None
             return READ_REFUSED
         if may_relay(action):
             self.declined = action
-            self.ready = self._redact(content) if complete or self.held_size <= self.limit else None
+            self.ready = self._redact(content) if complete else None
             return READ_DECLINED
         self.asks_to_wait = action == ACTION_RATE_LIMITED or action == ACTION_FAIL or action == ACTION_ELSEWHERE
         if action == ACTION_ELSEWHERE:

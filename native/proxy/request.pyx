@@ -382,8 +382,9 @@ cdef class ModelRequest(Request):
 
     cdef Refusal name_only_model(self):
         """Write the model into a body that names none, if only one can be meant."""
+        cdef Caller caller = self.identity.caller
         cdef Route route = self.runtime.router.only.get(self.operation)
-        if route is None:
+        if route is None or not (caller is None or caller.everything or caller.may_use(route.name.encode())):
             if self.operation not in NAMELESS:
                 return refusal("model_missing")
             return refusal("model_not_told", CAPABILITY_OF[self.operation])

@@ -245,17 +245,17 @@ cdef class Response:
         cdef ServerStream stream = self.stream
         if stream is None:
             return
-        if self.reader.cut != self.told_cut:
-            self._tell_cut()
         if self.hides_usage:
             data = hide_usage(data)
-        if not PyBytes_GET_SIZE(data):
-            return
-        if self.dialects is None:
-            self._send(data)
-            return
-        for events in self.dialects.push_events(data):
-            self._send(<bytes>events)
+        if PyBytes_GET_SIZE(data):
+            if self.dialects is None:
+                self._send(data)
+            else:
+                for events in self.dialects.push_events(data):
+                    self._send(<bytes>events)
+        # not within a long event, of which a part has been sent
+        if self.reader.cut != self.told_cut and (self.reader.scanner is None or not self.reader.scanner.raw):
+            self._tell_cut()
 
     cdef bint has_comments(self):
         return self.request.response_format == PLAIN and DIALECT_OF.get(self.request.operation) != "gemini"

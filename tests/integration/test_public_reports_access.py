@@ -240,6 +240,18 @@ async def test_a_second_field_leaks_the_key_to_a_service() -> None:
     assert b"\r\napi-key: the-services-own\r\n" in sent
 
 
+async def test_a_service_gets_a_key_in_its_query() -> None:
+    """A key in the query of a service is none: it would reach the service, which gets its query as it was written."""
+    text = keys(team="")
+    async with ScriptedServer(GOOD) as upstream:
+        port = upstream.url.rpartition(":")[2]
+        config = models(upstream.url, extra=text) + "\nservices:\n" + service(f"127.0.0.1:{port}")
+        async with one_data_plane(config) as data_plane:
+            answer = await data_plane.ask(ask(f"/x?key={clear('team')}".encode()), b"}}")
+            assert status(answer) == 401
+        assert upstream.peers == []
+
+
 # --- PROXY protocol --------------------------------------------------------------------------------------------------
 
 V2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11" + struct.pack(">H", 20) + bytes([203, 0, 113, 9, 10, 0, 0, 1])

@@ -72,6 +72,15 @@ def test_a_bomb_ends_early(coding: bytes) -> None:
     assert decode(coding, [b"no such body"]) is None
 
 
+@pytest.mark.parametrize("coding", [b"gzip", b"zstd"])
+def test_many_members_have_to_give_something(coding: bytes) -> None:
+    """An empty member has a few bytes and costs as much as a full one: a body of a hundred of them is refused."""
+    compress = CODINGS[coding]
+    assert decode(coding, [compress(b"") * 60]) == b""
+    assert decode(coding, [compress(b"") * 100]) is None
+    assert decode(coding, [compress(b"x" * 100) * 1000]) == b"x" * 100_000
+
+
 @pytest.mark.parametrize("coding", [b"compress", b"gzip, gzip", b"zstd, br", b""])
 def test_an_unknown_coding_is_said_so(coding: bytes) -> None:
     """What cannot be decoded is not guessed."""

@@ -100,3 +100,30 @@ def test_repetition(text: str) -> None:
     """A text is repetitive if a period of at most half its length fits."""
     half = range(1, len(text) // 2 + 1)
     assert is_repetitive(text) == any(text[period:] == text[: len(text) - period] for period in half)
+
+
+BOATS = "The river is long. It carries small boats."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "small boats. They drift past old stone bridges.",
+        "It carries small boats. They drift past old stone bridges.",
+        " It carries small boats. They drift past old stone bridges.",
+        "They drift past old stone bridges.",
+        "boats.",
+    ],
+)
+def test_a_new_turn_that_does_not_begin_as_it_was_asked_to(answer: str) -> None:
+    """Where it repeats a part of what was shown, or may lack a space, nothing is doubled or glued together."""
+    for cuts in ((len(answer),), (3, 9, len(answer)), range(1, len(answer) + 1)):
+        pieces = [answer[start:stop] for start, stop in itertools.pairwise((0, *cuts))]
+        with pytest.raises(CannotJoinError):
+            joined(Seam(BOATS, len(BOATS), turn=True), *pieces)
+
+
+def test_a_new_turn_may_go_on_at_once() -> None:
+    """What begins with the space that is due is joined, in whatever pieces it comes."""
+    for pieces in ([" They drift past."], [" ", "They", " drift", " past."], [" Yes."]):
+        assert joined(Seam(BOATS, len(BOATS), turn=True), *pieces) == "".join(pieces)
