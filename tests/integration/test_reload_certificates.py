@@ -12,6 +12,7 @@ import pytest
 import trustme
 from nodes import CHAT, FAST, KEY, RunningNode, chat_config
 from secure import Secure
+from soon import until
 
 from edge.sim.provider import ProviderSpec, SimProvider
 
@@ -77,10 +78,10 @@ async def test_renewed_under_load(tmp_path: Path) -> None:
             assert status == 422
             assert "are not PEM files" in str(said)
             assert await shown_by_all(node, secure) == before
+            await until(lambda: len(statuses) > 5 * CLIENTS)  # a busy machine may have answered fewer so far
             stop.set()
             await asyncio.gather(*clients)
             assert set(statuses) == {200}
-            assert len(statuses) > 5 * CLIENTS
             assert (await node.target("p0/sim-small"))["trips"] == 0
 
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from native.codec import json_text, request_peek, response_peek
@@ -338,9 +338,11 @@ def test_asking_for_usage_changes_nothing_else(data: bytes) -> None:
 
 
 @given(documents(REQUESTS), UNICODE)
+@example(b'{"model":"","N":null}', "")
 def test_splice_changes_the_name_and_nothing_else(data: bytes, name: str) -> None:
     """The inserted model name reads back, and every other byte is unchanged."""
     found = request_peek.read_request(data)
+    assume(found.error != request_peek.PeekError.PEEK_DUPLICATE)  # such as "N", which servers in Go take for "n"
     assert found.model is not None
     changed = json_text.replace(data, found.model_start, found.model_end, name)
     again = request_peek.read_request(changed)

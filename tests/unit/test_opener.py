@@ -19,6 +19,7 @@ from msgspec import structs
 from plans import snapshot
 
 from edge.native import ConnectionPool, Reactor
+from edge.sim.ports import free_port
 from edge.terms.exhaustion import SENTENCES
 from edge.upstream.exhausted import no_address
 from edge.upstream.opener import Failures, Opener
@@ -243,7 +244,7 @@ def black_hole() -> Iterator[tuple[str, int]]:
     """Yield an address that answers no SYN: a listener with a full backlog."""
     with contextlib.ExitStack() as held:
         full = held.enter_context(socket.socket())
-        full.bind(("127.0.0.2", 0))
+        full.bind(("127.0.0.2", free_port()))  # free at 127.0.0.1, too: a test listens there
         full.listen(0)
         for _ in range(3):
             waiting = held.enter_context(socket.socket())
