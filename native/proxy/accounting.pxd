@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.balance.balancer cimport Target
 from native.balance.price cimport Price, Used
-from native.proxy.request cimport ModelRequest
+from native.proxy.model_request cimport ModelRequest
 from native.proxy.router cimport Route
 
 cdef struct AttemptFacts:       # times and marks of one attempt; times are monotonic ns, 0 = not yet

@@ -10,7 +10,8 @@ from native.codec.field_rules cimport field_value
 from native.http.stream cimport ClientCertificate
 from native.io.atomics cimport add64
 from native.proxy.local_request cimport LocalCall, LocalQuery
-from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, SMALL_BODY, ModelRequest, PeerRequest, refusal, refuse_bound
+from native.proxy.model_request cimport ModelRequest, PeerRequest
+from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, SMALL_BODY, refusal, refuse_bound
 from native.proxy.service_request cimport ServiceRequest
 from native.http.listen_policy cimport ListenPolicy
 from native.proxy.router cimport (

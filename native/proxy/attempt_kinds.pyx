@@ -20,7 +20,8 @@ from native.proxy.answer_reader cimport (
 )
 from native.proxy.attempt cimport ANSWERING, CONNECTING, OVER, RELAYING
 from native.proxy.measure cimport Basis, measure
-from native.proxy.request cimport PLAIN, ModelRequest
+from native.proxy.model_request cimport ModelRequest
+from native.proxy.request cimport PLAIN
 from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_NAMES, PICTURES, UNREAD
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
 from native.state.shared_state cimport (

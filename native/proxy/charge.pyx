@@ -1,6 +1,6 @@
 cimport cython
 from native.proxy.accounting cimport dearest
-from native.proxy.request cimport ModelRequest
+from native.proxy.model_request cimport ModelRequest
 from native.state.allowance cimport BOUND_BUDGET
 
 cdef Charge new_charge(Request request):

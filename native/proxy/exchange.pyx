@@ -12,7 +12,8 @@ from native.proxy.exchange_record cimport record
 from native.proxy.flight cimport LOOK_AGAIN_NS, new_flight
 from native.proxy.place cimport Place
 from native.proxy.local_request cimport LocalCall, LocalQuery
-from native.proxy.request cimport LIMITED, PLAIN, ModelRequest
+from native.proxy.model_request cimport ModelRequest
+from native.proxy.request cimport LIMITED, PLAIN
 from native.proxy.service_request cimport ServiceRequest
 from native.proxy.rescue cimport expect, keep_or_release, may_resume, prepare
 from native.proxy.response cimport new_response

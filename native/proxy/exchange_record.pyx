@@ -4,7 +4,8 @@ from native.io.clock cimport wall_ns
 from native.proxy.attempt cimport OUTCOME_NAMES, Attempt
 from native.codec.trace_context cimport span_hex, trace_hex
 from native.proxy.record cimport Recorder
-from native.proxy.request cimport LOCAL, ModelRequest
+from native.proxy.model_request cimport ModelRequest
+from native.proxy.request cimport LOCAL
 from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS, OPERATION_NAMES, OPERATION_PREFLIGHT
 from native.proxy.runtime cimport Runtime
 from native.state.shared_state cimport W_UNRECORDED

@@ -3,7 +3,8 @@ from native.codec.field_rules cimport field_value
 from native.codec.pieces cimport add_piece
 from native.http.stream cimport Acceptor
 from native.proxy.hooks import CacheEntry
-from native.proxy.request cimport PLAIN, ModelRequest
+from native.proxy.model_request cimport ModelRequest
+from native.proxy.request cimport PLAIN
 from native.proxy.router cimport Route
 from native.proxy.steps cimport Event
 from native.state.shared_state cimport R_CACHE_HITS, R_CACHE_JOINED, R_CACHE_STALE

@@ -3,7 +3,8 @@
 from libc.stdint cimport uint64_t
 from native.proxy.attempt cimport Attempt, AttemptResult
 from native.proxy.answer_reader cimport AnswerReader
-from native.proxy.request cimport ModelRequest, Request
+from native.proxy.model_request cimport ModelRequest
+from native.proxy.request cimport Request
 from native.proxy.response cimport Response
 from native.proxy.selection cimport Selection
 

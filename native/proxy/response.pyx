@@ -12,7 +12,8 @@ from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.proxy.answer_reader cimport EVENTS
 from native.proxy.hooks import Reply
-from native.proxy.request cimport CHAT_STREAM, PLAIN, ModelRequest
+from native.proxy.model_request cimport ModelRequest
+from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.proxy.router cimport DIALECT_OF
 from native.state.callers cimport Caller
 from native.state.shared_state cimport CANCELLED, FAIL_MALFORMED, R_RESCUED

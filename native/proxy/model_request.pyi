@@ -1,0 +1,6 @@
+# Reads what a request to a model asks for.  Types of the compiled module; the contract is in model_request.pxd.
+
+from native.proxy.request import Request
+
+class ModelRequest(Request): ...
+class PeerRequest(ModelRequest): ...
