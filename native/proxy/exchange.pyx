@@ -1,7 +1,6 @@
 from libc.stdint cimport int64_t
 from native.balance.balancer cimport Choice
-from native.balance.breaker cimport OPEN, circuit_state
-from native.io.atomics cimport add64, load64
+from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport count_answered, count_begun, count_over
 from native.proxy.admission cimport admit
@@ -18,7 +17,7 @@ from native.proxy.service_request cimport ServiceRequest
 from native.proxy.rescue cimport expect, keep_or_release, may_resume, prepare
 from native.proxy.response cimport new_response
 from native.proxy.runtime cimport NEVER
-from native.proxy.retry cimport event_of, pause_ns, pay_for_retry, repeatable
+from native.proxy.retry cimport event_of, facts_of_failure, facts_of_late, may_ask_another, pause_ns, pay_for_retry
 from native.proxy.selection cimport new_selection
 from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, is_retry, next_step
 from native.state.shared_state cimport (
@@ -293,9 +292,7 @@ cdef class Exchange(AttemptEvents):
         if self.state != State.ATTEMPTING or self.choosing:
             return 0
         self._gather(&facts, attempt)
-        facts.may_retry = repeatable(self.request, attempt, DEADLINE, self.live.begun, now)
-        facts.another = facts.may_retry and self.selection.another(now, self.live.running())
-        facts.circuit_open = circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN
+        facts_of_late(&facts, self.request, self.live, self.selection, attempt, now)
         step = next_step(self.state, Event.ATTEMPT_LATE, &facts)
         if step == Step.LEAVE_TARGET:
             attempt.end(FAIL_FIRST_BYTE, "late, and its circuit has opened")
@@ -314,11 +311,7 @@ cdef class Exchange(AttemptEvents):
     cdef bint on_failed_answer(self, Attempt attempt):
         """A service answered with a failure. Return True to relay it; False: another target is asked instead."""
         cdef uint64_t now = monotonic_ns()
-        attempt.retry_granted = (
-            repeatable(self.request, attempt, FAIL_STATUS, self.live.begun, now)
-            and self.selection.another(now, self.live.running())
-            and pay_for_retry(self.request, attempt, FAIL_STATUS, now)
-        )
+        attempt.retry_granted = may_ask_another(self.request, self.live, self.selection, attempt, FAIL_STATUS, now)
         return not attempt.retry_granted
 
     cdef int on_result(self, Attempt attempt, AttemptResult result) except -1:
@@ -361,11 +354,7 @@ cdef class Exchange(AttemptEvents):
             return 0
         self._gather(facts, attempt)
         self.live.remove(attempt)
-        begun = self.live.begun - self.live.stale
-        facts.may_retry = attempt.retry_granted or repeatable(self.request, attempt, result.outcome, begun, now)
-        facts.another = self.selection.another(now, self.live.running())
-        facts.moved = attempt.moved
-        facts.told_to_wait = attempt.reader.pushback > 0
+        facts_of_failure(facts, self.request, self.live, self.selection, attempt, result.outcome, now)
 
     cdef int _retry(self, Attempt attempt, int step, uint64_t now) except -1:
         """Ask another target at once, or after a pause. The retry is paid for."""

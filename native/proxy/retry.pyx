@@ -2,7 +2,7 @@ from native.balance.breaker cimport OPEN, circuit_state
 from native.io.atomics cimport add64, load64
 from native.state.retry_budget cimport budget_withdraw
 from native.proxy.steps cimport Event, State
-from native.state.shared_state cimport CLIENT_FAULT, OK, FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
+from native.state.shared_state cimport CLIENT_FAULT, DEADLINE, OK, FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
 
 # First wait before the same target is asked again. Each attempt doubles it; jitter changes it by up to a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
@@ -56,3 +56,30 @@ cdef bint pay_for_retry(Request request, Attempt attempt, int outcome, uint64_t 
         return True
     add64(&request.route.rec.count[<int>R_BUDGET], 1)
     return False
+
+
+cdef int facts_of_late(
+    Facts* facts, Request request, LiveAttempts live, Selection selection, Attempt attempt, uint64_t now
+) except -1:
+    facts.may_retry = repeatable(request, attempt, DEADLINE, live.begun, now)
+    facts.another = facts.may_retry and selection.another(now, live.running())
+    facts.circuit_open = circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN
+
+
+cdef int facts_of_failure(
+    Facts* facts, Request request, LiveAttempts live, Selection selection, Attempt attempt, int outcome, uint64_t now
+) except -1:
+    facts.may_retry = attempt.retry_granted or repeatable(request, attempt, outcome, live.begun - live.stale, now)
+    facts.another = selection.another(now, live.running())
+    facts.moved = attempt.moved
+    facts.told_to_wait = attempt.reader.pushback > 0
+
+
+cdef bint may_ask_another(
+    Request request, LiveAttempts live, Selection selection, Attempt attempt, int outcome, uint64_t now
+):
+    return (
+        repeatable(request, attempt, outcome, live.begun, now)
+        and selection.another(now, live.running())
+        and pay_for_retry(request, attempt, outcome, now)
+    )
