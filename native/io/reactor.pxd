@@ -12,6 +12,7 @@ cdef class Deferred:
 
     A subclass overrides ``on_deferred``; tests/native/test_contract.py checks it."""
     cdef bint is_deferred
+    cdef void* next_deferred        # while it is deferred; NULL = the last one
     cdef int on_deferred(self) except -1
 
 cdef class Pollable(Deferred):
@@ -23,6 +24,7 @@ cdef class Pollable(Deferred):
     cdef int slot                   # index in the reactor's table; -1 = not watched
     cdef uint32_t interest          # the events that are watched
     cdef bint is_unflushed          # ``flush`` is due after the present batch
+    cdef void* next_unflushed       # while it is due; NULL = the last one
     cdef int on_events(self, uint32_t events) except -1
     cdef int flush(self) except -1
     cdef int on_error(self) except -1        # one of these methods raised an exception, so the state cannot be trusted
@@ -45,7 +47,9 @@ cdef class Reactor:
     cdef Slot* slots
     cdef int capacity, first_free
     cdef readonly int watched       # descriptors in the table
-    cdef list deferred, unflushed
+    cdef void* first_deferred       # a Deferred, with a reference; NULL = none
+    cdef void* last_deferred        # valid while there is a first
+    cdef void* last_unflushed       # a Pollable, with a reference, and first to be flushed; NULL = none
     cdef readonly Wheel deadlines   # timers of everything on this reactor; advanced by the tick
     cdef Ticker ticker              # None = the reactor itself advances the deadlines
     cdef uint64_t tick_due_ns       # 0 = none
@@ -64,6 +68,7 @@ cdef class Reactor:
     cdef int tick_at(self, uint64_t due_ns) except -1            # replaces the former time
     cdef int _dispatch(self, epoll_event* events, uint64_t until_ns) except -1
     cdef int _flush(self) except -1
+    cdef int _forget(self) except -1
     cdef int _run_deferred(self) except -1
     cdef int _report(self, object item, object error) except -1
 

@@ -80,8 +80,6 @@ cdef class Reactor:
     def __init__(self, loop):
         cdef epoll_event event
         self.loop = loop
-        self.deferred = []
-        self.unflushed = []
         self.scratch = <char*>malloc(SCRATCH)
         if self.scratch == NULL:
             raise MemoryError
@@ -103,6 +101,7 @@ cdef class Reactor:
             close(self.epoll_fd)
         if self.timer_fd >= 0:
             close(self.timer_fd)
+        self._forget()
         free(self.slots)
         free(self.scratch)
 
@@ -175,19 +174,43 @@ cdef class Reactor:
         Py_DECREF(handler)
 
     # --- the end of a turn -------------------------------------------------------------------------------------------
+    # Both lists run through the items themselves, with a reference to each: a list of Python costs more than the rest.
     cdef int defer(self, Deferred item) except -1:
         if not item.is_deferred:
             item.is_deferred = True
-            self.deferred.append(item)
+            item.next_deferred = NULL
+            if self.first_deferred == NULL:
+                self.first_deferred = <void*>item
+            else:
+                (<Deferred>self.last_deferred).next_deferred = <void*>item
+            self.last_deferred = <void*>item
+            Py_INCREF(item)
             if not self.in_turn:
                 self.nudge()
 
     cdef int flush_later(self, Pollable handler) except -1:
         if not handler.is_unflushed:
             handler.is_unflushed = True
-            self.unflushed.append(handler)
+            handler.next_unflushed = self.last_unflushed
+            self.last_unflushed = <void*>handler
+            Py_INCREF(handler)
             if not self.in_turn:
                 self.nudge()
+
+    cdef int _forget(self) except -1:
+        """Drop what is deferred and what is not flushed."""
+        cdef Deferred item
+        cdef Pollable handler
+        while self.first_deferred != NULL:
+            item = <Deferred>self.first_deferred
+            self.first_deferred = item.next_deferred
+            item.is_deferred = False
+            Py_DECREF(item)
+        while self.last_unflushed != NULL:
+            handler = <Pollable>self.last_unflushed
+            self.last_unflushed = handler.next_unflushed
+            handler.is_unflushed = False
+            Py_DECREF(handler)
 
     cdef int nudge(self) except -1:
         if not self.is_nudged and self.epoll_fd >= 0:
@@ -246,7 +269,7 @@ cdef class Reactor:
                     self._run_deferred()
         finally:
             self.in_turn = False
-        if self.deferred or self.unflushed:
+        if self.first_deferred != NULL or self.last_unflushed != NULL:
             self.nudge()
 
     cdef int _dispatch(self, epoll_event* events, uint64_t until_ns) except -1:
@@ -256,7 +279,7 @@ cdef class Reactor:
         cdef Pollable handler
         while self.position < self.count:
             where = events[self.position].data.u64
-            number = <uint32_t>(where & 0xFFFFFFFF)
+            number = <uint32_t>where      # its lower half
             self.position += 1
             if number == <uint32_t>TIMER or self.slots == NULL:
                 continue
@@ -271,11 +294,12 @@ cdef class Reactor:
         return 0
 
     cdef int _flush(self) except -1:
-        cdef list unflushed = self.unflushed
         cdef Pollable handler
-        while unflushed:
-            handler = <Pollable>unflushed.pop()
+        while self.last_unflushed != NULL:
+            handler = <Pollable>self.last_unflushed     # with a reference for this call
+            self.last_unflushed = handler.next_unflushed
             handler.is_unflushed = False
+            Py_DECREF(handler)
             try:
                 handler.flush()
             except BaseException as error:
@@ -284,15 +308,19 @@ cdef class Reactor:
 
     cdef int _run_deferred(self) except -1:
         cdef Deferred item
-        cdef list batch
+        cdef void* last
+        cdef bint more
         for _ in range(<int>ROUNDS):
-            if not self.deferred:
+            if self.first_deferred == NULL:
                 break
-            batch = self.deferred
-            self.deferred = []
-            for entry in batch:
-                item = <Deferred>entry
+            last = self.last_deferred       # what is deferred from now on is for the next round
+            more = True
+            while more:
+                item = <Deferred>self.first_deferred        # with a reference for this round
+                more = self.first_deferred != last
+                self.first_deferred = item.next_deferred
                 item.is_deferred = False
+                Py_DECREF(item)
                 try:
                     item.on_deferred()
                 except BaseException as error:
@@ -303,7 +331,7 @@ cdef class Reactor:
 
     def _give_up(self, uint64_t where, error):
         """Report the exception of a handler, and end its descriptor, because its state cannot be trusted."""
-        cdef uint32_t number = <uint32_t>(where & 0xFFFFFFFF)
+        cdef uint32_t number = <uint32_t>where      # its lower half
         cdef Pollable handler = None
         if self.slots[number].handler != NULL and self.slots[number].generation == <uint32_t>(where >> 32):
             handler = <Pollable>self.slots[number].handler
@@ -336,5 +364,4 @@ cdef class Reactor:
         self.epoll_fd = -1
         self.ticker = None
         self.turn_callback = None       # the bound method refers to this object
-        self.deferred = []
-        self.unflushed = []
+        self._forget()
