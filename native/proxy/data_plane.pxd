@@ -1,8 +1,11 @@
 """Runs a worker's data path: accepts requests, ticks deadlines, swaps Snapshots, keeps the pools of connections."""
 
 from libc.stdint cimport uint64_t
-from native.http.stream cimport Acceptor
+from native.codec.head cimport Head
+from native.http.grpc_web cimport GrpcWebStream
+from native.http.stream cimport Acceptor, ServerEvents
 from native.io.reactor cimport Reactor
+from native.proxy.exchange cimport Exchange
 from native.proxy.runtime cimport Runtime
 
 cdef class DataPlane(Acceptor):
@@ -13,6 +16,8 @@ cdef class DataPlane(Acceptor):
     cdef uint64_t due_ns                # when the next tick is due
     cdef bint late                      # the tick came far too late: sockets are read before deadlines are judged
     cdef uint64_t swept_ns, flushed_ns
+    cdef bint takes_web(self, Head head)
+    cdef ServerEvents open_web(self, GrpcWebStream stream, ServerEvents events, Exchange exchange)
     cdef flush(self, uint64_t now)      # give the records to the sink
     cdef serve(self, uint64_t now_ns)   # start queued exchanges while there are places
     cdef int tick(self) except -1

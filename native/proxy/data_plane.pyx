@@ -1,8 +1,10 @@
 from libc.stdint cimport uint64_t
 from native.balance.balancer cimport Target
 from native.balance.queue cimport Queue, Waiter
+from native.codec.grpc_web cimport NOT_WEB, web_kind
 from native.codec.head cimport Head
 from native.http.connection_pool cimport ConnectionPool
+from native.http.grpc_web cimport GrpcWebStream, translate_web
 from native.http.listen_policy cimport ListenPolicy
 from native.http.stream cimport ServerEvents, ServerStream
 from native.io.atomics cimport add64, store64
@@ -118,9 +120,29 @@ cdef class DataPlane(Acceptor):
 
     cdef ServerEvents open(self, ServerStream stream, Head head):
         cdef Exchange exchange = Exchange.__new__(Exchange)
+        cdef GrpcWebStream web
+        cdef int kind = NOT_WEB if head.content_type is None else web_kind(head.content_type)
+        if kind != NOT_WEB and self.takes_web(head):
+            web = translate_web(stream, head, kind, exchange)
+            return self.open_web(web, stream.events, exchange)
         stream.events = exchange
         exchange.receive(self.runtime, stream, head)
         return None if exchange.state == <int>CLOSED else exchange
+
+    cdef bint takes_web(self, Head head):
+        """Return whether a request of gRPC-Web is translated. A service that speaks HTTP/1.1 cannot answer calls of gRPC."""
+        cdef Route route = self.runtime.router.service(head.host, head.path)
+        return head.method == b"POST" and (
+            route is None or not route.pool.size or route.pool.target_at(0).plan.protocol != "http1"
+        )
+
+    cdef ServerEvents open_web(self, GrpcWebStream stream, ServerEvents events, Exchange exchange):
+        """Open an exchange for a call of gRPC-Web; ``events`` passes it what the client does."""
+        exchange.receive(self.runtime, stream, stream.head)
+        if exchange.state == <int>CLOSED:
+            return None
+        stream.admitted()
+        return events
 
     cdef tuple refusal(self, int status, str reason):
         cdef bytes identifier = self.runtime.next_id()

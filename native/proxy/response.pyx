@@ -68,6 +68,8 @@ cdef list complete_own(list fields, Request request):
             fields.append(pair)
     if field_value(fields, DATE) is None:
         fields.append(request.runtime.date_field(monotonic_ns()))
+    if request.page_fields is not None:
+        fields.extend(request.page_fields)
     return fields
 
 
@@ -417,8 +419,6 @@ cdef class Response:
         if self.request.grpc:
             self.stream.send_head(200, fields, NO_BODY)
         else:
-            if self.request.page_fields is not None:
-                fields = fields + self.request.page_fields
             self.stream.send_head(status, fields, PyBytes_GET_SIZE(content))
             self.stream.send_data(content)
         self.stream.send_end(None)
@@ -452,8 +452,6 @@ cdef class Response:
             fields = complete_own(fields, self.request)
             if caller is not None:
                 caller.add_rate_limits(fields, now)
-            if self.request.page_fields is not None:
-                fields.extend(self.request.page_fields)
             self.stream.send_head(200, fields, UNKNOWN_LENGTH)
         self.stream.send_data(COMMENT)
         self.last_sent_ns = now

@@ -13,7 +13,8 @@ from native.proxy.request cimport refusal
 
 cdef tuple METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 cdef tuple MAX_AGE = (b"access-control-max-age", b"7200")       # browsers keep an answer no longer
-cdef tuple EXPOSED = (b"access-control-expose-headers", b"*")
+# Clients of gRPC-Web read the first two by name; browsers take the asterisk where a page sends no cookies.
+cdef tuple EXPOSED = (b"access-control-expose-headers", b"grpc-status, grpc-message, *")
 cdef tuple VARY = (b"vary", b"origin")
 cdef tuple PRIVATE = (b"access-control-allow-private-network", b"true")
 # Names of fields that a page asks to send. No page has that many.

@@ -225,6 +225,7 @@ def test_a_missing_override_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = extensions("pyx")
     monkeypatch.setattr(f"{__name__}.extensions", lambda suffix: wider if suffix == "pxd" else sources)
     assert sorted(missing_overrides()) == [
+        "http/grpc_web: GrpcWebEvents does not override ServerEvents.on_nothing",
         "proxy/detached: DetachedAttempt does not override ServerEvents.on_nothing",
         "proxy/exchange: Exchange does not override ServerEvents.on_nothing",
     ]
