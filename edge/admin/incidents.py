@@ -109,6 +109,7 @@ class Incidents:
             self._chronicle.acted("acknowledge", found.id, text)
         else:
             found.tell(clock.wall(), "note", text)
+            self._chronicle.acted("note", found.id, text)
         self._chronicle.keep(found)
         self._chronicle.history.flush()
         return json_answer(view(found))

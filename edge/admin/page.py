@@ -21,10 +21,12 @@ from edge import clock
 from edge.admin.answers import problem
 from edge.admin.incidents import short_view
 from edge.native import Outcome, RouteCounter
+from edge.terms.target_state import BY_LABEL
 
 if TYPE_CHECKING:
     from edge.balance.report import TargetReport
     from edge.control.node import Node
+    from edge.regions.view import TargetPicture
 
 FILES: Final = {
     "page.css": "text/css",
@@ -32,6 +34,8 @@ FILES: Final = {
     "net.js": "text/javascript",
     "draw.js": "text/javascript",
     "views.js": "text/javascript",
+    "map.js": "text/javascript",
+    "drills.js": "text/javascript",
     "incidents.js": "text/javascript",
     "requests.js": "text/javascript",
 }
@@ -46,6 +50,13 @@ _HEADERS: Final = {
 }
 _FAILED: Final = (RouteCounter.R_5XX, RouteCounter.R_BROKEN)
 _ENDED: Final = (*_FAILED, RouteCounter.R_2XX, RouteCounter.R_3XX, RouteCounter.R_4XX, RouteCounter.R_CANCELLED)
+
+
+class Known(msgspec.Struct):
+    """What one stream has told: targets, and targets of other regions by region."""
+
+    targets: dict[str, list[Any]]
+    regions: dict[str, dict[str, list[Any]]]
 
 
 class Page:
@@ -89,7 +100,7 @@ class Page:
         try:
             answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
             await answer.prepare(request)
-            known: dict[str, list[Any]] = {}
+            known = Known({}, {})
             while True:
                 await answer.write(b"data: " + msgspec.json.encode(self._event(known)) + b"\n\n")
                 await asyncio.sleep(PERIOD_S)
@@ -98,7 +109,7 @@ class Page:
         finally:
             self._streams -= 1
 
-    def _event(self, known: dict[str, list[Any]]) -> dict[str, Any]:
+    def _event(self, known: Known) -> dict[str, Any]:
         """Return what has changed since the last event of a stream; ``known`` is what that stream knows."""
         node, now_ns = self._node, clock.now_ns()
         state, snapshot = node.shared_state, node.snapshot
@@ -108,10 +119,8 @@ class Page:
             for name, report in node.targets(now_ns).items()
             if name in own
         }
-        changed = {name: row for name, row in now.items() if known.get(name) != row}
-        gone = [name for name in known if name not in now]
-        known.clear()
-        known.update(now)
+        changed, gone = _difference(known.targets, now)
+        known.targets = now
         chronicle = node.chronicle
         facts = node.state()
         return {
@@ -128,12 +137,36 @@ class Page:
             },
             "targets": changed,
             "gone": gone,
+            "regions": self._regions(known),
             "routes": [self._route(route) for route in snapshot.routes if route.name not in own],
             "incidents": [] if chronicle is None else [short_view(each) for each in chronicle.book.open.values()],
             "pages": {}
             if chronicle is None
             else {name: [page.view.state, page.view.text] for name, page in chronicle.pages.pages.items()},
         }
+
+    def _regions(self, known: Known) -> dict[str, Any]:
+        """Return every region with the targets that have changed there; those of this node's own are its targets."""
+        own, sharing = self._node.snapshot.region, self._node.sharing
+        pictures = {} if sharing is None else sharing.pictures
+        found = {}
+        before, known.regions = known.regions, {}
+        for name, picture in pictures.items():
+            cells = {} if name == own else {target: _cell(seen) for target, seen in picture.targets.items()}
+            changed, gone = _difference(before.get(name, {}), cells)
+            known.regions[name] = cells
+            found[name] = {
+                "own": name == own,
+                "fresh": picture.fresh,
+                "suspect": picture.suspect,
+                "nodes": picture.nodes,
+                "fresh_nodes": picture.fresh_nodes,
+                "load": picture.load,
+                "age": round(picture.age_s),
+                "targets": changed,
+                "gone": gone,
+            }
+        return found
 
     def _route(self, route: Any) -> dict[str, Any]:
         view = self._node.shared_state.read_route(route.slot)
@@ -148,6 +181,22 @@ class Page:
             "first": list(view["first_hist"]),
             "members": [[targets[member.target].id, member.tier] for member in route.members],
         }
+
+
+def _difference(before: dict[str, list[Any]], now: dict[str, list[Any]]) -> tuple[dict[str, list[Any]], list[str]]:
+    """Return what is new or has changed, and the names that are gone."""
+    changed = {name: row for name, row in now.items() if before.get(name) != row}
+    return changed, [name for name in before if name not in now]
+
+
+def _cell(seen: TargetPicture) -> list[Any]:
+    """Return a target as another region sees it, in the order that ``map.js`` reads; numbers only of one in trouble."""
+    state = BY_LABEL.get(seen.state)
+    severity = "limited" if state is None else state.severity  # a label that only a later version knows
+    if severity == "ok" and seen.bad:
+        severity = "failing"
+    numbers = [0.0, 0, 0] if severity == "ok" else [round(seen.error_ratio, 2), seen.p95_ms, seen.rate_limited_ms]
+    return [seen.state, severity, *numbers]
 
 
 def _row(report: TargetReport, answered: int) -> list[Any]:

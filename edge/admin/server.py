@@ -15,6 +15,7 @@
     /api/history     traffic per minute, and /api/actions: what operators did (edge.admin.past)
     /api/pages       what providers' status pages say
     /api/report      a month's availability of a provider (edge.admin.report)
+    /api/drills      results of drills that were sent to the node (edge.admin.drills)
     /api/incidents   outages with their timelines, and /api/alerts: who is told (edge.admin.incidents)
 
     POST /api/reload                                  reload the configuration; 422 with every problem
@@ -44,6 +45,7 @@ from edge.admin.access_guard import AccessGuard
 from edge.admin.answers import json_answer, problem
 from edge.admin.callers import refusal
 from edge.admin.calls import AdminCalls
+from edge.admin.drills import Drills
 from edge.admin.incidents import Incidents
 from edge.admin.page import Page
 from edge.admin.past import Past
@@ -52,6 +54,7 @@ from edge.admin.steps import Steps
 from edge.admin.traces import Traces
 from edge.admin.views import keys_view, metrics_view, regions_view, snapshot_view, targets_view
 from edge.control.node_spending import node_spending
+from edge.control.reasons import OPERATOR, operator_of
 from edge.telemetry import exposition, logs
 from edge.version import VERSION
 
@@ -116,6 +119,7 @@ class AdminServer:
         if self._node.chronicle is not None:
             app.add_routes(Past(self._node.chronicle).routes())
             app.add_routes(Incidents(self._node.chronicle).routes())
+            app.add_routes(Drills(self._node.chronicle).routes())
             app.add_routes(Reports(self._node, self._node.chronicle).routes())
         if self._node.operations is not None:
             app.add_routes(Steps(self._node, self._node.operations).routes())
@@ -150,6 +154,7 @@ class AdminServer:
         refused = refusal(request, self._token)
         if refused is not None:
             return refused
+        OPERATOR.set(operator_of(request.headers.get("X-Edge-Operator", "")))
         try:
             return await answer(request)
         except web.HTTPNotFound:
@@ -157,7 +162,7 @@ class AdminServer:
                 404,
                 f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
                 "/api/keys /api/spend /api/traces /api/regions /api/node /api/history /api/actions /api/incidents "
-                "/api/pages /api/alerts /api/report, "
+                "/api/pages /api/alerts /api/report /api/drills, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:

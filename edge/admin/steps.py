@@ -103,6 +103,7 @@ class Steps:
             return problem(409, str(error))
         except (StoreUnavailableError, StoreRefusedError) as error:
             return problem(503, f"the other nodes cannot be reached now, and nothing has changed: {error}")
+        self._operations.acted("forget", request.match_info["node"], "")
         return json_answer({"forgotten": msgspec.to_builtins(forgotten)})
 
     async def _everywhere(self, name: str, action: Action, reason: str) -> None:

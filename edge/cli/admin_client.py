@@ -7,6 +7,7 @@ import json
 import os
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from edge.errors import EdgeError, NodeUnreachableError
 from edge.version import VERSION
@@ -100,6 +101,8 @@ def _send(args: argparse.Namespace, path: str, method: str, body: Any) -> tuple[
 
     url = f"{_base(args)}{path}"
     headers: dict[str, str | bytes] = {}
+    if method != "GET":
+        headers["X-Edge-Operator"] = quote(_operator(), safe="")
     if args.token:
         headers["Authorization"] = f"Bearer {_token(args)}".encode()
     data = None
@@ -156,6 +159,11 @@ def _base(args: argparse.Namespace) -> str:
 def _no_address(args: argparse.Namespace) -> str:
     shown = "the value of --admin" if "@" in args.admin else repr(args.admin)
     return f"{shown} is not an http address; write --admin {DEFAULT_ADMIN}"
+
+
+def _operator() -> str:
+    """Return who acts, for the history of the node: EDGE_OPERATOR, or the name of the user."""
+    return (os.environ.get("EDGE_OPERATOR") or os.environ.get("USER") or os.environ.get("LOGNAME") or "")[:64]
 
 
 def _token(args: argparse.Namespace) -> str:

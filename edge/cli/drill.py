@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from edge.cli.admin_client import add_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     shape = playing.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the report as JSON")
     shape.add_argument("--html", action="store_true", help="print the report as a document with pictures")
+    playing.add_argument("--send", action="store_true", help="leave the scores at the running node, for its page")
+    add_address(playing)
     playing.set_defaults(run=_run)
 
 
@@ -116,7 +120,24 @@ def _run(args: argparse.Namespace) -> int:
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         _show(found)
+    _send(args, found, {"source": found.source, "model": found.model, "seed": found.seed, "notes": found.notes})
     return 0 if found.met else 1
+
+
+def _send(args: argparse.Namespace, found: Report | NodesReport, more: dict[str, Any]) -> None:
+    """Leave the scores at a node, if that is asked for.
+
+    Raises:
+        NodeUnreachableError: the node does not answer, or refuses them.
+    """
+    if args.send:
+        from msgspec import to_builtins  # noqa: PLC0415
+
+        from edge.cli.admin_client import ask  # noqa: PLC0415
+
+        scores = [to_builtins(score) for score in found.scores]
+        body = {"drill": found.drill, "title": found.title, "met": found.met, "scores": scores, **more}
+        ask(args, "/api/drills", method="POST", body=to_builtins(body))
 
 
 def _show(found: Report) -> None:

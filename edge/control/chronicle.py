@@ -14,6 +14,7 @@ from edge.config.schema_incidents import StatusPages
 from edge.control.alerting import Alerting, unfinished
 from edge.control.kept_file import name_for
 from edge.control.lookout import Lookout
+from edge.control.reasons import OPERATOR
 from edge.incidents import incident as incidents
 from edge.incidents.book import IncidentBook
 from edge.incidents.database import Action, Said
@@ -146,11 +147,12 @@ class Chronicle:
 
     def acted(self, what: str, subject: str, reason: str) -> None:
         """Remember what an operator did; it stands in the timelines of the incidents that it may concern."""
-        wall = clock.wall()
-        self.history.keep([Entry(action=Action(wall, what, subject, reason, self._where))])
+        wall, by = clock.wall(), OPERATOR.get()
+        self.history.keep([Entry(action=Action(wall, what, subject, reason, self._where, by))])
         for incident in self.book.open.values():
             if not subject or subject in incident.targets or what == "reload":
-                incident.tell(wall, "operator", f"{what} {subject}".strip() + (f": {reason}" if reason else ""))
+                said = f"{what} {subject}".strip() + (f" by {by}" if by else "") + (f": {reason}" if reason else "")
+                incident.tell(wall, "operator", said)
                 self.keep(incident)
         self.history.flush()
 

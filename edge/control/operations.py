@@ -387,6 +387,7 @@ class Operations:
             reloads, refused=reloads.refused + 1, last_refused=clock.wall(), problems=tuple(problems)
         )
         self._note(structs.replace(self.ledger, mark=mark, reloads=reloads))
+        self.acted("reload_refused", "", cause)
         return ConfigInvalidError(problems)
 
     def _note(self, ledger: Ledger) -> None:

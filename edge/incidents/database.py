@@ -8,6 +8,7 @@ Calls block; ``edge.incidents.history`` makes them in a thread. The tables:
     incidents    one JSON document per incident
     actions      what operators did, in order
     pages        what providers' status pages said, whenever that changed
+    drills       results of drills that were sent to the node
 """
 
 from __future__ import annotations
@@ -19,11 +20,24 @@ import msgspec
 from msgspec import Struct
 
 from edge.incidents.minutes import MINUTE_S, Minute, Row, Series, joined
-from edge.incidents.packing import HOUR, Point, pack_hour, pack_minute, point, points, unpack_hour, unpack_minute
+from edge.incidents.packing import (
+    HOUR,
+    Packed,
+    Point,
+    pack_hour,
+    pack_minute,
+    point,
+    points,
+    unpack_hour,
+    unpack_minute,
+)
+from edge.incidents.rehearsed import decode as decode_rehearsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from edge.incidents.rehearsed import Rehearsed
 
 VERSION: Final = 1
 # Minutes stay single for this long, so that a clock that is set back a little, or a late writer, meets them.
@@ -40,17 +54,22 @@ CREATE TABLE IF NOT EXISTS hours (
 CREATE TABLE IF NOT EXISTS incidents (id TEXT PRIMARY KEY, opened REAL, closed REAL, body BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS actions (id INTEGER PRIMARY KEY, at REAL, body BLOB);
 CREATE TABLE IF NOT EXISTS pages (id INTEGER PRIMARY KEY, at REAL, provider TEXT, body BLOB);
+CREATE TABLE IF NOT EXISTS drills (id INTEGER PRIMARY KEY, at REAL, body BLOB);
 """
 
 
 class Action(Struct, frozen=True):
-    """What an operator did. ``at`` is Unix time; ``what`` is drain, eject, restore, reload, leave or acknowledge."""
+    """What an operator did. ``at`` is Unix time.
+
+    ``what`` is drain, eject, restore, reload, reload_refused, leave, acknowledge, note or forget.
+    """
 
     at: float
     what: str
-    subject: str  # the target or the incident, "" for the node
+    subject: str  # the target, the incident or the other node, "" for the node
     reason: str
     where: str  # REGION/NODE
+    by: str = ""  # the operator, as they call themselves; "": unknown
 
 
 class Said(Struct, frozen=True):
@@ -126,6 +145,7 @@ class Database:
         actions: Iterable[Action] = (),
         incidents: Iterable[tuple[str, float, float, bytes]] = (),
         said: Iterable[Said] = (),
+        rehearsed: Iterable[Rehearsed] = (),
     ) -> None:
         """Write everything, or nothing if it fails.
 
@@ -134,6 +154,7 @@ class Database:
             actions: what operators did.
             incidents: (id, opened, closed, JSON); closed 0: it is open. One that exists is replaced.
             said: what providers' pages said.
+            rehearsed: drills that were sent.
         """
         with _transaction(self._db):
             for series, minute in rows:
@@ -152,6 +173,9 @@ class Database:
                 "INSERT INTO pages (at, provider, body) VALUES (?, ?, ?)",
                 [(one.at, one.provider, msgspec.json.encode(one)) for one in said],
             )
+            self._db.executemany(
+                "INSERT INTO drills (at, body) VALUES (?, ?)", [(one.at, msgspec.json.encode(one)) for one in rehearsed]
+            )
 
     def tidy(self, now_minute: int, keep_minutes: int) -> None:
         """Pack hours that are over, and delete what is older than ``keep_minutes``."""
@@ -165,6 +189,7 @@ class Database:
             self._db.execute("DELETE FROM incidents WHERE closed > 0 AND closed < ?", (oldest_s,))
             self._db.execute("DELETE FROM actions WHERE at < ?", (oldest_s,))
             self._db.execute("DELETE FROM pages WHERE at < ?", (oldest_s,))
+            self._db.execute("DELETE FROM drills WHERE at < ?", (oldest_s,))
 
     def _pack(self, before: int) -> None:
         waiting: dict[tuple[int, int], list[Minute]] = {}
@@ -205,17 +230,25 @@ class Database:
 
         The histograms of an hour are those of the whole hour, also where only some of its minutes are wanted.
         """
-        first = wanted.start // HOUR * HOUR
-        query = "SELECT at, body FROM hours WHERE series = ? AND at >= ? AND at < ? ORDER BY at"
-        for hour, body in self._db.execute(query, (number, first, wanted.end)):
-            packed = unpack_hour(body)
+        for hour, packed in self.hours(number, wanted):
             found = [one for one in points(hour, packed) if wanted.start <= one.at < wanted.end]
             if found:
                 yield found, packed.first, packed.total
+        for minute in self.minutes(number, wanted):
+            yield [point(minute)], minute.first, minute.total
+
+    def hours(self, number: int, wanted: Wanted) -> Iterator[tuple[int, Packed]]:
+        """Yield the packed hours of a series that have wanted minutes, each after its first minute, in order."""
+        first = wanted.start // HOUR * HOUR
+        query = "SELECT at, body FROM hours WHERE series = ? AND at >= ? AND at < ? ORDER BY at"
+        for hour, body in self._db.execute(query, (number, first, wanted.end)):
+            yield hour, unpack_hour(body)
+
+    def minutes(self, number: int, wanted: Wanted) -> Iterator[Minute]:
+        """Yield the wanted minutes of a series that are not packed, in order."""
         query = "SELECT body FROM minutes WHERE at >= ? AND at < ? AND series = ? ORDER BY at"
         for (body,) in self._db.execute(query, (wanted.start, wanted.end, number)):
-            minute = unpack_minute(body)
-            yield [point(minute)], minute.first, minute.total
+            yield unpack_minute(body)
 
     def actions(self, start: float, end: float, most: int) -> list[Action]:
         """Return what operators did from ``start`` to before ``end``, oldest first, at most the last ``most``."""
@@ -228,6 +261,11 @@ class Database:
         query = "SELECT body FROM pages WHERE at >= ? AND at < ? ORDER BY at DESC, id DESC LIMIT ?"
         found = [msgspec.json.decode(body, type=Said) for (body,) in self._db.execute(query, (start, end, most))]
         return found[::-1]
+
+    def rehearsed(self, most: int) -> list[Rehearsed]:
+        """Return the last results of drills, newest first."""
+        query = "SELECT body FROM drills ORDER BY id DESC LIMIT ?"
+        return [decode_rehearsed(body) for (body,) in self._db.execute(query, (most,))]
 
     def incidents(self, start: float, end: float, most: int) -> list[bytes]:
         """Return the documents of incidents that were open between two times, newest first."""

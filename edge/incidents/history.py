@@ -21,6 +21,7 @@ from edge import clock
 from edge.errors import EdgeError
 from edge.incidents.database import Action, Damaged, Database, Said
 from edge.incidents.minutes import MINUTE_S
+from edge.incidents.rehearsed import Rehearsed  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
@@ -58,12 +59,13 @@ class HistoryState(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One thing to write: a minute of a series, an action, or an incident as (id, opened, closed, JSON)."""
+    """One thing to write: a minute of a series, an action, an incident as (id, opened, closed, JSON), and so on."""
 
     row: Row | None = None
     action: Action | None = None
     incident: tuple[str, float, float, bytes] | None = None
     said: Said | None = None
+    rehearsed: Rehearsed | None = None
 
 
 class History:
@@ -175,6 +177,7 @@ class History:
                 [entry.action for entry in batch if entry.action is not None],
                 [entry.incident for entry in batch if entry.incident is not None],
                 [entry.said for entry in batch if entry.said is not None],
+                [entry.rehearsed for entry in batch if entry.rehearsed is not None],
             )
             minute = int(clock.wall() // MINUTE_S)
             if abs(minute - self._tidied) >= TIDY_EVERY_MINUTES:

@@ -18,6 +18,7 @@ from edge.native import HIST_BOUNDS_S
 
 HOUR: Final = 60
 SHARES: Final = (0.5, 0.95, 0.99)
+NANO_PER_MICRO: Final = 1000
 # Of one packed hour; what a damaged file claims beyond it is not unpacked.
 _LONGEST: Final = 1024 * 1024
 
@@ -74,7 +75,7 @@ def pack_hour(minutes: list[Minute]) -> bytes:
         b"".join(bytes(column) for column in zip(*map(_marks, minutes), strict=True)),
         _column([minute.prompt for minute in minutes]),
         _column([minute.output for minute in minutes]),
-        _column([round(minute.cost_nano / _NANO_PER_MICRO) for minute in minutes]),
+        _column([round(minute.cost_nano / NANO_PER_MICRO) for minute in minutes]),
         _column([round(minute.open_s * 10) for minute in minutes]),
         added(minute.first for minute in minutes),
         added(minute.total for minute in minutes),
@@ -95,8 +96,8 @@ def unpack_hour(body: bytes) -> Packed:
 def points(hour: int, packed: Packed) -> list[Point]:
     """Return the minutes of a packed hour; ``hour`` is its first minute since the epoch."""
     rows = len(packed.at)
-    columns = [_values(column, rows) for column in (packed.requests, packed.prompt, packed.output)]
-    costs, opens = _values(packed.cost_micro, rows), _values(packed.open_ds, rows)
+    columns = [values(column, rows) for column in (packed.requests, packed.prompt, packed.output)]
+    costs, opens = values(packed.cost_micro, rows), values(packed.open_ds, rows)
     marks = [packed.marks[row::rows] for row in range(rows)]
     return [
         Point(
@@ -107,7 +108,7 @@ def points(hour: int, packed: Packed) -> list[Point]:
             _seconds(marks[row][3:]),
             columns[1][row],
             columns[2][row],
-            costs[row] * _NANO_PER_MICRO,
+            costs[row] * NANO_PER_MICRO,
             opens[row] / 10,
         )
         for row, at in enumerate(packed.at)
@@ -131,7 +132,6 @@ def point(minute: Minute) -> Point:
 
 
 _NONE: Final = 255
-_NANO_PER_MICRO: Final = 1000
 
 
 def _column(values: list[int]) -> bytes:
@@ -140,8 +140,13 @@ def _column(values: list[int]) -> bytes:
     return b"".join(bytes(value >> 8 * place & 255 for value in values) for place in range(width))
 
 
-def _values(column: bytes, rows: int) -> list[int]:
-    return [int.from_bytes(column[row::rows], "little") for row in range(rows)]
+def values(column: bytes, rows: int) -> list[int]:
+    """Return the numbers of a column of a packed hour, one per minute that it has."""
+    planes = [column[place : place + rows] for place in range(0, len(column), rows)] or [bytes(rows)]
+    found = list(planes[-1])
+    for plane in planes[-2::-1]:
+        found = [high << 8 | low for high, low in zip(found, plane, strict=True)]
+    return found
 
 
 def _marks(minute: Minute) -> bytes:

@@ -221,9 +221,10 @@ def quick_provider(name: str = "p0") -> SimProvider:
     return SimProvider(ProviderSpec(name=name, pace=FAST, key=KEY))
 
 
-def edge(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of edge, whatever its status."""
-    return subprocess.run([sys.executable, "-m", "edge", *words], capture_output=True, text=True, check=False)
+def edge(*words: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of edge, whatever its status; ``environ`` is added to the environment."""
+    command = [sys.executable, "-m", "edge", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(environ or {})})
 
 
 def _name(words: list[str]) -> str:

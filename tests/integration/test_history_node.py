@@ -55,14 +55,17 @@ async def test_operators_find_their_actions(tmp_path: Path, provider: SimProvide
     """What an operator did is exported with its reason, as CSV and as JSON; the status says where the history is."""
     async with RunningNode(tmp_path, chat_config(provider.url)) as node:
         body = {"reason": "the bill, of May"}
-        assert (await node.send("PUT", "/api/targets/p0/sim-small/drain", body))[0] == 200
-        assert (await node.send("PUT", "/api/targets/p0/sim-small/restore", {}))[0] == 200
+        named = {"X-Edge-Operator": "Zo%C3%AB"}
+        assert (await node.send("PUT", "/api/targets/p0/sim-small/drain", body, **named))[0] == 200
+        assert (await node.send("PUT", "/api/targets/p0/sim-small/restore", {}, **{"X-Edge-Operator": "a%0Ab"}))[
+            0
+        ] == 200
         printed = edge("history", "actions", "--admin", node.admin)
         assert printed.returncode == 0, printed.stderr
         found = list(csv.DictReader(printed.stdout.splitlines()))
-        assert [(row["what"], row["subject"], row["reason"]) for row in found] == [
-            ("drain", "p0/sim-small", "the bill, of May"),
-            ("restore", "p0/sim-small", ""),
+        assert [(row["what"], row["subject"], row["reason"], row["by"]) for row in found] == [
+            ("drain", "p0/sim-small", "the bill, of May", "Zoë"),
+            ("restore", "p0/sim-small", "", ""),  # a name of two lines is none
         ]
         printed = edge("history", "actions", "--format", "json", "--admin", node.admin)
         assert [row["what"] for row in json.loads(printed.stdout)] == ["drain", "restore"]
@@ -101,3 +104,25 @@ async def test_a_node_whose_history_cannot_be_written_serves(tmp_path: Path, pro
         assert told() == 1
         assert "/file/past.db" in json.dumps((await node.get("/api/node"))[1]["history"])
         assert edge("history", "export", "--admin", node.admin).returncode == 1
+
+
+async def test_a_drill_is_left_at_the_node(tmp_path: Path, provider: SimProvider) -> None:
+    """``--send`` keeps the scores for the page, with the operator's name; what is no result is refused and not kept."""
+    async with RunningNode(tmp_path, chat_config(provider.url)) as node:
+        environ = {"EDGE_OPERATOR": "team *night*"}
+        ran = edge("drill", "run", "quota", "--rate", "0.3", "--send", "--admin", node.admin, environ=environ)
+        assert ran.returncode == 0, ran.stderr
+        (kept,) = (await node.get("/api/drills"))[1]
+        assert (kept["drill"], kept["met"], kept["by"], kept["seed"]) == ("quota", True, "team *night*", 1)
+        assert kept["scores"][0]["what"] == "availability in the window"
+        assert kept["at"] > 0
+        good = {name: kept[name] for name in ("drill", "title", "source", "model", "seed", "met", "scores")}
+        for wrong in (
+            {},
+            {**good, "title": "a\nb"},
+            {**good, "scores": [good["scores"][0]] * 100},
+            {**good, "seed": -1},
+        ):
+            assert (await node.send("POST", "/api/drills", wrong))[0] == 400
+        assert (await node.send("POST", "/api/drills", good, Origin="https://evil.test"))[0] == 403
+        assert len((await node.get("/api/drills"))[1]) == 1

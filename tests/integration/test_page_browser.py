@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 TOKEN = "page-token-0123456789"
+SLACK_S = 3.0  # of a machine that runs the whole suite; the page itself is told once a second
+VIEWS = (("requests", "p0/sim-small"), ("keys", "No key"), ("drills", "edge drill run"), ("targets", "p1/sim-small"))
 
 
 async def test_the_page_lives(tmp_path: Path, provider: SimProvider) -> None:
@@ -29,15 +32,19 @@ async def test_the_page_lives(tmp_path: Path, provider: SimProvider) -> None:
             assert "chat" in await browser.js("document.getElementById('flow').innerText")
 
             await provider.switch(Fault(kind="error"))
-            for _ in range(4):
+            for _ in range(2):
                 await node.ask()
+            began = time.monotonic()  # the circuit is open now
             await browser.until("document.getElementById('banner').innerText.includes('p0 is down')")
+            assert time.monotonic() - began < 2.0 + SLACK_S
+            await browser.until("document.getElementById('map').innerText.includes('p0/sim-small open')")
+            assert await browser.js("document.querySelector('.region').classList.contains('failing')")
             await browser.click("#banner a")
             await browser.until("document.getElementById('incident').innerText.includes('detected')")
             await browser.click("#incident button:nth-child(3)")
             await browser.until("document.querySelector('#incident pre').textContent.startsWith('# p0 is down')")
 
-            for view, shows in (("requests", "p0/sim-small"), ("keys", "No key"), ("targets", "p1/sim-small")):
+            for view, shows in VIEWS:
                 await browser.js(f"location.hash = '{view}'")
                 await browser.until(f"document.getElementById('view-{view}').innerText.includes('{shows}')")
                 assert await browser.js("document.activeElement.id") == "main"
@@ -50,11 +57,15 @@ async def test_the_page_lives(tmp_path: Path, provider: SimProvider) -> None:
             await browser.until("document.getElementById('ask-error').textContent !== ''")
             assert (await node.target("p1/sim-small"))["state"] == "usable"
             await browser.write("for a test")
+            await browser.js("document.getElementById('ask-name').focus()")
+            await browser.write("Zoë")
             await browser.press("Enter", 13)
             await browser.until("!document.getElementById('ask').open")
             changed = await node.target("p1/sim-small")
             assert (changed["state"], "for a test" in changed["why"]) == ("manual", True)
             await browser.until("document.getElementById('targets').innerText.includes('for a test')")
+            done = (await node.get("/api/actions"))[1][-1]
+            assert (done["what"], done["reason"], done["by"]) == ("drain", "for a test", "Zoë")
             assert browser.problems == []
 
 
@@ -88,7 +99,7 @@ async def test_what_a_reader_needs(tmp_path: Path, provider: SimProvider) -> Non
           return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
         const low = [];
         for (const back of ['--bg', '--box'])
-          for (const name of ['--text', '--faint', '--link', '--ok', '--limited', '--failing', '--attention']) {
+          for (const name of ['--text', '--faint', '--link', '--ok', '--limited', '--failing', '--attention', '--c']) {
             const pair = [light(name), light(back)].sort((a, b) => b - a);
             if ((pair[0] + 0.05) / (pair[1] + 0.05) < 4.5) low.push(name + ' on ' + back); }
         return low; })()"""
@@ -103,7 +114,7 @@ async def test_what_a_reader_needs(tmp_path: Path, provider: SimProvider) -> Non
         await browser.send(
             "Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True
         )
-        for view in ("now", "targets", "incidents", "requests", "keys"):
+        for view in ("now", "targets", "incidents", "requests", "keys", "drills"):
             await browser.js(f"location.hash = '{view}'")
             await browser.until(f"!document.getElementById('view-{view}').hidden")
             assert await browser.js("document.documentElement.scrollWidth <= innerWidth"), view
@@ -132,3 +143,42 @@ async def test_a_thousand_targets(tmp_path: Path, provider: SimProvider) -> None
         whole, some, count = await asyncio.wait_for(browser.js(measure), 60)
         assert count >= 1000
         assert some < whole / 5
+        assert some < 100  # milliseconds, of five updates the quickest
+
+
+async def test_a_thousand_targets_in_twenty_regions(tmp_path: Path, provider: SimProvider) -> None:
+    """The map of many regions draws again what changed, and names what is ill in words."""
+    measure = """(async () => { const { showMap, takeRegions } = await import('/page/map.js');
+        const region = (own) => ({
+          own, fresh: true, suspect: false, nodes: 3, fresh_nodes: 3, load: 5, age: 0, gone: [],
+          targets: Object.fromEntries([...Array(1000)].map((_, at) => ['p/m' + at, ['usable', 'ok', 0, 0, 0]])) });
+        const state = { targets: new Map(), regions: new Map() };
+        const all = Object.fromEntries([...Array(20)].map((_, at) => ['r' + at, region(false)]));
+        takeRegions(state, all); showMap(state); document.body.offsetHeight;
+        const times = [];
+        for (let turn = 0; turn < 5; turn += 1) { const start = performance.now();
+          const next = {};
+          for (const name of Object.keys(all)) next[name] = { ...all[name], targets: {} };
+          next.r7.targets['p/m' + turn] = ['open', 'failing', 0.5, 900, 3000];
+          takeRegions(state, next); showMap(state); document.body.offsetHeight; times.push(performance.now() - start); }
+        const card = [...document.querySelectorAll('.region')].find((each) => each.ariaLabel === 'Region r7');
+        return [Math.min(...times), card.innerText]; })()"""
+    async with RunningNode(tmp_path, chat_config(provider.url)) as node, Browser(tmp_path / "browser") as browser:
+        await browser.go(f"{node.admin}/#keys")
+        await browser.until("document.getElementById('health').textContent.includes('all well')")
+        some, words = await asyncio.wait_for(browser.js(measure), 60)
+        assert "5 failing" in words
+        assert "p/m4 open" in words
+        assert "50% errors, first token p95 900 ms; 3 s left" in words
+        assert some < 100  # milliseconds
+
+
+async def test_a_page_that_hears_nothing_says_so(tmp_path: Path, provider: SimProvider) -> None:
+    """When the node is gone the page does not go on to show its last words as if they held."""
+    async with Browser(tmp_path / "browser") as browser:
+        async with RunningNode(tmp_path, chat_config(provider.url)) as node:
+            await browser.go(f"{node.admin}/")
+            await browser.until("document.getElementById('health').textContent.includes('all well')")
+            assert not await browser.js("document.body.classList.contains('stale')")
+        await browser.until("document.body.classList.contains('stale')")
+        assert "trying again" in await browser.js("document.getElementById('health').textContent")

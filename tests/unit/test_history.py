@@ -306,7 +306,7 @@ def test_where_a_node_keeps_its_history(tmp_path: Path) -> None:
 
 def test_actions_read_back_as_json() -> None:
     """An action's fields are the names that the API shows."""
-    action = Action(1.0, "drain", "p/m", "the bill", "eu/n")
+    action = Action(1.0, "drain", "p/m", "the bill", "eu/n", "ana")
     assert msgspec.to_builtins(action) == {
-        "at": 1.0, "what": "drain", "subject": "p/m", "reason": "the bill", "where": "eu/n",
+        "at": 1.0, "what": "drain", "subject": "p/m", "reason": "the bill", "where": "eu/n", "by": "ana",
     }  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from plans import SECRET
@@ -12,6 +13,7 @@ from test_admin import TOKEN, Running
 
 from edge.admin import page
 from edge.admin.page import FILES
+from edge.regions.view import RegionPicture, TargetPicture
 
 if TYPE_CHECKING:
     import aiohttp
@@ -97,3 +99,42 @@ async def test_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             async with admin.client.get(f"{admin.url}/api/stream") as again:
                 if again.status == 200:
                     break
+
+
+def seen(state: str, **given: Any) -> TargetPicture:
+    """Return a target as a region sees it."""
+    facts = {"bad": False, "total": 9, "error_ratio": 0.0, "slow_ratio": 0.0, "p95_ms": 70, "headroom": -1}
+    return TargetPicture(state, **{**facts, "rate_limited_ms": 0, **given})
+
+
+async def test_the_stream_tells_the_map_of_regions() -> None:
+    """Other regions' targets come once and then when their state changes; numbers of healthy ones are no change."""
+    async with Running("") as admin:
+        node = admin.server._node
+        pictures = {}
+
+        def draw(region: str, **targets: TargetPicture) -> None:
+            pictures[region] = RegionPicture(region, 2, 1, 0.4, True, False, 7, targets)
+
+        node.sharing = cast("Any", SimpleNamespace(pictures=pictures, shared=False))
+        draw("test", a=seen("open"))
+        draw("us", a=seen("usable", p95_ms=70), b=seen("open", error_ratio=0.5), c=seen("usable", bad=True))
+        told = page.Known({}, {})
+        stream = page.Page(node)
+        first = stream._event(told)["regions"]
+        assert (first["test"]["own"], first["test"]["targets"]) == (True, {})  # its own targets stand beside the map
+        assert first["us"]["targets"] == {
+            "a": ["usable", "ok", 0.0, 0, 0],
+            "b": ["open", "failing", 0.5, 70, 0],
+            "c": ["usable", "failing", 0.0, 70, 0],  # its circuit is closed, and most of its attempts fail
+        }
+        assert (first["us"]["fresh_nodes"], first["us"]["nodes"], first["us"]["load"]) == (1, 2, 7)
+        draw("us", a=seen("usable", p95_ms=90), b=seen("rate_limited", rate_limited_ms=3000), d=seen("from-later"))
+        second = stream._event(told)["regions"]["us"]
+        assert second["targets"] == {
+            "b": ["rate_limited", "limited", 0.0, 70, 3000],
+            "d": ["from-later", "limited", 0.0, 70, 0],
+        }
+        assert second["gone"] == ["c"]
+        del pictures["us"]
+        assert list(stream._event(told)["regions"]) == ["test"]

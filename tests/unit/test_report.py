@@ -9,9 +9,10 @@ import pytest
 
 from edge.incidents import incident as incidents
 from edge.incidents.availability import Asked, month_bounds, percent, report, terms
-from edge.incidents.database import Database
+from edge.incidents.database import Database, Wanted
 from edge.incidents.incident import Incident
 from edge.incidents.minutes import Minute, Series
+from edge.incidents.packing import HOUR, pack_hour
 from edge.incidents.report_page import html
 
 if TYPE_CHECKING:
@@ -111,14 +112,16 @@ def test_the_document_stands_alone(db: Database) -> None:
 def test_a_month_of_many_models_is_read_in_seconds(tmp_path: Path) -> None:
     """A report of one model among many takes time for its own rows only: more series cost little."""
     db = Database(tmp_path / "h.db")
-    for number in range(20):
-        series = Series("target", "p", str(number), "eu")
-        db.write([(series, minute(at, 5)) for at in range(1440)])
-    db.tidy(FIRST + 10_000, 10**9)
+    body = pack_hour([minute(at, 5) for at in range(HOUR)])
+    for name in map(str, range(20)):
+        db.write([(Series("target", "p", name, "eu"), minute(-60, 0))])
+    rows = [(number, FIRST + hour * HOUR, body) for number, _ in db.series(Wanted(0, 1)) for hour in range(24 * 30)]
+    db._db.executemany("INSERT INTO hours VALUES (?, ?, ?)", rows)
 
     def took(model: str) -> float:
         began = time.process_time()
-        report(db, asked(provider="p", model=model), (), END + 1.0)
+        found = report(db, asked(provider="p", model=model), (), END + 1.0)
+        assert found.alone.requests == 5 * 60 * 24 * 30 * (1 if model else 20)
         return time.process_time() - began
 
     one, everything = min(took("3") for _ in range(3)), took("")

@@ -1,5 +1,5 @@
 // Requests to the admin API, with the token of this tab, and the stream of events.
-import { ask } from "/page/draw.js";
+import { ask, operator } from "/page/draw.js";
 
 const KEY = "edge-token";
 let asking = null;
@@ -26,10 +26,11 @@ async function fetched(path, options = {}) {
 }
 
 export async function call(path, method = "GET", body = undefined) {
-  const options = { method };
+  const options = { method, headers: {} };
+  if (method !== "GET" && operator()) options.headers["X-Edge-Operator"] = encodeURIComponent(operator());
   if (body !== undefined) {
     options.body = JSON.stringify(body);
-    options.headers = { "Content-Type": "application/json" };
+    options.headers["Content-Type"] = "application/json";
   }
   const answer = await fetched(path, options);
   const found = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : await answer.text();

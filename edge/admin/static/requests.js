@@ -2,7 +2,7 @@
 import { call } from "/page/net.js";
 import { el, ms, time } from "/page/draw.js";
 
-function table(heads, rows) {
+export function table(heads, rows) {
   return el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
     el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell))))));
 }

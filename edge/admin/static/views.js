@@ -6,7 +6,7 @@ const BOUNDS = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000,
 const POINTS = 600;
 const past = [];       // what the last ten seconds' events counted
 const rates = [], failures = [], p50 = [], p95 = [];
-const answering = new Map();
+const answering = new Map(), asked = new Map();   // a second, by target and by alias
 
 function push(list, value) {
   list.push(value);
@@ -25,10 +25,11 @@ function quantile(histogram, share) {
 
 // Takes one event into the series of the charts.
 export function note(state) {
-  const now = { at: state.at, ended: 0, failed: 0, first: new Array(24).fill(0), answered: new Map() };
+  const now = { at: state.at, ended: 0, failed: 0, first: new Array(24).fill(0), answered: new Map(), asked: new Map() };
   for (const route of state.routes) {
     now.ended += route.ended;
     now.failed += route.failed;
+    now.asked.set(route.name, route.ended);
     route.first.forEach((count, place) => { now.first[place] += count; });
   }
   for (const [name, row] of state.targets) now.answered.set(name, row[8]);
@@ -43,35 +44,32 @@ export function note(state) {
     const grown = now.first.map((count, place) => Math.max(count - before.first[place], 0));
     push(p50, quantile(grown, 0.5));
     push(p95, quantile(grown, 0.95));
-    for (const [name, count] of now.answered) {
-      answering.set(name, Math.max(count - (before.answered.get(name) ?? count), 0) / Math.max(now.at - before.at, 0.1));
+    for (const [rate, counts, then] of [[answering, now.answered, before.answered], [asked, now.asked, before.asked]]) {
+      for (const [name, count] of counts) rate.set(name, Math.max(count - (then.get(name) ?? count), 0) / Math.max(now.at - before.at, 0.1));
     }
   }
   past.push(now);
   if (past.length > 12) past.shift();
 }
 
-function padded(list) {
-  return [...new Array(POINTS - list.length).fill(null), ...list];
-}
-
-const shown = { routes: "", members: new Map() };
+const shown = { routes: "", members: new Map(), aliases: new Map() };
 
 export function showNow(state) {
   const count = (value) => (value >= 10 ? value.toFixed(0) : value.toFixed(1));
   chart(document.getElementById("chart-rate"),
-    [{ color: "--a", values: padded(rates) }, { color: "--b", values: padded(failures) }], count);
+    [{ color: "--a", values: rates }, { color: "--b", values: failures }], count);
   chart(document.getElementById("chart-first"),
-    [{ color: "--a", values: padded(p50) }, { color: "--b", values: padded(p95) }], ms);
-  text(document.getElementById("rate"), `${count(rates.at(-1) ?? 0)}, failed ${count(failures.at(-1) ?? 0)}`);
-  text(document.getElementById("first"), `p50 ${ms(p50.at(-1))}, p95 ${ms(p95.at(-1))}`);
+    [{ color: "--a", values: p50 }, { color: "--c", values: p95 }], ms);
+  text(document.getElementById("rate"), `${count(rates.at(-1) ?? 0)}, failed ${count(failures.at(-1) ?? 0)} (red)`);
+  text(document.getElementById("first"), `p50 ${ms(p50.at(-1))} (blue), p95 ${ms(p95.at(-1))} (violet)`);
   const names = JSON.stringify(state.routes.map((route) => [route.name, route.members]));
   if (names !== shown.routes) build(state, names);
+  for (const [name, place] of shown.aliases) text(place, `${count(asked.get(name) ?? 0)}/s`);
   const most = Math.max(...[...shown.members.keys()].map((name) => answering.get(name) ?? 0), 0.001);
   for (const [name, places] of shown.members) {
     const row = state.targets.get(name);
     for (const place of places) {
-      text(place.label, row ? `${name} ${row[0]}` : name);
+      text(place.label, row ? `${name} ${row[0] === "usable" ? "" : row[0]}`.trim() : name);
       place.label.className = row ? row[1] : "";
       place.bar.style.width = `${(100 * (answering.get(name) ?? 0)) / most}%`;
       text(place.rate, `${count(answering.get(name) ?? 0)}/s`);
@@ -81,15 +79,16 @@ export function showNow(state) {
   const said = Object.entries(state.pages).map(([name, [is, words]]) => `${name}: ${is}${words ? `, ${words}` : ""}`);
   if (pages.dataset.said !== said.join("\n")) {
     pages.dataset.said = said.join("\n");
-    pages.replaceChildren(...(said.length ? said : ["none is read"]).map((line) => el("li", {}, line)));
+    pages.replaceChildren(...(said.length ? said : ["none is read: no configured provider has one"]).map((line) => el("li", {}, line)));
   }
 }
 
 function build(state, names) {
   shown.routes = names;
   shown.members = new Map();
+  shown.aliases = new Map(state.routes.map((route) => [route.name, el("span", { class: "faint" })]));
   document.getElementById("flow").replaceChildren(...state.routes.map((route) => el("div", { class: "alias" },
-    el("b", {}, route.name),
+    el("div", {}, el("b", {}, route.name), " ", shown.aliases.get(route.name)),
     el("div", {}, ...route.members.map(([name, tier]) => {
       const place = { label: el("span", {}, name), bar: el("div", { class: "bar" }), rate: el("span", { class: "n" }) };
       shown.members.set(name, [...(shown.members.get(name) ?? []), place]);
