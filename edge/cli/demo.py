@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
+
+from edge.errors import EdgeError
 
 if TYPE_CHECKING:
     import argparse
+
+    from rich.console import Console
 
     from edge.sim.demo import Summary, View
     from edge.sim.load import Steady
 
 RECENT = 40  # requests in the live median
+
+
+class DemoError(EdgeError):
+    """The options of the demo contradict each other."""
+
+    kind = "demo"
+    source = "client"
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
@@ -27,12 +40,19 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--fast", action="store_true", help="about 12 s (overload: about 30 s, regions: about 40 s)")
     parser.add_argument("--plot", metavar="FILE", help="overload: draw the run into this SVG file")
     parser.add_argument("--stay", action="store_true", help="regions: keep them running until Ctrl-C, without faults")
+    parser.add_argument(
+        "--open",
+        action="store_true",
+        help="outage: open the page of the node in a browser, and keep it running at the end until Ctrl-C",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; return 1 if a request or a call through edge failed, or there was none."""
+    if args.open and (args.what != "outage" or args.json):
+        raise DemoError("--open shows the page of `edge demo`, the outage: leave out --json, overload and regions")
     if args.what == "overload":
         from edge.cli import demo_overload  # noqa: PLC0415
 
@@ -53,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
         summary = asyncio.run(demo.run(plan, lambda _: None))
         print(msgspec.json.encode(summary).decode())
     else:
-        summary = _watch(plan)
+        summary = _watch(plan, stay=args.open)
     lost = summary.failed + summary.greeter_failed
     return 1 if lost or not summary.requests or not summary.greeter_calls else 0
 
 
-def _watch(plan: tuple[Any, ...]) -> Summary:
-    """Show the demo live on a terminal; elsewhere print one line per phase."""
+def _watch(plan: tuple[Any, ...], *, stay: bool) -> Summary:
+    """Show the demo live on a terminal; elsewhere print one line per phase. ``stay``: with the page in a browser."""
     import asyncio  # noqa: PLC0415
 
     from rich.console import Console  # noqa: PLC0415
@@ -72,9 +92,27 @@ def _watch(plan: tuple[Any, ...]) -> Summary:
         "Starting three simulated providers, a gRPC service of two targets, edge, two clients with the official OpenAI "
         "SDK and one with gRPC …"
     )
+
+    def begun(admin: str) -> None:
+        console.print(f"The page of this node: {admin}/", highlight=False, soft_wrap=True)
+        if stay and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):  # a text browser takes the screen
+            import webbrowser  # noqa: PLC0415
+
+            webbrowser.open(f"{admin}/")
+
+    async def over(summary: Summary) -> None:
+        _tell(console, summary)
+        console.print("The node and its page stay until Ctrl-C.")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
-            summary = asyncio.run(demo.run(plan, lambda view: live.update(_picture(view), refresh=True)))
+
+            def show(view: View) -> None:
+                live.update(_picture(view), refresh=True)
+
+            summary = asyncio.run(demo.run(plan, show, begun, over if stay else None))
     else:
         seen: list[str] = []
 
@@ -83,9 +121,17 @@ def _watch(plan: tuple[Any, ...]) -> Summary:
                 seen.append(view.phase.name)
                 print(f"{view.at_s:5.1f} s  {view.phase.says}", flush=True)
 
-        summary = asyncio.run(demo.run(plan, tell))
-    console.print(_comparison(summary))
+        summary = asyncio.run(demo.run(plan, tell, begun, over if stay else None))
+    if not stay:
+        _tell(console, summary)
     return summary
+
+
+def _tell(console: Console, summary: Summary) -> None:
+    """Print the comparison, and what edge wrote about the outage."""
+    console.print(_comparison(summary))
+    for text in summary.incidents:
+        console.print(f"\n{text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _picture(view: View) -> Any:

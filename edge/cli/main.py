@@ -41,6 +41,7 @@ COMMANDS: Final = (
     "cluster",
     "sim",
     "demo",
+    "bench",
     "drill",
     "completion",
 )

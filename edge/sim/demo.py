@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from edge import clock
 from edge.sim.asked import Pace
@@ -23,7 +23,7 @@ from edge.sim.scores import quantile
 from edge.sim.world import ProviderProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from edge.sim.load import Shot
 
@@ -73,6 +73,7 @@ class Summary(Struct, frozen=True):
     greeter_failed: int
     greeter_answered_by: dict[str, int]
     greeter_reasons: dict[str, int]
+    incidents: tuple[str, ...]  # what edge wrote about it, as Markdown
 
 
 class View(Struct, frozen=True):
@@ -133,8 +134,19 @@ def config(base_urls: dict[str, str], greeters: tuple[str, ...]) -> dict[str, An
     }
 
 
-async def run(plan: tuple[Phase, ...], show: Callable[[View], None]) -> Summary:
-    """Run the demo; ``show`` is called about four times a second.
+async def run(
+    plan: tuple[Phase, ...],
+    show: Callable[[View], None],
+    begun: Callable[[str], None] = lambda _: None,
+    over: Callable[[Summary], Awaitable[None]] | None = None,
+) -> Summary:
+    """Run the demo.
+
+    Args:
+        plan: the phases.
+        show: called about four times a second.
+        begun: called with the admin address of the node once it serves.
+        over: awaited at the end, while the node still runs; None: it ends at once.
 
     Raises:
         EdgeStartError: edge did not start.
@@ -153,6 +165,7 @@ async def run(plan: tuple[Phase, ...], show: Callable[[View], None]) -> Summary:
     ):
         total_s = sum(phase.seconds for phase in plan)
         loads = asyncio.gather(through.run(total_s), direct.run(total_s), greeter.run(total_s))
+        begun(edge.admin)
         started_ns = clock.now_ns()
         turns_s: list[float] = []
         due_s = 0.0
@@ -167,7 +180,11 @@ async def run(plan: tuple[Phase, ...], show: Callable[[View], None]) -> Summary:
                 await clock.sleep(min(REFRESH_S, max(due_s - _since_s(started_ns), 0.0)))
         await loads
         show(View(plan[-1], total_s, total_s, await edge.targets(), through, direct, greeter))
-    return summarise(plan, turns_s, through.shots, direct.shots, greeter.shots)
+        summary = summarise(plan, turns_s, through.shots, direct.shots, greeter.shots)
+        summary = structs.replace(summary, incidents=tuple(await edge.post_mortems()))
+        if over is not None:
+            await over(summary)
+    return summary
 
 
 def summarise(
@@ -194,6 +211,7 @@ def summarise(
         greeter_failed=_failed(greeter),
         greeter_answered_by=dict(Counter(shot.target for shot in greeter if shot.ok)),
         greeter_reasons=dict(Counter(shot.reason for shot in greeter if not shot.ok)),
+        incidents=(),
     )
 
 

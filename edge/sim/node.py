@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -78,13 +79,27 @@ class EdgeProcess:
         found = await self._ask("/api/regions")
         return found.get("verdicts", {}) if isinstance(found, dict) else {}
 
+    async def post_mortems(self) -> list[str]:
+        """Return every incident as Markdown, the first one first; an empty list while the admin listener is silent."""
+        found = await self._ask("/api/incidents")
+        names = [each["id"] for each in found] if isinstance(found, list) else []
+        texts = [await self._read(f"/api/incidents/{quote(name)}?format=markdown") for name in reversed(names)]
+        return [text.decode() for text in texts if text is not None]
+
     async def _ask(self, path: str) -> object:
+        body = await self._read(path)
+        try:
+            return None if body is None else msgspec.json.decode(body)
+        except msgspec.MsgspecError:
+            return None
+
+    async def _read(self, path: str) -> bytes | None:
         if self._client is None:
             return None
         try:
             async with self._client.get(self.admin + path) as response:
-                return msgspec.json.decode(await response.read())
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+                return await response.read()
+        except (aiohttp.ClientError, TimeoutError):
             return None
 
     async def __aenter__(self) -> Self:

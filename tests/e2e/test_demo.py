@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from typing import Any
 
+import aiohttp
 import pytest
 
 pytestmark = pytest.mark.alone
@@ -60,8 +62,40 @@ async def play_fast() -> dict[str, Any]:
     assert set(summary["answered_by"]) == {"primary", "backup-a", "backup-b"}
     assert (summary["greeter_calls"], summary["greeter_failed"]) == (240, 0), summary["greeter_reasons"]
     assert len(summary["greeter_answered_by"]) == 2
+    assert any(text.startswith("# primary is down in demo") for text in summary["incidents"])
     assert isinstance(summary, dict)
     return summary
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(200)
+async def test_the_page_of_the_demo_stays() -> None:
+    """``--open`` prints the address; the page's stream shows the outage; the incident is printed; Ctrl-C ends it."""
+    command = (sys.executable, "-m", "edge", "demo", "--fast", "--open")
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert child.stdout is not None
+    try:
+        async with asyncio.timeout(120), aiohttp.ClientSession() as client:
+            while not (line := (await child.stdout.readline()).decode()).startswith("The page of this node: "):
+                assert line, "the demo ended"
+            admin = line.split()[-1]
+            assert "Skip to the content" in await (await client.get(admin)).text()
+            seen: list[str] = []
+            async with client.get(f"{admin}api/stream") as stream:
+                while not any("primary is down" in title for title in seen):
+                    event = (await stream.content.readuntil(b"\n\n")).removeprefix(b"data: ")
+                    seen += [each["title"] for each in json.loads(event)["incidents"]]
+            said = ""
+            while "until Ctrl-C" not in said:
+                said += (await child.stdout.readline()).decode()
+            assert "# primary is down in demo" in said
+            assert (await client.get(admin)).status == 200
+            child.send_signal(signal.SIGINT)
+            assert await child.wait() == 0
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
 
 
 @pytest.mark.prove  # tests/e2e/test_regions.py plays these acts too

