@@ -85,7 +85,7 @@ cdef class Transcript:
 cdef class Requests(RequestEvents):
     cdef Transcript said
 
-    cdef void on_head_begin(self):
+    cdef int on_head_begin(self) except -1:
         self.said.number(1)
 
     cdef bint on_head(self, Head head):
@@ -96,7 +96,7 @@ cdef class Requests(RequestEvents):
         self.said.bytes(data)
         return True
 
-    cdef void on_complete(self):
+    cdef int on_complete(self) except -1:
         self.said.number(2)
 
     cdef bint on_upgrade(self, bytes rest):
@@ -111,16 +111,16 @@ cdef class Responses(ResponseEvents):
     cdef bint awaits_response(self):
         return not self.complete
 
-    cdef void on_interim_head(self, int status):
+    cdef int on_interim_head(self, int status) except -1:
         self.said.number(status)
 
-    cdef void on_response_head(self, Head head):
+    cdef int on_response_head(self, Head head) except -1:
         self.said.head(head)
 
-    cdef void on_body_data(self, bytes data):
+    cdef int on_body_data(self, bytes data) except -1:
         self.said.bytes(data)
 
-    cdef void on_complete(self):
+    cdef int on_complete(self) except -1:
         self.said.number(4)
         self.complete = True
 
