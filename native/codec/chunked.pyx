@@ -10,6 +10,7 @@ cdef int CHUNK_ALLOWANCE = 16
 
 cdef enum:
     PIECES = 64         # that one call finds at most
+    PLAIN_LINE = 10     # bytes of the line of a size that has up to eight digits and no extension
 
 cdef struct Piece:      # a run of data in the bytes that were given
     Py_ssize_t at, size
@@ -218,8 +219,42 @@ cdef int step(ChunkDecoder* decoder, unsigned char c) noexcept nogil:
     return -1
 
 
+cdef Py_ssize_t take_plain(ChunkDecoder* decoder, const char* data, Py_ssize_t size) noexcept nogil:
+    """Take the line end behind a chunk, or a size of up to eight digits without an extension, as nearly all are.
+
+    Returns the bytes that were taken; 0 = these are not plain, not all here, or may cost too much: ``step`` takes them.
+    """
+    cdef Py_ssize_t at = 0
+    cdef int64_t left = 0
+    cdef int digit
+    if size < 2 or decoder.overhead + PLAIN_LINE > decoder.allowed:
+        return 0
+    if decoder.state == DATA_CR:
+        if data[0] != c"\r" or data[1] != c"\n":
+            return 0
+        decoder.overhead += 2
+        decoder.state = next_chunk(decoder)
+        return 2
+    if decoder.state != SIZE or decoder.digits:
+        return 0
+    size = min(size - 1, <Py_ssize_t>(PLAIN_LINE - 1))
+    while at < size:
+        digit = hex_value(<unsigned char>data[at])
+        if digit < 0:
+            break
+        left = left << 4 | digit
+        at += 1
+    if left == 0 or at == size or data[at] != c"\r" or data[at + 1] != c"\n":
+        return 0
+    decoder.overhead += at + 2
+    decoder.left = left
+    decoder.state = end_size(decoder)
+    return at + 2
+
+
 cdef Py_ssize_t decode_chunks(ChunkDecoder* decoder, const char* data, Py_ssize_t size) noexcept:
     cdef Py_ssize_t at = 0
+    cdef Py_ssize_t plain
     cdef Py_ssize_t run
     cdef int state
     decoder.piece_count = 0
@@ -238,6 +273,10 @@ cdef Py_ssize_t decode_chunks(ChunkDecoder* decoder, const char* data, Py_ssize_
             at += run
             if decoder.left == 0:
                 decoder.state = DATA_CR
+            continue
+        plain = take_plain(decoder, data + at, size - at)
+        if plain:
+            at += plain
             continue
         state = step(decoder, <unsigned char>data[at])
         if state < 0:

@@ -29,6 +29,18 @@ cdef extern from *:
     static inline const unsigned char *edge_skip_ascii(
         const unsigned char *begin, const unsigned char *p, const unsigned char *end
     ) {
+    #if defined(__SSE2__)
+        while (end - p >= 64) {
+            const __m128i *at = (const __m128i *)p;
+            __m128i some = _mm_or_si128(
+                _mm_or_si128(_mm_loadu_si128(at), _mm_loadu_si128(at + 1)),
+                _mm_or_si128(_mm_loadu_si128(at + 2), _mm_loadu_si128(at + 3))
+            );
+            if (_mm_movemask_epi8(some))
+                break;
+            p += 64;
+        }
+    #endif
         while (end - p >= 16) {
             if (!edge_is_ascii16(p))
                 return p;

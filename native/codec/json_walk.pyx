@@ -1,4 +1,4 @@
-from libc.stdint cimport INT64_MAX, uint64_t
+from libc.stdint cimport INT64_MAX
 from native.codec.json_text cimport decode_escape
 
 cdef extern from *:
@@ -6,9 +6,46 @@ cdef extern from *:
     #include <stdint.h>
     #include <string.h>
     #define EDGE_EACH(byte) (0x0101010101010101ULL * (byte))
-    /* One flag (0x80) per byte of the next eight that ends a plain run inside a string: a quote, a backslash, a control
-       character. Flags above the lowest one may be false (borrows travel upwards), so only the lowest is used.
-       "Determine if a word has a byte less than n", Sean Eron Anderson, Bit Twiddling Hacks. */
+    #if defined(__SSE2__)
+    #include <immintrin.h>
+    /* One bit per byte of the next sixteen that ends a plain run inside a string: a quote, a backslash, a control
+       character. Every x86-64 has SSE2. */
+    static inline unsigned edge_stops16(const char *p) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+        __m128i stops = _mm_or_si128(
+            _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x22)), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x5c))
+        );
+        stops = _mm_or_si128(stops, _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes));
+        return (unsigned)_mm_movemask_epi8(stops);
+    }
+    /* Skip what cannot end a plain run, 64 bytes at a time, in texts that are long: prompts, images in base64. */
+    __attribute__((target("avx2"), noinline))
+    static const char *edge_skip_plain64(const char *p, const char *end) {
+        const __m256i quote = _mm256_set1_epi8(0x22), slash = _mm256_set1_epi8(0x5c), control = _mm256_set1_epi8(0x1f);
+        while (end - p >= 64) {
+            __m256i a = _mm256_loadu_si256((const __m256i *)p), b = _mm256_loadu_si256((const __m256i *)(p + 32));
+            __m256i stops = _mm256_or_si256(
+                _mm256_or_si256(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(a, slash)),
+                _mm256_or_si256(_mm256_cmpeq_epi8(b, quote), _mm256_cmpeq_epi8(b, slash))
+            );
+            stops = _mm256_or_si256(stops, _mm256_cmpeq_epi8(_mm256_min_epu8(a, control), a));
+            stops = _mm256_or_si256(stops, _mm256_cmpeq_epi8(_mm256_min_epu8(b, control), b));
+            if (_mm256_movemask_epi8(stops))
+                break;
+            p += 64;
+        }
+        return p;
+    }
+    static int edge_wide = -1;      /* whether the processor has AVX2; -1 = not asked yet */
+    static inline int edge_is_wide(void) {
+        if (edge_wide < 0)
+            edge_wide = __builtin_cpu_supports("avx2") != 0;
+        return edge_wide;
+    }
+    #endif
+    /* One flag (0x80) per byte of the next eight that ends a plain run. Flags above the lowest one may be false (borrows
+       travel upwards), so only the lowest is used. "Determine if a word has a byte less than n", Sean Eron Anderson, Bit
+       Twiddling Hacks. */
     static inline uint64_t edge_stops(const char *p) {
         uint64_t word, quote, slash;
         memcpy(&word, p, 8);
@@ -20,28 +57,47 @@ cdef extern from *:
         return (((quote - EDGE_EACH(1)) & ~quote) | ((slash - EDGE_EACH(1)) & ~slash)
                 | ((word - EDGE_EACH(0x20)) & ~word)) & EDGE_EACH(0x80);
     }
-    #define edge_lowest(flags) (__builtin_ctzll(flags) >> 3)
-    /* Skip what cannot end a plain run, sixteen bytes at a time where the processor has SSE2, which every x86-64 has.
-       Returns the first byte that ends one, or where fewer than sixteen bytes are left. */
+    /* Return the first byte at or after p that ends a plain run, or the end. ``start`` is where the bytes begin that may be
+       read: the last block overlaps what was seen before. */
+    static __attribute__((noinline)) const char *edge_long_plain_end(const char *p, const char *start, const char *end) {
     #if defined(__SSE2__)
-    #include <emmintrin.h>
-    static inline const char *edge_skip_plain(const char *p, const char *end) {
-        const __m128i quote = _mm_set1_epi8(0x22), slash = _mm_set1_epi8(0x5c), control = _mm_set1_epi8(0x1f);
+        const char *from = p;
+        unsigned stops;
         while (end - p >= 16) {
-            __m128i bytes = _mm_loadu_si128((const __m128i *)p);
-            __m128i stops = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, slash));
-            int flags;
-            stops = _mm_or_si128(stops, _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes));
-            flags = _mm_movemask_epi8(stops);
-            if (flags)
-                return p + __builtin_ctz((unsigned)flags);
+            if ((stops = edge_stops16(p)))
+                return p + __builtin_ctz(stops);
             p += 16;
+            if (p - from == 64 && edge_is_wide())
+                p = edge_skip_plain64(p, end);
         }
+        if (p == end)
+            return p;
+        if (end - start >= 16) {
+            stops = edge_stops16(end - 16) >> (16 - (end - p));
+            return stops ? p + __builtin_ctz(stops) : end;
+        }
+    #endif
+        while (end - p >= 8) {
+            uint64_t flags = edge_stops(p);
+            if (flags)
+                return p + (__builtin_ctzll(flags) >> 3);
+            p += 8;
+        }
+        while (p < end && *p != '"' && *p != '\\\\' && (unsigned char)*p >= 0x20)
+            p++;
         return p;
     }
-    #else
-    #define edge_skip_plain(p, end) (p)
+    static inline const char *edge_plain_end(const char *p, const char *start, const char *end) {
+    #if defined(__SSE2__)
+        if (end - p >= 16) {    /* most strings end here */
+            unsigned stops = edge_stops16(p);
+            if (stops)
+                return p + __builtin_ctz(stops);
+            p += 16;
+        }
     #endif
+        return edge_long_plain_end(p, start, end);
+    }
     /* Whether four bytes are hexadecimal digits: each is looked up, and there is one branch for all of them. */
     static const unsigned char edge_no_digit[256] = {
         [0 ... '0' - 1] = 1, ['9' + 1 ... 'A' - 1] = 1, ['F' + 1 ... 'a' - 1] = 1, ['f' + 1 ... 255] = 1
@@ -51,9 +107,7 @@ cdef extern from *:
         return !(edge_no_digit[u[0]] | edge_no_digit[u[1]] | edge_no_digit[u[2]] | edge_no_digit[u[3]]);
     }
     """
-    uint64_t edge_stops(const char* p) noexcept nogil
-    int edge_lowest(uint64_t flags) noexcept nogil
-    const char* edge_skip_plain(const char* p, const char* end) noexcept nogil
+    const char* edge_plain_end(const char* p, const char* start, const char* end) noexcept nogil
     bint edge_is_unit(const char* p) noexcept nogil
 
 
@@ -68,7 +122,8 @@ cdef const char* fail(Scan* scan, const char* at, int fault) noexcept nogil:
 
 
 cdef inline const char* _space(const char* p, const char* end) noexcept nogil:
-    while p < end and (p[0] == c" " or p[0] == c"\n" or p[0] == c"\r" or p[0] == c"\t"):
+    # most texts have none, or one byte of it
+    while p < end and <unsigned char>p[0] <= c" " and (p[0] == c" " or p[0] == c"\n" or p[0] == c"\r" or p[0] == c"\t"):
         p += 1
     return p
 
@@ -89,38 +144,35 @@ cdef inline const char* _walk_escape(const char* p, Scan* scan) noexcept nogil:
     return fail(scan, p, WALK_MALFORMED)
 
 
-cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept nogil:
-    """Walk from the opening quote to behind the closing one, eight or sixteen bytes at a time.
-
-    A body is mostly long strings (prompts, images in base64)."""
+cdef const char* _walk_escaped(const char* p, Scan* scan, bint* escaped) noexcept nogil:
+    """Walk on from a byte that ends a plain run to behind the closing quote."""
     cdef const char* end = scan.end
-    cdef uint64_t stops
-    cdef unsigned char c
-    p += 1
     while True:
-        while end - p >= 8:
-            stops = edge_stops(p)
-            if stops:
-                p += edge_lowest(stops)
-                break
-            p = edge_skip_plain(p + 8, end)  # not before: most strings are short
         if p >= end:
             return fail(scan, end, WALK_MALFORMED)
-        c = <unsigned char>p[0]
-        if c == c'"':
+        if p[0] == c'"':
             return p + 1
-        if c == c"\\":
-            escaped[0] = True
-            while True:             # many encoders escape whole texts that are not ASCII
+        if p[0] != c"\\":
+            return fail(scan, p, WALK_MALFORMED)
+        escaped[0] = True
+        while p < end and p[0] == c"\\":
+            # many encoders escape whole texts that are not ASCII
+            while end - p >= 6 and p[0] == c"\\" and p[1] == c"u" and edge_is_unit(p + 2):
+                p += 6
+            if p < end and p[0] == c"\\":
                 p = _walk_escape(p, scan)
                 if p == NULL:
                     return NULL
-                if p >= end or p[0] != c"\\":
-                    break
-        elif c < 0x20:
-            return fail(scan, p, WALK_MALFORMED)
-        else:
-            p += 1              # fewer than eight bytes are left
+        p = edge_plain_end(p, scan.start, end)
+
+
+cdef inline const char* _walk_string(const char* p, Scan* scan, bint* escaped) noexcept nogil:
+    p = edge_plain_end(p + 1, scan.start, scan.end)
+    return p + 1 if p < scan.end and p[0] == c'"' else _walk_escaped(p, scan, escaped)
+
+
+cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept nogil:
+    return _walk_string(p, scan, escaped)
 
 
 cdef inline const char* _digits(const char* p, const char* end) noexcept nogil:
@@ -166,6 +218,46 @@ cdef const char* _walk_literal(const char* p, Scan* scan) noexcept nogil:
     return fail(scan, p, WALK_MALFORMED)
 
 
+cdef void _decode_short(const char* p, const char* end, Text* text) noexcept nogil:
+    """Decode an escaped string into text.room if it is short and ASCII, as all words are that edge compares with."""
+    cdef int code
+    cdef Py_ssize_t size = 0
+    text.at = text.room
+    text.size = -1
+    while p < end:
+        if p[0] == c"\\":
+            code = decode_escape(p, end, &p)
+        else:
+            code = <unsigned char>p[0]
+            p += 1
+        if not 0 <= code < 0x80 or size >= <Py_ssize_t>sizeof(text.room):
+            return
+        text.room[size] = <char>code
+        size += 1
+    text.size = size
+
+
+cdef inline const char* _take_text(const char* p, Scan* scan, Text* text) noexcept nogil:
+    cdef const char* after
+    cdef bint escaped = False
+    text.quote = p
+    if p >= scan.end or p[0] != c'"':
+        return fail(scan, p, WALK_MALFORMED)
+    after = _walk_string(p, scan, &escaped)
+    if after == NULL:
+        return NULL
+    if escaped:
+        _decode_short(p + 1, after - 1, text)
+    else:
+        text.at = p + 1
+        text.size = after - p - 2
+    return after
+
+
+cdef const char* take_text(const char* p, Scan* scan, Text* text) noexcept nogil:
+    return _take_text(p, scan, text)
+
+
 cdef const char* next_member(const char* p, Scan* scan, bint first, Text* key) noexcept nogil:
     cdef const char* end = scan.end
     p = _space(p, end)
@@ -176,7 +268,7 @@ cdef const char* next_member(const char* p, Scan* scan, bint first, Text* key) n
         if p >= end or p[0] != c",":
             return fail(scan, p, WALK_MALFORMED)
         p = _space(p + 1, end)
-    p = take_text(p, scan, key)
+    p = _take_text(p, scan, key)
     if p == NULL:
         return NULL
     p = _space(p, end)
@@ -278,42 +370,6 @@ cdef const char* walk_value(const char* p, Scan* scan, int depth) noexcept nogil
     if c == c"n" or c == c"t" or c == c"f":
         return _walk_literal(p, scan)
     return _walk_number(p, scan)
-
-
-cdef void _decode_short(const char* p, const char* end, Text* text) noexcept nogil:
-    """Decode an escaped string into text.room if it is short and ASCII, as all words are that edge compares with."""
-    cdef int code
-    cdef Py_ssize_t size = 0
-    text.at = text.room
-    text.size = -1
-    while p < end:
-        if p[0] == c"\\":
-            code = decode_escape(p, end, &p)
-        else:
-            code = <unsigned char>p[0]
-            p += 1
-        if not 0 <= code < 0x80 or size >= <Py_ssize_t>sizeof(text.room):
-            return
-        text.room[size] = <char>code
-        size += 1
-    text.size = size
-
-
-cdef const char* take_text(const char* p, Scan* scan, Text* text) noexcept nogil:
-    cdef const char* after
-    cdef bint escaped = False
-    text.quote = p
-    if p >= scan.end or p[0] != c'"':
-        return fail(scan, p, WALK_MALFORMED)
-    after = walk_string(p, scan, &escaped)
-    if after == NULL:
-        return NULL
-    if escaped:
-        _decode_short(p + 1, after - 1, text)
-    else:
-        text.at = p + 1
-        text.size = after - p - 2
-    return after
 
 
 cdef int64_t read_count(const char* p, const char* end) noexcept nogil:

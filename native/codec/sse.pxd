@@ -44,5 +44,5 @@ cdef class Scanner:
     cdef bytes rest(self)           # returns the incomplete event at the end, and drops it
     cdef int _scan(self, const char* start, Py_ssize_t held, Py_ssize_t size, Py_ssize_t* border) except -1
     # Returns the bits of the event; HOLLOW_DATA = it has data, which is empty
-    cdef int _judge(self, const char* p, const char* end) except -1
+    cdef int _judge(self, const char* p, const char* end, const char* line) except -1
     cdef int _cut(self, const char* p, const char* end, Py_ssize_t start, int bits) except -1

@@ -131,6 +131,7 @@ cdef class Scanner:
         cdef const char* p = start + held
         cdef const char* end = start + size
         cdef const char* unit = start       # where the open event begins
+        cdef const char* line = NULL        # where its only line so far ends; NULL = it has none, or more, or a part came before
         cdef const char* stop
         cdef bint known
         cdef int bits
@@ -159,6 +160,8 @@ cdef class Scanner:
                 self.fields = self.fields or not self.remark
             if stop == end:
                 break
+            if self.within and self.fields:
+                line = stop if p == unit else NULL
             p = stop + 1
             if stop[0] == c"\r":
                 if p < end and p[0] == c"\n":
@@ -171,7 +174,7 @@ cdef class Scanner:
             self.within = False
             if not self.raw:
                 known = self.error is not None
-                bits = self._judge(unit, stop + 1)
+                bits = self._judge(unit, stop + 1, line)
                 if bits & (SAID_GARBAGE | HOLLOW_DATA):
                     self._cut(unit, p, unit - start, bits)
                 if not known and self.error is not None:
@@ -181,9 +184,10 @@ cdef class Scanner:
                 self.said_size += p - unit
             self.raw = self.fields = False
             unit = p
+            line = NULL
         if end - unit > self.limit and not self.raw:
             known = self.error is not None
-            self._judge(unit, end)
+            self._judge(unit, end, NULL)
             self.raw = True
             # base64 has no spaces, and no text goes on so long without one
             self.raw_text = memchr(unit + self.limit - min(self.limit, RUN), c" ", min(self.limit, RUN)) != NULL
@@ -196,8 +200,11 @@ cdef class Scanner:
         border[0] = size if self.raw else unit - start
         return 0
 
-    cdef int _judge(self, const char* p, const char* end) except -1:
-        """Classify the event from p to end (without the LF of the last CR LF, which may not have arrived yet)."""
+    cdef int _judge(self, const char* p, const char* end, const char* line) except -1:
+        """Classify the event from p to end (without the LF of the last CR LF, which may not have arrived yet).
+
+        ``line``: where its only line ends; NULL = look for its lines.
+        """
         cdef bint whole = end - p <= self.limit
         cdef const char* stop
         cdef const char* value
@@ -218,10 +225,12 @@ cdef class Scanner:
             self.begun = True
             if end - p >= 3 and memcmp(p, BYTE_ORDER_MARK, 3) == 0:
                 p += 3
+        if not whole:
+            line = NULL
         lines.end = end
         lines.feed = lines.turn = NULL
         while p < end:
-            stop = _line_end(&lines, p)
+            stop = line if line != NULL else _line_end(&lines, p)
             value = _value(p, stop, b"data", 4)
             if value != NULL:
                 if found:
@@ -236,6 +245,8 @@ cdef class Scanner:
                 if value != NULL:
                     name.at = value
                     name.size = stop - value
+            if line != NULL:
+                break
             p = stop + 1            # between CR and LF this loop sees an empty line, which has no field
         if pieces is not None:
             joined = b"\n".join(pieces)
