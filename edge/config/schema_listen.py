@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from edge.config.fields import FilePath, about
+from edge.config.fields import Duration, FilePath, about
 
 
 class ListenTls(Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,3 +56,16 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         about("Connections begin with a PROXY header (v1, v2). Others, and those from outside trusted_proxies, end."),
     ] = False
+    max_connection_age: Annotated[
+        Duration,
+        about(
+            "How old a client's connection may become, give or take a tenth. Then it is told to begin anew (by GOAWAY, "
+            "or connection: close with the next response), so that clients which stay connected spread over nodes that "
+            "were added. 0s: no limit.",
+            low=0,
+        ),
+    ] = 0
+    max_connection_age_grace: Annotated[
+        Duration,
+        about("How long requests on such a connection may still take before it is closed. 0s: their own time.", low=0),
+    ] = 0

@@ -216,6 +216,8 @@ class Listener(Struct, frozen=True):
     cors: tuple[str, ...]  # origins of web pages that may use it; "*": any
     trusted_proxies: tuple[str, ...]  # networks of proxies whose X-Forwarded-* fields are believed
     proxy_protocol: bool  # each connection begins with a PROXY header
+    max_connection_age_ns: int  # give or take a tenth; 0: no limit
+    max_connection_age_grace_ns: int  # how long requests may take after that; 0: no limit
 
 
 class Allowance(Struct, frozen=True):

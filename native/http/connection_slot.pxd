@@ -16,11 +16,17 @@ cdef class ConnectionSlot:
     cdef CallbackTimer timer
     cdef uint64_t accepted_ns
     cdef bint served                # a request has been opened on the connection
+    cdef bint announces             # its protocol can say that no further request is taken (HTTP/2)
+    cdef bint aged                  # no further request is taken: the connection is as old as it may become
+    cdef uint64_t retire_ns, cut_ns     # when it is, and when the requests on it end; 0 = never
     cdef bint idle                  # it stands in the data plane's order of idle connections, between these two
     cdef ConnectionSlot before
     cdef ConnectionSlot after
     # A new connection, which is idle. False = the data plane has reached its limit of connections, and none is idle.
     cdef bint take(self, object connection, StreamSocket socket, uint64_t now_ns)
+    # Bound the age of the connection: after ``age_ns`` it is told to end, ``grace_ns`` later it is cut. 0 = never.
+    cdef int limit_age(self, uint64_t now_ns, uint64_t age_ns, uint64_t grace_ns) except -1
+    cdef bint retires(self) noexcept            # the response that begins now is the connection's last
     cdef int pass_to(self, object connection) except -1  # another object owns the connection from now on
     cdef int give_back(self) except -1                   # idempotent; the timer never fires again
     cdef int rest(self) except -1                        # the connection has become idle, or shows a sign of life

@@ -1,7 +1,11 @@
 from native.io.atomics cimport add64
 
+from random import random
+
 # Idle connections that are looked at for one which nothing is on its way to or from. Such a one loses nothing.
 cdef int LOOKS = 16
+# Ages differ by up to this share, so that connections that began together do not all begin again together.
+cdef double JITTER = 0.1
 
 
 cdef class ConnectionSlot:
@@ -18,11 +22,37 @@ cdef class ConnectionSlot:
         self.rest()
         return True
 
+    cdef int limit_age(self, uint64_t now_ns, uint64_t age_ns, uint64_t grace_ns) except -1:
+        if not age_ns:
+            return 0
+        self.retire_ns = now_ns + <uint64_t>(age_ns * (1.0 - JITTER + 2 * JITTER * <double>random()))
+        self.cut_ns = self.retire_ns + grace_ns if grace_ns else 0
+        self.timer.action = self.check_deadlines
+
+    cdef bint retires(self) noexcept:
+        return self.aged or self.acceptor.draining
+
+    def check_deadlines(self, uint64_t now_ns):
+        """Let the connection check its deadlines, after its age was checked."""
+        cdef object connection = self.connection
+        if not self.aged and now_ns >= self.retire_ns:
+            self.aged = True
+            if self.announces:
+                connection.retire()
+        if self.cut_ns and now_ns >= self.cut_ns:
+            if self.idle:
+                connection.retire()
+            else:
+                connection.kill()
+        if self.connection is not None:
+            connection.check_deadlines(now_ns)
+
     cdef int pass_to(self, object connection) except -1:
         self.acceptor.open_connections.discard(self.connection)
         self.acceptor.open_connections.add(connection)
         self.connection = connection
-        self.timer.action = connection.check_deadlines
+        if not self.retire_ns:
+            self.timer.action = connection.check_deadlines
 
     cdef int give_back(self) except -1:
         if self.connection is None:
@@ -95,6 +125,10 @@ cdef class ConnectionSlot:
         return self.acceptor.idle_ns if self.served else min(self.acceptor.idle_ns, self.acceptor.header_timeout_ns)
 
     cdef int watch_at(self, uint64_t deadline_ns) except -1:
+        if self.retire_ns and not self.aged:
+            deadline_ns = min(deadline_ns, self.retire_ns)
+        elif self.cut_ns:
+            deadline_ns = min(deadline_ns, self.cut_ns)
         if self.connection is not None:
             self.acceptor.coarse.arm(self.timer, deadline_ns)
 

@@ -62,7 +62,7 @@ cdef class Http1Stream(ServerStream):
         cdef Http1Server connection = self.connection
         cdef int framing
         # If the request is incomplete now, it may still be incomplete when the response ends.
-        cdef bint keep = self.received and self.head.keep_alive and not connection.acceptor.draining
+        cdef bint keep = self.received and self.head.keep_alive and not connection.slot.retires()
         self.head_sent = True
         self.bodiless = self.head.method == b"HEAD" or status == 204 or status == 304
         if status == 204 or (status == 304 and length < 0):

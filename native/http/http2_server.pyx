@@ -270,6 +270,7 @@ cdef class Http2Server(Http2Connection):
     cdef int on_open(self, StreamSocket socket) except -1:
         """Begin with a connection, whose first request has been waited for since it was accepted."""
         self.slot.pass_to(self)
+        self.slot.announces = True
         self.socket = socket
         socket.bytes_out = self.acceptor.counters.bytes_out
         self.scheme = "https" if socket.is_secure else "http"

@@ -1,9 +1,13 @@
 """Holds what one listener demands of its clients, and what it believes of them."""
 
+from libc.stdint cimport uint64_t
+
 cdef class ListenPolicy:
     cdef readonly bint allow_anonymous  # no key is required
     cdef readonly bint proxy_protocol   # each connection begins with a PROXY header
     cdef readonly bint has_origins      # web pages of ``origins`` may use the listener
+    cdef uint64_t max_age_ns            # of a connection; 0 = no limit
+    cdef uint64_t age_grace_ns          # how long the requests on it may take after that; 0 = no limit
     cdef bint checks_host               # on loopback: without keys, Host must be a name that belongs to this machine
     cdef bint any_origin
     cdef frozenset hosts                # lower case, without port and final dot

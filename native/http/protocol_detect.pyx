@@ -50,6 +50,7 @@ cdef class AcceptedConnections(AcceptEvents):
         detect.slot.acceptor = self.acceptor
         if not detect.slot.take(detect, socket, now_ns):
             return None     # over the limit
+        detect.slot.limit_age(now_ns, self.policy.max_age_ns, self.policy.age_grace_ns)
         detect.slot.watch_at(now_ns + self.acceptor.header_timeout_ns)
         return detect
 
