@@ -24,6 +24,13 @@ class History(Struct, frozen=True, forbid_unknown_fields=True):
         Duration,
         about("How long it is kept. 400 days of 200 models take less than 2 GB.", low=_DAY),
     ] = 400 * _DAY
+    share: Annotated[
+        bool,
+        about(
+            "Whether nodes that share a cluster exchange their minutes, so that each knows the traffic of all regions; "
+            "with false this one neither tells nor takes. Each further region takes as much room as this one."
+        ),
+    ] = True
 
 
 class StatusPages(Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from edge.config.schema_incidents import StatusPages
 from edge.control.alerting import Alerting, unfinished
 from edge.control.kept_file import name_for
 from edge.control.lookout import Lookout
+from edge.control.past_sharing import Mark, PastSharing
 from edge.control.reasons import OPERATOR
 from edge.incidents import incident as incidents
 from edge.incidents.book import IncidentBook
@@ -28,7 +29,7 @@ from edge.telemetry import logs
 from edge.terms.public_status import PublicStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge.balance.report import TargetReport
     from edge.config.schema import Config
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from edge.control.node import Node
     from edge.incidents.book import Change
     from edge.incidents.incident import Incident
+    from edge.incidents.minutes import Row
     from edge.incidents.pages.view import PageView
     from edge.terms.ports import Store
 
@@ -68,6 +70,7 @@ class Chronicle:
         self._minutes = MinuteBook(lambda slot: state.read_target(slot, clock.now_ns()), state.read_route)
         self.pages = PageWatch(self._page_changed)
         self._urls: dict[str, str] = {}
+        self._shares = True
         self._page_settings = StatusPages(enabled=False)
         self._again_ns = 0
         self._status: MemfdCell[PublicStatus] | None = None
@@ -79,6 +82,7 @@ class Chronicle:
 
     def follow(self, config: Config) -> None:
         """Read the status pages that this configuration names from now on."""
+        self._shares = config.history.share
         settings = config.status_pages
         filled = effective.whole(config, KNOWN).providers if settings.enabled else {}
         self._urls = {name: provider.status_page for name, provider in filled.items() if provider.status_page}
@@ -89,8 +93,34 @@ class Chronicle:
         sharing = self._node.sharing
         return None if sharing is None else sharing.store
 
+    def _past(self) -> PastSharing | None:
+        """Return what exchanges history with other nodes; None: nothing does."""
+        sharing = self._node.sharing
+        return None if sharing is None or not self._shares else sharing.past
+
+    def _take(self, rows: Sequence[Row], mark: Mark) -> None:
+        """Keep minutes of another node, and up to where they were taken; they are written with the next flush."""
+        if not self._shares:
+            return
+        self.history.keep([*(Entry(row=row) for row in rows), Entry(taken=(mark.node, mark.instance, mark.at))])
+
     async def restore(self) -> None:
-        """Take over the incidents that an earlier control process left open."""
+        """Take over the incidents that an earlier control process left open, and begin to exchange history."""
+        await self._restore_incidents()
+        past = self._past()
+        if past is None:
+            return
+        try:
+            async with asyncio.timeout(_RESTORE_S):
+                known = await self.history.read(lambda db: db.taken())
+        except (HistoryUnavailableError, TimeoutError) as error:
+            sentence = "the minutes of other nodes are not taken: this node's own history cannot be read"
+            logs.say(logs.WARNING, sentence, error=str(error))
+            past.begin({}, lambda _rows, _mark: None)
+        else:
+            past.begin({name: Mark(name, instance, at) for name, instance, at in known}, self._take)
+
+    async def _restore_incidents(self) -> None:
         try:
             async with asyncio.timeout(_RESTORE_S):
                 bodies = await self.history.read(lambda db: db.open_incidents(_MOST_RESTORED))
@@ -117,6 +147,9 @@ class Chronicle:
         states = {name: report.state for name, report in reports.items()}
         rows = self._minutes.look(self._node.snapshot, states, wall)
         self.history.keep([Entry(row=row) for row in rows])
+        past = self._past()
+        if past is not None:
+            past.offer(rows)
         looks = self._lookout.looks(reports)
         changes = self.book.tick(wall, looks, self._lookout.signs(looks), self._lookout.tally(now_ns))
         for change in changes:

@@ -18,6 +18,7 @@ from edge.control.grants import Grants
 from edge.control.heartbeat import Heartbeat
 from edge.control.membership import Membership, askable, overrides
 from edge.control.name_conflict import NameConflict
+from edge.control.past_sharing import PastSharing
 from edge.control.sharing_deps import NothingSharedError, SharingDeps, SharingState
 from edge.errors import EdgeError
 from edge.regions import digest as digests
@@ -101,6 +102,7 @@ class Sharing:
         self._spending = spending
         remembered = {} if spending is None else spending.elsewhere
         self._budgets = None if store is None else Budgets(shared_state, self._me, remembered, clock)
+        self.past = None if store is None else PastSharing(store, region, node, instance, clock)
         self._own = Digest(region, node, instance, VERSION, (), 0)
         self._ending = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -176,6 +178,8 @@ class Sharing:
         if not replaced and self._beat.due(self._own, now_ns, urgent=seeing and self._budgets.urgent):
             spent = self._budgets.document(snapshot, heard) if seeing else None
             self._start("the heartbeat", self._send(self._beat, self._budgets, self._own, spent, now_ns))
+        if self.past is not None and self.past.due(now_ns):
+            self._start("telling the history", self.past.write(now_ns))
         self._grants.update(snapshot, now_ns)
         if seeing:
             self._start("grants", self._grants.move(snapshot, self._follower.held, self._known, now_ns))
@@ -237,7 +241,7 @@ class Sharing:
             regions_fresh=sum(picture.fresh for picture in self.pictures.values()),
             suspect=tuple(name for name, picture in self.pictures.items() if picture.suspect),
             name_conflict=self._name_conflict.detected(self._clock.now_ns()),
-            unread=self._known.unread + (0 if self._budgets is None else self._budgets.unread),
+            unread=self._known.unread + sum(part.unread for part in (self._budgets, self.past) if part is not None),
         )
 
     def facts(self) -> SharingFacts:
@@ -328,6 +332,8 @@ class Sharing:
         self._known.take(found)
         if self._budgets is not None:
             self._budgets.take(found)
+        if self.past is not None:
+            self.past.take(found)
         now_ns = self._clock.now_ns()
         mine, digest = follower.held.get(digests.NODES + self._me), self._known.digest(self._me)
         if digests.NODES + self._me in changed and mine is not None and digest is not None and self._beat is not None:

@@ -9,6 +9,7 @@ Calls block; ``edge.incidents.history`` makes them in a thread. The tables:
     actions      what operators did, in order
     pages        what providers' status pages said, whenever that changed
     drills       results of drills that were sent to the node
+    taken        up to which minute the rows of other nodes are in the tables
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ CREATE TABLE IF NOT EXISTS incidents (id TEXT PRIMARY KEY, opened REAL, closed R
 CREATE TABLE IF NOT EXISTS actions (id INTEGER PRIMARY KEY, at REAL, body BLOB);
 CREATE TABLE IF NOT EXISTS pages (id INTEGER PRIMARY KEY, at REAL, provider TEXT, body BLOB);
 CREATE TABLE IF NOT EXISTS drills (id INTEGER PRIMARY KEY, at REAL, body BLOB);
+CREATE TABLE IF NOT EXISTS taken (node TEXT PRIMARY KEY, instance TEXT, at INTEGER) WITHOUT ROWID;
 """
 
 
@@ -144,8 +146,10 @@ class Database:
         rows: Iterable[Row],
         actions: Iterable[Action] = (),
         incidents: Iterable[tuple[str, float, float, bytes]] = (),
+        *,
         said: Iterable[Said] = (),
         rehearsed: Iterable[Rehearsed] = (),
+        taken: Iterable[tuple[str, str, int]] = (),
     ) -> None:
         """Write everything, or nothing if it fails.
 
@@ -155,6 +159,7 @@ class Database:
             incidents: (id, opened, closed, JSON); closed 0: it is open. One that exists is replaced.
             said: what providers' pages said.
             rehearsed: drills that were sent.
+            taken: (node, instance, minute) up to which rows of another node are among ``rows``.
         """
         with _transaction(self._db):
             for series, minute in rows:
@@ -176,6 +181,7 @@ class Database:
             self._db.executemany(
                 "INSERT INTO drills (at, body) VALUES (?, ?)", [(one.at, msgspec.json.encode(one)) for one in rehearsed]
             )
+            self._db.executemany("REPLACE INTO taken VALUES (?, ?, ?)", taken)
 
     def tidy(self, now_minute: int, keep_minutes: int) -> None:
         """Pack hours that are over, and delete what is older than ``keep_minutes``."""
@@ -184,6 +190,7 @@ class Database:
         with _transaction(self._db):
             self._pack(packed_before)
             self._db.execute("DELETE FROM minutes WHERE at < ?", (oldest,))
+            self._db.execute("DELETE FROM taken WHERE at < ?", (oldest,))
             self._db.execute("DELETE FROM hours WHERE at < ?", (oldest - HOUR,))
             oldest_s = oldest * MINUTE_S
             self._db.execute("DELETE FROM incidents WHERE closed > 0 AND closed < ?", (oldest_s,))
@@ -261,6 +268,10 @@ class Database:
         query = "SELECT body FROM pages WHERE at >= ? AND at < ? ORDER BY at DESC, id DESC LIMIT ?"
         found = [msgspec.json.decode(body, type=Said) for (body,) in self._db.execute(query, (start, end, most))]
         return found[::-1]
+
+    def taken(self) -> list[tuple[str, str, int]]:
+        """Return (node, instance, minute): up to where the rows of other nodes are in this history."""
+        return self._db.execute("SELECT node, instance, at FROM taken").fetchall()
 
     def rehearsed(self, most: int) -> list[Rehearsed]:
         """Return the last results of drills, newest first."""

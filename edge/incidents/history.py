@@ -66,6 +66,7 @@ class Entry(Struct, frozen=True):
     incident: tuple[str, float, float, bytes] | None = None
     said: Said | None = None
     rehearsed: Rehearsed | None = None
+    taken: tuple[str, str, int] | None = None  # see Database.write
 
 
 class History:
@@ -176,8 +177,9 @@ class History:
                 [entry.row for entry in batch if entry.row is not None],
                 [entry.action for entry in batch if entry.action is not None],
                 [entry.incident for entry in batch if entry.incident is not None],
-                [entry.said for entry in batch if entry.said is not None],
-                [entry.rehearsed for entry in batch if entry.rehearsed is not None],
+                said=[entry.said for entry in batch if entry.said is not None],
+                rehearsed=[entry.rehearsed for entry in batch if entry.rehearsed is not None],
+                taken=[entry.taken for entry in batch if entry.taken is not None],
             )
             minute = int(clock.wall() // MINUTE_S)
             if abs(minute - self._tidied) >= TIDY_EVERY_MINUTES:

@@ -3,6 +3,7 @@
     nodes/REGION/NODE    a Digest, under a lease; written on change, at most once a second, and every five seconds
     manual/TARGET        a ManualOverride: what an operator did to a target in all regions
     shares/KIND/NAME     how much of a shared allowance each node may grant (edge.regions.shares)
+    history/REGION/NODE  its last minutes, for the histories of the others (edge.incidents.told_minutes)
     spent/REGION/NODE    what a node has spent this month of shared budgets; kept permanently (edge.regions.budgets)
 
 Times in a digest are durations as of the writing, so that clocks of different hosts are never compared. A digest omits

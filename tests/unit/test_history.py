@@ -143,6 +143,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [action.reason for action in db.actions(0, 1e9, 10)] == ["why"]
     assert db.incidents(0, 1e9, 10) == [b"{}"]
     assert db.incident("i1") == b"{}"
+    db.write([(SERIES, minute(102))], taken=[("us/n", "first", 102)])
+    db.write([(SERIES, minute(103))], taken=[("us/n", "second", 103)])
+    assert db.taken() == [("us/n", "second", 103)]
     assert (tmp_path / "state" / "h.db").stat().st_mode & 0o077 == 0
     db.close()
 
