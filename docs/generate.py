@@ -193,7 +193,7 @@ def _written(shape: Shape) -> str:
         case Table():
             return f"{_written(shape.item)} by name"
         case Sequence():
-            return f"list of {_written(shape.item)}"
+            return f"{'section or ' if shape.may_be_one else ''}list of {_written(shape.item)}"
 
 
 def _default(field: Field) -> str:

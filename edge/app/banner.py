@@ -169,4 +169,4 @@ def _curl(url: str, model: str) -> list[str]:
 
 
 def _url(listener: Listener) -> str:
-    return url_of(listener.host, listener.port, tls=listener.tls is not None)
+    return url_of(listener.host, listener.port, tls=bool(listener.tls))

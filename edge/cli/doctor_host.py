@@ -110,8 +110,8 @@ def _available() -> int | None:
 
 def _certificates(config: Config) -> Iterator[str]:
     for listen in config.listen:
-        if listen.tls is not None:
-            yield listen.tls.cert
+        for tls in listen.tls:
+            yield tls.cert
     for provider in config.providers.values():
         if provider.tls.cert:
             yield provider.tls.cert

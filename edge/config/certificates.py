@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.config.check_network import tls_files
+from edge.config.check_network import placed_tls, tls_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,8 @@ def problems(config: Config) -> Iterator[Problem]:
 def _sections(config: Config) -> Iterator[tuple[Path, str | None, str | None, str, str | None]]:
     """Yield place, certificate, key, and the name and file of the authorities of each TLS section."""
     for index, listen in enumerate(config.listen):
-        if listen.tls is not None:
-            tls = listen.tls
-            yield ("listen", index, "tls"), tls.cert, tls.key, "client_ca", tls.client_ca
+        for path, tls in placed_tls(("listen", index), listen):
+            yield path, tls.cert, tls.key, "client_ca", tls.client_ca
     for name, provider in config.providers.items():
         yield ("providers", name, "tls"), provider.tls.cert, provider.tls.key, "ca", provider.tls.ca
     for name, service in config.services.items():

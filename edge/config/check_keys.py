@@ -78,7 +78,7 @@ def _identities(document: Document, config: Config) -> Iterator[Problem]:
     owners: dict[str, dict[str, str]] = {"identities": {key.name: key.name for key in config.keys}}
     owners |= {"groups": {}, "certificates": {}}
     tokens = _tokens(document, config)
-    certified = any(listen.tls is not None and listen.tls.client_ca is not None for listen in config.listen)
+    certified = any(check_network.asks_for_certificates(listen) for listen in config.listen)
     for index, key in enumerate(config.keys):
         for field, known in owners.items():
             for place, name in enumerate(getattr(key, field)):

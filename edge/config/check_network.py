@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge.config.problems import Document
     from edge.config.schema import Config, Provider, UpstreamTls
-    from edge.config.schema_listen import Listen
+    from edge.config.schema_listen import Listen, ListenTls
     from edge.terms import places
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -25,6 +25,7 @@ HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+
 _ORIGIN: Final = re.compile(
     r"(?!http://.*:80$|https://.*:443$)[A-Za-z][A-Za-z0-9+.-]*://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 )
+_REDIRECT: Final = re.compile(r"https(://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)?")
 # RFC 9110 5.6.2 (token) and 5.5 (field-value: visible characters, inner blanks; nothing that could end the line).
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE: Final = re.compile(r"[!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?|")
@@ -56,9 +57,9 @@ def listeners(document: Document, config: Config) -> Iterator[Problem]:
         yield from _bind(document, bound, (*path, "address"), listen.address)
         yield from _exposure(path, listen, keyed=keyed)
         yield from _callers(path, listen, keyed=keyed)
-        if listen.tls is not None:
-            tls = listen.tls
-            yield from tls_files((*path, "tls"), tls.cert, tls.key, "client_ca", tls.client_ca)
+        for place, tls in placed_tls(path, listen):
+            yield from tls_files(place, tls.cert, tls.key, "client_ca", tls.client_ca)
+        yield from _redirect(path, listen)
     yield from _bind(document, bound, ("admin", "address"), config.admin.address)
     host = _host_of(config.admin.address)
     if host is not None and not addresses.is_loopback(host) and not config.admin.token:
@@ -150,8 +151,7 @@ def _bind(document: Document, bound: list[tuple[str, int, str]], path: Path, tex
 
 def _exposure(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:
     host = _host_of(listen.address)
-    certified = listen.tls is not None and listen.tls.client_ca is not None
-    if host is None or addresses.is_loopback(host) or certified:
+    if host is None or addresses.is_loopback(host) or asks_for_certificates(listen) or listen.redirect:
         return
     if listen.allow_anonymous and keyed:
         sentence = f"{listen.address} requires no key despite keys: other machines can spend your providers' credit"
@@ -163,6 +163,32 @@ def _exposure(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:
             "intended, or listen on 127.0.0.1"
         )
         yield Problem((*path, "address"), sentence)
+
+
+def placed_tls(path: Path, listen: Listen) -> Iterator[tuple[Path, ListenTls]]:
+    """Yield the place and the files of each certificate of a listener; one alone has no index."""
+    for index, tls in enumerate(listen.tls):
+        yield (*path, "tls") if len(listen.tls) == 1 else (*path, "tls", index), tls
+
+
+def asks_for_certificates(listen: Listen) -> bool:
+    """Return whether clients of a listener must show a certificate."""
+    return any(tls.client_ca is not None for tls in listen.tls)
+
+
+def _redirect(path: Path, listen: Listen) -> Iterator[Problem]:
+    """Check where a listener sends its clients, and that several certificates ask for the same of them."""
+    if listen.redirect and not _REDIRECT.fullmatch(listen.redirect):
+        sentence = f"{listen.redirect!r} is no such address; write https, or one such as https://edge.example:8443"
+        yield Problem((*path, "redirect"), sentence)
+    if listen.redirect and listen.tls:
+        yield Problem((*path, "tls"), "this listener only sends its clients elsewhere; remove tls, or redirect")
+    if len({tls.client_ca for tls in listen.tls}) > 1:
+        # a client could else choose by SNI whether it is asked for a certificate, and name another host then
+        yield Problem((*path, "tls"), "write the same client_ca for each certificate of a listener, or for none")
+    if listen.max_connection_age_grace and not listen.max_connection_age:
+        sentence = "nothing ends without max_connection_age; write it, or remove the grace"
+        yield Problem((*path, "max_connection_age_grace"), sentence)
 
 
 def _callers(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:

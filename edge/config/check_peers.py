@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from edge.config import addresses, words
-from edge.config.check_network import tls_files
+from edge.config.check_network import asks_for_certificates, tls_files
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
 from edge.config.schema_peers import MOST_ADVERTISED
@@ -92,7 +92,7 @@ def _certificates(path: Path, config: Config, found: Peers) -> Iterator[Problem]
         why = _misnamed(name)
         if why:
             yield Problem((*path, "allowed_names", index), f"{name!r} {why}")
-    asked = any(listen.tls is not None and listen.tls.client_ca for listen in config.listen)
+    asked = any(asks_for_certificates(listen) for listen in config.listen)
     unasked = "no listener requests certificates from other edges; write listen: tls: client_ca"
     if found.allowed_names and not asked:
         yield Problem((*path, "allowed_names"), unasked)

@@ -46,6 +46,10 @@ MAY_BE_SHORT: Final = Meta(extra={"short": True})
 """Marks a section that may be written as plain text, which then is the value of its first field."""
 
 
+MAY_BE_ONE: Final = Meta(extra={"may_be_one": True})
+"""Marks a list in whose place one item may be written."""
+
+
 def about(sentence: str, **extra: Any) -> Meta:
     """Describe a field: what it does and its consequences; ``low`` and ``high`` are inclusive bounds."""
     return Meta(description=sentence, extra=extra or None)

@@ -170,8 +170,14 @@ class Reader:
         return values
 
     def _sequence(self, sequence: Sequence, node: tree.Node, path: Path) -> Any:
+        if sequence.may_be_one and isinstance(node, tree.Mapping):
+            value = self._value(sequence.item, node, path)
+            return _INVALID if value is _INVALID else (value,)
+        if sequence.may_be_one and isinstance(node, tree.Sequence) and len(node.items) == 1:
+            return self._sequence(sequence, node.items[0], path)  # places have no index where none is needed
         if not isinstance(node, tree.Sequence):
-            return self._complain(path, node, f"a list is expected here, not a {_called(node)}")
+            wanted = "a section or a list of them" if sequence.may_be_one else "a list"
+            return self._complain(path, node, f"{wanted} is expected here, not a {_called(node)}")
         values = [self._value(sequence.item, item, (*path, index)) for index, item in enumerate(node.items)]
         if _INVALID in values:
             self.kept[path] = tuple(index for index, value in enumerate(values) if value is not _INVALID)

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from edge.config.fields import Duration, FilePath, about
+from edge.config.fields import MAY_BE_ONE, Duration, FilePath, about
 
 
 class ListenTls(Struct, frozen=True, forbid_unknown_fields=True):
-    """Certificates of a listener."""
+    """A certificate of a listener, and whom it asks for one."""
 
     cert: Annotated[FilePath, about("PEM file with the certificate and its chain, which clients are shown.")]
     key: Annotated[FilePath, about("PEM file with the private key of the certificate, not encrypted.")]
@@ -23,7 +23,21 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
     address: Annotated[
         str, about("host:port or [v6]:port. Port 0 takes a free port, which is printed at the start.")
     ] = "127.0.0.1:8080"
-    tls: Annotated[ListenTls | None, about("Serve HTTPS with these files. Default: plain HTTP.")] = None
+    tls: Annotated[
+        tuple[ListenTls, ...],
+        MAY_BE_ONE,
+        about(
+            "Serve HTTPS with these files. Of several certificates a client is shown the one for the name that it asks "
+            "for (SNI), else the first. Default: plain HTTP."
+        ),
+    ] = ()
+    redirect: Annotated[
+        str,
+        about(
+            "Answer every request with 308 and its place under this address: https, for the host that was asked, or "
+            "one such as https://edge.example:8443. Empty: serve it."
+        ),
+    ] = ""
     allow_anonymous: Annotated[
         bool,
         about(

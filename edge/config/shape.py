@@ -73,9 +73,10 @@ class Table(Struct, frozen=True):
 
 
 class Sequence(Struct, frozen=True):
-    """A list."""
+    """A list. If ``may_be_one``, an item may be written in its place, and stands for a list of it alone."""
 
     item: Shape
+    may_be_one: bool = False
 
 
 Shape = Scalar | Section | Table | Sequence
@@ -95,7 +96,7 @@ def shape_of(hint: Any, bounds: dict[str, Any] | None = None) -> Shape:  # noqa:
     if get_origin(hint) is Literal:
         return Scalar("choice", choices=get_args(hint))
     if get_origin(hint) is tuple:
-        return Sequence(shape_of(get_args(hint)[0]))
+        return Sequence(shape_of(get_args(hint)[0]), may_be_one=bounds.get("may_be_one", False))
     if get_origin(hint) is dict:
         return Table(shape_of(get_args(hint)[1]))
     if isinstance(hint, type) and issubclass(hint, Struct):

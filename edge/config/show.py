@@ -45,7 +45,8 @@ def plain(value: Any, shape: Shape) -> Any:
         case Table():
             return {name: plain(item, shape.item) for name, item in value.items()}
         case Sequence():
-            return [plain(item, shape.item) for item in value]
+            shown = [plain(item, shape.item) for item in value]
+            return shown[0] if shape.may_be_one and len(shown) == 1 else shown
 
 
 def json_schema() -> dict[str, Any]:
@@ -73,7 +74,9 @@ def _schema(shape: Shape) -> dict[str, Any]:
         case Table():
             return {"type": "object", "additionalProperties": _schema(shape.item)}
         case Sequence():
-            return {"type": "array", "items": _schema(shape.item)}
+            item = _schema(shape.item)
+            many = {"type": "array", "items": item}
+            return {"anyOf": [item, many]} if shape.may_be_one else many
 
 
 def _scalar(scalar: Scalar) -> dict[str, Any]:

@@ -110,9 +110,7 @@ def compile_config(
 def at_addresses(snapshot: Snapshot, held: tuple[Listener, ...]) -> Snapshot:
     """Return the Snapshot with the listeners that this node holds, and the present content of their certificates."""
     written = dict(zip(held, snapshot.listeners, strict=False))  # the order is the same: a reload changes none
-    listeners = tuple(
-        structs.replace(one, tls=written[one].tls) if one in written and one.tls is not None else one for one in held
-    )
+    listeners = tuple(structs.replace(one, tls=written[one].tls) if one in written and one.tls else one for one in held)
     return structs.replace(snapshot, listeners=listeners)
 
 

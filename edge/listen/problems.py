@@ -28,6 +28,10 @@ PROBLEMS: Final[dict[str, Row]] = {
         "Some servers would take the path {0!r} for one that leads elsewhere, because of its dot segments, empty "
         "segments, parameters or encoded separators; send it in normalized form.",
     ),
+    "redirect": Row(308, "invalid_request_error", "redirect", None, "This listener only sends its clients to {0}."),
+    "host_missing": Row(
+        400, "invalid_request_error", "host_missing", None, "Host is missing, so that there is no place to be sent to."
+    ),
     "foreign_host": Row(
         403,
         "invalid_request_error",

@@ -90,7 +90,7 @@ def open_listeners(
     secret = ticket_secret or os.urandom(32)
     try:
         for listener in listeners:
-            context = server_context(listener.tls, secret) if listener.tls is not None else None
+            context = server_context(listener.tls, secret) if listener.tls else None
             sock = bind(listener.host, listener.port)
             try:
                 opened.append(data_plane.listen(sock, BACKLOG, listener, context))
@@ -119,7 +119,7 @@ def renew_certificates(
         ticket_secret: as for :func:`open_listeners`.
     """
     for listener, former, now in zip(listening, before, after, strict=False):
-        if now.tls is None or now.tls == former.tls:
+        if not now.tls or now.tls == former.tls:
             continue
         try:
             listener.use_tls(server_context(now.tls, ticket_secret))

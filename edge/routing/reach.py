@@ -95,10 +95,9 @@ def moved(like: Target, target_id: str, at: Endpoint, verified: str) -> Target:
 def listener(listen: Listen) -> Listener:
     """Return an address to listen on, with the content of its certificates."""
     host, port = addresses.parse_address(listen.address)
-    shown = None
-    if listen.tls is not None:
-        content = content_of(listen.tls.cert, listen.tls.key, listen.tls.client_ca)
-        shown = compiled(listen.tls, plan_of.ListenTls, content=content)
+    shown = tuple(
+        compiled(tls, plan_of.ListenTls, content=content_of(tls.cert, tls.key, tls.client_ca)) for tls in listen.tls
+    )
     return compiled(
         listen,
         Listener,

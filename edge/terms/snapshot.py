@@ -209,7 +209,8 @@ class Listener(Struct, frozen=True):
 
     host: str
     port: int
-    tls: ListenTls | None
+    tls: tuple[ListenTls, ...]  # empty: in the clear; the first is shown to clients that name no host, or another
+    redirect: str  # "": requests are served; https, or where they are sent instead
     allow_anonymous: bool  # requires no key
     checks_host: bool  # on loopback: while no keys are configured, Host must be a name of this machine
     hosts: tuple[str, ...]  # names that Host may be then, lower case

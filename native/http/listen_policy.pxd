@@ -8,6 +8,7 @@ cdef class ListenPolicy:
     cdef readonly bint has_origins      # web pages of ``origins`` may use the listener
     cdef uint64_t max_age_ns            # of a connection; 0 = no limit
     cdef uint64_t age_grace_ns          # how long the requests on it may take after that; 0 = no limit
+    cdef bytes redirect                 # b"https", or the address to which requests are sent; None = they are served
     cdef bint checks_host               # on loopback: without keys, Host must be a name that belongs to this machine
     cdef bint any_origin
     cdef frozenset hosts                # lower case, without port and final dot

@@ -69,6 +69,7 @@ cdef class ListenPolicy:
         self.allow_anonymous = plan.allow_anonymous
         self.checks_host = plan.checks_host
         self.proxy_protocol = plan.proxy_protocol
+        self.redirect = plan.redirect.encode() or None
         self.max_age_ns = plan.max_connection_age_ns
         self.age_grace_ns = plan.max_connection_age_grace_ns
         self.hosts = frozenset([host.encode() for host in plan.hosts])

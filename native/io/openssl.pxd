@@ -27,6 +27,7 @@ cdef extern from "<openssl/ssl.h>":
         SSL_FILETYPE_PEM
         SSL_TLSEXT_ERR_OK
         SSL_TLSEXT_ERR_NOACK
+        TLSEXT_NAMETYPE_host_name
         OPENSSL_NPN_NEGOTIATED
         TLS1_2_VERSION
         TLS1_3_VERSION
@@ -82,6 +83,12 @@ cdef extern from "<openssl/ssl.h>":
             SSL*, unsigned char*, unsigned char*, EVP_CIPHER_CTX*, EVP_MAC_CTX*, int
         ) noexcept,
     )
+
+    int SSL_CTX_set_tlsext_servername_callback(SSL_CTX* context, int (*callback)(SSL*, int*, void*) noexcept)
+    int SSL_CTX_set_tlsext_servername_arg(SSL_CTX* context, void* argument)
+    const char* SSL_get_servername(const SSL* ssl, int kind)
+    SSL_CTX* SSL_set_SSL_CTX(SSL* ssl, SSL_CTX* context)
+    X509* SSL_CTX_get0_certificate(const SSL_CTX* context)
 
     int SSL_CTX_set_app_data(SSL_CTX* context, void* data)
     void* SSL_CTX_get_app_data(const SSL_CTX* context)

@@ -15,9 +15,11 @@ cdef class TlsContext:
     cdef SSL_CTX* context
     cdef readonly bint is_server
     cdef bytes protocols                # for ALPN, each with its length before it
+    cdef dict by_name                   # server: DNS name of a certificate -> its TlsContext; None = there is one only
     cdef dict sessions                  # client: server name -> unused SavedSessions
     cdef readonly TicketKeys ticket_keys
     cdef TlsSession open_session(self, bytes server_name)
+    cdef TlsContext context_for(self, bytes name)   # of a certificate for this name, as a client sent it
 
 cdef class TlsSession:
     """TLS of one connection."""

@@ -41,6 +41,18 @@ cdef int choose_protocol(
     return SSL_TLSEXT_ERR_OK
 
 
+cdef int choose_certificate(SSL* ssl, int* alert, void* argument) noexcept:
+    """Continue a handshake with the certificate for the name that the client asks for."""
+    cdef const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)
+    cdef TlsContext other
+    if name == NULL:
+        return SSL_TLSEXT_ERR_NOACK
+    other = (<TlsContext>argument).context_for(name)
+    if other is not None:
+        SSL_set_SSL_CTX(ssl, other.context)
+    return SSL_TLSEXT_ERR_OK
+
+
 cdef class SavedSession:
     """A session that a server has given us, to be resumed once."""
     cdef SSL_SESSION* session
@@ -128,6 +140,30 @@ cdef class TlsContext:
             reason = reason_of(ERR_peek_error())
             ERR_clear_error()
             raise OSError(0, reason)
+
+    def names(self):
+        """Return the DNS names of the certificate that was loaded, in lower case; ``*.`` stands for one label."""
+        return [name.lower().encode() for kind, name in names_of(SSL_CTX_get0_certificate(self.context)) if kind == "DNS"]
+
+    def serve_others(self, others):
+        """Show a client one of the certificates of these contexts, if it asks for a name that none before it has."""
+        cdef TlsContext context
+        if not others:
+            return
+        self.by_name = {}
+        for context in (self, *others):
+            for name in context.names():
+                self.by_name.setdefault(name, None if context is self else context)     # None breaks a cycle
+        SSL_CTX_set_tlsext_servername_callback(self.context, choose_certificate)
+        SSL_CTX_set_tlsext_servername_arg(self.context, <void*>self)
+
+    cdef TlsContext context_for(self, bytes name):
+        cdef Py_ssize_t dot
+        name = name.lower()
+        if name in self.by_name:
+            return self.by_name[name]
+        dot = name.find(b".")
+        return None if dot < 0 else self.by_name.get(b"*" + name[dot:])
 
     def load_authorities(self, file, folder):
         """Trust the authorities of a PEM file, of a folder with hashed names, or both.
@@ -321,26 +357,33 @@ cdef class TlsSession:
 
     cdef tuple subject_alt_names(self):
         cdef X509* certificate = NULL if self.ssl == NULL else SSL_get0_peer_certificate(self.ssl)
-        cdef GENERAL_NAMES* names
-        cdef GENERAL_NAME* name
-        cdef list found = []
-        cdef int index
         if certificate == NULL or SSL_get_verify_result(self.ssl) != X509_V_OK:
             return ()
-        names = <GENERAL_NAMES*>X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL)
-        if names == NULL:
-            return ()
-        for index in range(sk_GENERAL_NAME_num(names)):
-            name = sk_GENERAL_NAME_value(names, index)
-            if name.type == GEN_DNS or name.type == GEN_EMAIL or name.type == GEN_URI:
-                kind = "DNS" if name.type == GEN_DNS else "email" if name.type == GEN_EMAIL else "URI"
-                text = (<const char*>ASN1_STRING_get0_data(name.d.ia5))[:ASN1_STRING_length(name.d.ia5)]
-                found.append((kind, text.decode("ascii", "replace")))
-            elif name.type == GEN_IPADD:
-                text = (<const char*>ASN1_STRING_get0_data(name.d.ip))[:ASN1_STRING_length(name.d.ip)]
-                found.append(("IP Address", printed(text)))
-        GENERAL_NAMES_free(names)
-        return tuple(found)
+        return names_of(certificate)
+
+
+cdef tuple names_of(X509* certificate):
+    """Return the alternative names of a certificate as (kind, name) pairs."""
+    cdef GENERAL_NAMES* names
+    cdef GENERAL_NAME* name
+    cdef list found = []
+    cdef int index
+    if certificate == NULL:
+        return ()
+    names = <GENERAL_NAMES*>X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL)
+    if names == NULL:
+        return ()
+    for index in range(sk_GENERAL_NAME_num(names)):
+        name = sk_GENERAL_NAME_value(names, index)
+        if name.type == GEN_DNS or name.type == GEN_EMAIL or name.type == GEN_URI:
+            kind = "DNS" if name.type == GEN_DNS else "email" if name.type == GEN_EMAIL else "URI"
+            text = (<const char*>ASN1_STRING_get0_data(name.d.ia5))[:ASN1_STRING_length(name.d.ia5)]
+            found.append((kind, text.decode("ascii", "replace")))
+        elif name.type == GEN_IPADD:
+            text = (<const char*>ASN1_STRING_get0_data(name.d.ip))[:ASN1_STRING_length(name.d.ip)]
+            found.append(("IP Address", printed(text)))
+    GENERAL_NAMES_free(names)
+    return tuple(found)
 
 
 cdef str printed(bytes address):

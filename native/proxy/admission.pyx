@@ -111,6 +111,17 @@ cdef Refusal identify(
     )
 
 
+cdef Refusal redirect(ListenPolicy policy, Head head):
+    """Send a client to the same place over TLS (RFC 9110 15.4.9). Without a host there is no such place."""
+    cdef bytes place = policy.redirect
+    if place == b"https":
+        if not head.host:
+            return refusal("host_missing")
+        place = b"https://" + head.host
+    place += head.target if head.target != b"*" else b"/"
+    return refusal("redirect", place.decode("latin-1"), [(b"location", place)])
+
+
 cdef bint is_typed_twice(list fields) noexcept:
     cdef int count = 0
     for pair in fields:
@@ -177,6 +188,8 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
             operation = OPERATION_SERVICE
 
     is_health = operation == OPERATION_HEALTH or (response_format == LOCAL and head.path.startswith(GRPC_HEALTH))
+    if policy.redirect is not None and not is_health:
+        refused = redirect(policy, head)
     if refused is None and (keyless or policy.has_origins) and not who.peer and not is_health:
         page = judge_page(policy, head, keyless, runtime.router.hosts)
         refused = page.refused

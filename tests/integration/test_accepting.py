@@ -101,7 +101,7 @@ async def test_tls_listener(tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(files["ca.pem"])
     tls = ListenTls(files["cert.pem"], files["key.pem"], files["ca.pem"])
     async with one_data_plane(CONFIG) as served:
-        with bindings.listeners((an_address("127.0.0.1", 0, tls=tls),)) as (listener,):
+        with bindings.listeners((an_address("127.0.0.1", 0, tls=(tls,)),)) as (listener,):
             running = await opened(served, [listener])
             client = ssl.create_default_context(cafile=files["ca.pem"])
             client.set_alpn_protocols(["http/1.1"])
@@ -124,4 +124,4 @@ async def test_tls_files_are_named(missing: str, tmp_path: Path) -> None:
     tls = ListenTls(gone, both, None) if missing == "cert.pem" else ListenTls(both, both, gone)
     async with one_data_plane(CONFIG) as served:
         with pytest.raises(ConfigInvalidError, match=r"gone\.pem"):
-            await opened(served, [an_address("127.0.0.1", 0, tls=tls)])
+            await opened(served, [an_address("127.0.0.1", 0, tls=(tls,))])

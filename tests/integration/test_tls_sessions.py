@@ -115,7 +115,7 @@ async def test_tickets_outlive_their_hour(
 async def test_a_session_proves_no_certificate(secure: Secure, version: ssl.TLSVersion) -> None:
     """A session that began where no client certificate was asked for is not resumed where one is required."""
     pem, ca = str(secure.pem), str(secure.ca)
-    addresses = [an_address("127.0.0.1", 0, tls=ListenTls(pem, pem, trusted)) for trusted in (None, ca)]
+    addresses = [an_address("127.0.0.1", 0, tls=(ListenTls(pem, pem, trusted),)) for trusted in (None, ca)]
     async with one_data_plane(CONFIG) as data_plane:
 
         async def begin() -> list[Any]:
