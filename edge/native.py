@@ -30,7 +30,7 @@ try:
     from native.proxy.virtual_wire import Call, VirtualConnection, VirtualWire
     from native.state.allowance import Allowance, Bound
     from native.state.answer_store import AnswerStore
-    from native.state.callers import Caller, Callers
+    from native.state.callers import Caller, Callers, KeyTable
     from native.state.counters import AllowanceCounter, Outcome, RouteCounter, TargetCounter, WorkerCounter
     from native.state.histogram import HIST_BOUNDS_S
     from native.state.shared_state import LAYOUT, SharedState
@@ -71,6 +71,7 @@ __all__ = [
     "DataPlane",
     "Declined",
     "Hooks",
+    "KeyTable",
     "Listener",
     "Operation",
     "Outcome",
@@ -100,7 +101,7 @@ __all__ = [
     "set_virtual",
 ]
 
-SHARED_STATE_LAYOUT: Final = 8  # the version that this module was written for; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 9  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
         f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"

@@ -8,6 +8,7 @@
     /api/snapshot    the Snapshot that the data path uses, without secrets
     /api/metrics     the metrics as JSON
     /api/keys        usage and limits of each key and of each provider credential with limits
+    /api/cluster/keys  the cluster's keys, without their hashes (edge.admin.shared_keys)
     /api/spend       what each node has spent of this month's budgets
     /api/traces      the last recorded requests (edge.admin.traces)
     /api/regions     every region as this node sees it, side by side
@@ -23,6 +24,7 @@
     PUT  /api/targets/ID/drain|eject|restore          {"reason": "..."}; take a target out of rotation, or put it back;
                                                       with ?all=1 in all regions
     DELETE /api/spend/REGION/NODE                     forget what a node has spent this month
+    PUT|DELETE /api/cluster/keys/NAME                 make or revoke a key on all nodes; POST .../rotate replaces it
 
 The same address serves gRPC: ``edge.v1.Admin``, health and reflection (edge.admin.calls).
 
@@ -50,6 +52,7 @@ from edge.admin.incidents import Incidents
 from edge.admin.page import Page
 from edge.admin.past import Past
 from edge.admin.report import Reports
+from edge.admin.shared_keys import KeySteps
 from edge.admin.steps import Steps
 from edge.admin.traces import Traces
 from edge.admin.views import keys_view, metrics_view, regions_view, snapshot_view, targets_view
@@ -123,6 +126,7 @@ class AdminServer:
             app.add_routes(Reports(self._node, self._node.chronicle).routes())
         if self._node.operations is not None:
             app.add_routes(Steps(self._node, self._node.operations).routes())
+            app.add_routes(KeySteps(self._node, self._node.operations).routes())
         http_log = logging.getLogger("edge.admin.http")
         http_log.addFilter(_worth_a_line)
         self._runner = web.AppRunner(app, access_log=None, logger=http_log, handle_signals=False, shutdown_timeout=1)
@@ -162,7 +166,7 @@ class AdminServer:
                 404,
                 f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
                 "/api/keys /api/spend /api/traces /api/regions /api/node /api/history /api/actions /api/incidents "
-                "/api/pages /api/alerts /api/report /api/drills, "
+                "/api/pages /api/alerts /api/report /api/drills /api/cluster/keys, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from edge.control.chronicle import Chronicle
     from edge.control.discovering import Discovering, Found
     from edge.control.issuers import Signing
+    from edge.control.shared_keys import SharedKeys
     from edge.terms.snapshot import Snapshot
 
 
@@ -99,6 +100,7 @@ class Control:
         self._chronicle: Chronicle | None = None
         self._discovering: Discovering | None = None
         self._issuers: Issuers | None = None
+        self._keys: SharedKeys | None = None
         self._leave_requested = False
 
     def reload(self) -> None:
@@ -150,21 +152,21 @@ class Control:
             metrics_exported=lambda: measuring.exported,
         )
         node.discovering = self._discovering = discovering = discover(self._found, snapshot.found)
-        issuers = self._identify(node, publisher)
+        issuers = self._identify(node, operations, publisher, spending)
         node.sharing = sharing = share(node, operations, ledger.config, spending)
         chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
         node.chronicle = self._chronicle = chronicle
         operations.acted = chronicle.acted
         chronicle.publish_to(MemfdCell(launch.status_fd, PublicStatus))
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
-        self._operations, self._admin, self._recorder, self._tracing = operations, admin, recorder, tracing
-        self._measuring = measuring
-        tracing.follow(ledger.config.telemetry, snapshot)
-        measuring.follow(ledger.config.telemetry)
+        self._operations, self._admin, self._recorder = operations, admin, recorder
+        self._tracing, self._measuring = tracing, measuring
+        self._follow_telemetry(ledger.config, snapshot)
         if recorder is not None and ledger.started_from is None:  # stored state in use keeps its date
             recorder.record(ledger.config, snapshot)
         # A copy of the descriptor: the supervisor owns the socket, which outlives every control process.
         with socket.socket(fileno=os.dup(launch.control_fd)) as sock:
+            await self._start_keys()  # before a worker serves for the first time
             await publisher.start(sock)
             await admin.start(bind(launch.admin_host, launch.admin_port))
             await chronicle.restore()
@@ -183,7 +185,7 @@ class Control:
                     await _ended(watch_task)
                     # Stored data first: the supervisor waits only seconds, and the other parts may take as long.
                     kept = [] if recorder is None else [recorder.stop()]
-                    kept += [] if spending is None else [spending.stop(publisher.snapshot)]
+                    kept += [] if spending is None else [spending.stop(node.accounted)]
                     kept.append(chronicle.stop())
                     await _all(*kept)
                     await _all(
@@ -191,6 +193,7 @@ class Control:
                         _ended(sharing_task),
                         discovering.stop(),
                         issuers.stop(),
+                        self._stop_keys(),
                         tracing.stop(),
                         prober.stop(),
                         opinion.stop(),
@@ -199,11 +202,24 @@ class Control:
                         admin.stop(),
                     )
 
-    def _identify(self, node: Node, publisher: Publisher) -> Issuers:
-        """Return what follows the issuers of tokens, not started."""
+    def _identify(self, node: Node, operations: Operations, publisher: Publisher, spending: Spending | None) -> Issuers:
+        """Return what follows the issuers of tokens, not started; make what follows the cluster's keys, if any."""
         node.issuers = self._issuers = issuers = Issuers(self._signed, publisher.snapshot.signing)
         publisher.wanted = issuers.want
+        if self._launch.keys_fds is not None:
+            from edge.app.shared_keys import follow_keys  # noqa: PLC0415  # most nodes have no cluster
+
+            self._keys = follow_keys(self._launch, operations, publisher, self._shared_state, spending)
+        node.shared_keys = self._keys
         return issuers
+
+    async def _start_keys(self) -> None:
+        if self._keys is not None:
+            await self._keys.start()
+
+    async def _stop_keys(self) -> None:
+        if self._keys is not None:
+            await self._keys.stop()
 
     def _known(self) -> Ledger:
         ledger = self._ledger.recall()
@@ -246,18 +262,23 @@ class Control:
         if self._admin is not None:
             self._admin.ask_for(config.admin.token)
         self._access.mode = config.log.access
-        if self._tracing is not None:
-            self._tracing.follow(config.telemetry, snapshot)
-        if self._measuring is not None:
-            self._measuring.follow(config.telemetry)
+        self._follow_telemetry(config, snapshot)
         if self._chronicle is not None:
             self._chronicle.follow(config)
         if self._discovering is not None:
             self._discovering.follow(config)
         if self._issuers is not None:
             self._issuers.follow(config)
+        if self._keys is not None:
+            self._keys.follow()
         if self._recorder is not None:
             self._recorder.record(config, snapshot)
+
+    def _follow_telemetry(self, config: Config, snapshot: Snapshot) -> None:
+        if self._tracing is not None:
+            self._tracing.follow(config.telemetry, snapshot)
+        if self._measuring is not None:
+            self._measuring.follow(config.telemetry)
 
     def _found(self, found: Found) -> None:
         """Publish a Snapshot with the addresses that sources of discovery name, and write it to disk."""
@@ -299,8 +320,10 @@ class Control:
                 output_histogram.poll(node.snapshot, clock.now_ns())
                 if self._recorder is not None:
                     self._recorder.poll(clock.now_ns())
+                if self._keys is not None:
+                    self._keys.poll()
                 if spending is not None:
-                    spending.poll(node.snapshot, clock.now_ns())
+                    spending.poll(node.accounted, clock.now_ns())
             except Exception as error:  # noqa: BLE001  # one failed turn must not end the loop
                 logs.say_failure("watching the targets failed", error)
             try:

@@ -40,6 +40,7 @@ class Launch(Struct, frozen=True):
     drain_grace_s: float = 0.0  # seconds for which the node reports not ready before it stops accepting
     state_dir: str = ""  # folder of the last good configuration; "" = none is stored
     ticket_secret: bytes | None = None  # 32 bytes that the workers seal TLS session tickets with
+    keys_fds: tuple[int, int] | None = None  # the cluster's keys (edge.control.key_cells); None: there are none
     log_level: str = "info"
     log_form: logs.Form = "auto"
     log_lines: int = 0  # lines of one kind per second; 0 = unlimited

@@ -22,7 +22,7 @@ def share(node: Node, operations: Operations, config: Config, spending: Spending
     """Return the node's Sharing, not started. Nothing connects yet: a node serves before the store responds."""
     store = open_store(config) if config.cluster.etcd is not None else None
     deps = SharingDeps(
-        snapshot=lambda: node.snapshot,
+        snapshot=lambda: node.accounted,
         reports=node.targets,
         draining=lambda: node.leaving,
         load=lambda: sum(node.shared_state.read_route(route.slot)["inflight"] for route in node.snapshot.routes),

@@ -77,6 +77,7 @@ async def _run(
         serving=up,
         answers=AnswerStore(launch.answers_fd),
         status=MemfdCell(launch.status_fd, PublicStatus),
+        keys_fds=launch.keys_fds,
     )
     supervisor_state = MemfdCell(launch.supervisor_state_fd, SupervisorState)
     supervisor_state.keep(SupervisorState({}))

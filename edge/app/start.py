@@ -23,6 +23,7 @@ from edge.app.supervisor import Supervisor
 from edge.app.supervisor_state import SupervisorState
 from edge.config.addresses import parse_address
 from edge.config.schema import Node
+from edge.config.shared_keys import MOST_SHARED_KEYS, shares_keys
 from edge.config.units import NS_PER_S
 from edge.control.compose import compile_config, from_keys
 from edge.control.ledger import Ledger
@@ -114,9 +115,20 @@ def _share(
     admin_port = held.enter_context(bindings.port(admin_host, admin_port))
     sock = held.enter_context(bindings.control_socket())
     targets, routes = capacities(snapshot, config)
-    shared_state = SharedState.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
+    with_keys = shares_keys(config)
+    shared_state = SharedState.create(
+        targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot), MOST_SHARED_KEYS if with_keys else 0
+    )
     if begun.state_dir:  # before any worker serves, so that no budget is spent twice
-        put_back(shared_state, snapshot, SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn())
+        spent = SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn()
+        put_back(shared_state, snapshot, spent)
+    keys_fds = None
+    if with_keys:
+        from edge.app.shared_keys import stored_keys  # noqa: PLC0415  # most nodes have no cluster
+
+        keys_fds = stored_keys(begun.ledger, begun.state_dir, shared_state)
+        for fd in keys_fds:
+            held.callback(os.close, fd)
     answers = AnswerStore.create(config.limits.cache)  # held until its descriptor is copied: it closes its own
     answers_fd = os.dup(answers.fd)
     held.callback(os.close, answers_fd)
@@ -145,6 +157,7 @@ def _share(
         ledger_fd=ledger.fd,
         pulse_fd=pulse.fd,
         status_fd=status.fd,
+        keys_fds=keys_fds,
         grace_s=options.grace_s,
         ticket_secret=os.urandom(32),
         drain_grace_s=config.node.drain_grace / NS_PER_S if options.drain_grace_s is None else options.drain_grace_s,
@@ -165,7 +178,7 @@ def _supervise(
 ) -> int:
     launched = MemfdCell.create("launch", Launch)
     launched.keep(launch)
-    shared = (launched.fd, launch.shared_state_fd, launch.snapshot_fd, launch.status_fd)
+    shared = (launched.fd, launch.shared_state_fd, launch.snapshot_fd, launch.status_fd, *(launch.keys_fds or ()))
 
     def arguments(child: Child) -> list[str]:
         given = ["--launch", str(launched.fd), "--ready", str(child.ready_write)]

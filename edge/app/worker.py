@@ -44,6 +44,7 @@ from edge.upstream.opener import Opener
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from edge.app.key_follower import KeyFollower
     from edge.listen.calls import Language
     from edge.terms.snapshot import Snapshot
 
@@ -75,6 +76,7 @@ class Worker:
         answers: the node's answers; None = no answer is kept.
         ticket_secret: what the node's workers seal TLS session tickets with; None = a secret of this worker alone.
         status: cell of what clients may know of outages; None = nothing is known.
+        keys_fds: cells of the cluster's keys; None = there are none.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Worker:
         answers: AnswerStore | None = None,
         ticket_secret: bytes | None = None,
         status: MemfdCell[PublicStatus] | None = None,
+        keys_fds: tuple[int, int] | None = None,
     ) -> None:
         self._shared_state = shared_state
         self._index = index
@@ -111,6 +114,13 @@ class Worker:
         self._follower = Follower(control_path, self.learn, self.status)
         self._verifier = Verifier(self._follower.want)
         self._tokens = Tokens(self._verifier)
+        self._keys: KeyFollower | None = None
+        if keys_fds is not None:
+            from edge.app.key_follower import KeyFollower  # noqa: PLC0415  # most nodes have no cluster
+            from edge.control.key_cells import KeyCells  # noqa: PLC0415  # as above
+
+            self._keys = KeyFollower(KeyCells(keys_fds), shared_state, workers, self._route_anew)
+            self._follower.keys_changed = self._keys.refresh
 
     def learn(self, snapshot: Snapshot) -> None:
         """Use this Snapshot from now on; exchanges in flight keep theirs."""
@@ -122,7 +132,7 @@ class Worker:
             logs.redact([snapshot.peers.token])
         if self._verifier.learn(snapshot):
             self._tokens.forget_refused()
-        router = Router(snapshot, self._shared_state, self._workers)
+        router = self._router(snapshot)
         if self._data_plane is None:
             local = Local(models_document, model_document, self._status)
             self._data_plane = DataPlane(
@@ -151,6 +161,14 @@ class Worker:
         self._snapshot = snapshot
         self._known.set()
 
+    def _router(self, snapshot: Snapshot) -> Router:
+        return Router(snapshot, self._shared_state, self._workers, None if self._keys is None else self._keys.table)
+
+    def _route_anew(self) -> None:
+        """Use another Router, because what all keys of the cluster have in common has changed."""
+        if self._data_plane is not None and self._snapshot is not None:
+            self._data_plane.swap(self._router(self._snapshot))
+
     def status(self) -> frames.Serving | None:
         """Return what this worker reports to control; None before it serves."""
         if self._snapshot is None or not self._open:
@@ -170,6 +188,8 @@ class Worker:
             EdgeError: a listener cannot be opened.
         """
         self._shared_state.beat(self._index, os.getpid(), clock.now_ns())
+        if self._keys is not None:
+            self._keys.load()
         last = self._last.recall()
         if last is not None:
             self.learn(last)
@@ -185,6 +205,8 @@ class Worker:
             following.cancel()
             beating.cancel()
             await asyncio.gather(following, beating, return_exceptions=True)
+            if self._keys is not None:
+                self._keys.stop()
             await self._opener.stop()
             self._reactor.close()
 
@@ -268,6 +290,7 @@ async def _run(launch: Launch, index: int, ready_fd: int) -> None:
         answers=AnswerStore(launch.answers_fd),
         ticket_secret=launch.ticket_secret,
         status=MemfdCell(launch.status_fd, PublicStatus),
+        keys_fds=launch.keys_fds,
     )
     loop = asyncio.get_running_loop()
 

@@ -1,4 +1,4 @@
-"""``edge keys``: makes a key (``new``), lists those of a file (``list``), shows their usage (``status``, ``spend``)."""
+"""``edge keys``: makes a key for the file (``new``) or on a cluster (``create``), lists keys, and shows their usage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.cli import keys_spend
+from edge.cli import keys_cluster, keys_spend
 from edge.cli.admin_client import add_address, ask, interpreting
 from edge.cli.screen import screen
 
@@ -30,22 +30,18 @@ _FIELDS: Final = {
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Add ``edge keys new``, ``list``, ``status`` and ``spend`` to the parser."""
+    """Add ``edge keys`` and its actions to the parser."""
     parser = subparsers.add_parser("keys", help="make a key for a caller; show keys and their usage")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     new = actions.add_parser("new", help="make a key: print the key to stdout, once, and its file entry to stderr")
     new.add_argument("name", help="who will use it, such as team-a")
-    new.add_argument("--models", metavar="A,B", help="what it may use: aliases, provider/*, service:NAME (all)")
-    new.add_argument("--rpm", metavar="N", help="requests per minute")
-    new.add_argument("--tpm", metavar="N", help="tokens per minute")
-    new.add_argument("--concurrent", metavar="N", help="requests at once")
-    new.add_argument("--budget", metavar="USD", help="US dollars per calendar month")
-    new.add_argument("--priority", metavar="CLASS", help="high, normal or low (normal)")
-    new.add_argument("--scope", metavar="SCOPE", help="node or global (node)")
+    _add_limits(new)
     new.add_argument("--json", action="store_true", help="print name, key, sha256 and line as one JSON object")
     new.set_defaults(run=run_new)
     listed = actions.add_parser("list", help="show the keys of a configuration file")
     listed.add_argument("-c", "--config", default="edge.yaml", metavar="FILE", help="default: edge.yaml")
+    listed.add_argument("--cluster", action="store_true", help="those of the running cluster, and not those of a file")
+    add_address(listed)
     listed.add_argument("--json", action="store_true", help="print JSON")
     listed.set_defaults(run=run_list)
     status = actions.add_parser("status", help="show the usage of the keys of a running node")
@@ -53,6 +49,17 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     status.add_argument("--json", action="store_true", help="print the JSON of the admin API")
     status.set_defaults(run=run_status)
     keys_spend.add(actions)
+    keys_cluster.add(actions, _add_limits)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", metavar="A,B", help="what it may use: aliases, provider/*, service:NAME (all)")
+    parser.add_argument("--rpm", metavar="N", help="requests per minute")
+    parser.add_argument("--tpm", metavar="N", help="tokens per minute")
+    parser.add_argument("--concurrent", metavar="N", help="requests at once")
+    parser.add_argument("--budget", metavar="USD", help="US dollars per calendar month")
+    parser.add_argument("--priority", metavar="CLASS", help="high, normal or low (normal)")
+    parser.add_argument("--scope", metavar="SCOPE", help="node or global (node)")
 
 
 def run_new(args: argparse.Namespace) -> int:
@@ -62,11 +69,7 @@ def run_new(args: argparse.Namespace) -> int:
     from edge.admission.keys import new_key, sha256_of  # noqa: PLC0415
 
     key = new_key()
-    entry: dict[str, Any] = {"name": args.name, "sha256": sha256_of(key)}
-    for option, field in _FIELDS.items():
-        written = getattr(args, option)
-        if written is not None:
-            entry[field] = written.split(",") if option == "models" else _plain(written)
+    entry = entry_of(args, sha256_of(key))
     line = (
         "- " + yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()
     )
@@ -85,6 +88,16 @@ def run_new(args: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+def entry_of(args: argparse.Namespace, sha256: str) -> dict[str, Any]:
+    """Return what a file would say of a key with the limits in the arguments."""
+    entry: dict[str, Any] = {"name": args.name, "sha256": sha256}
+    for option, field in _FIELDS.items():
+        written = getattr(args, option)
+        if written is not None:
+            entry[field] = written.split(",") if option == "models" else _plain(written)
+    return entry
 
 
 def _plain(written: str) -> int | float | str:
@@ -114,6 +127,8 @@ def _problems(line: str) -> list[str]:
 
 def run_list(args: argparse.Namespace) -> int:
     """Show the keys of a file, even if it has other problems; return 1 if it cannot be read at all."""
+    if args.cluster:
+        return keys_cluster.list_cluster(args)
     from edge.config.load import read  # noqa: PLC0415
 
     document = read(args.config)

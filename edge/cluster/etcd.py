@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S: Final = 1.0
 SILENCE_S: Final = 3.0
+# Keys in one answer: with values of a few hundred bytes far below any limit, and soon there over a slow connection.
+PER_PAGE: Final = 5000
 # etcd hashes the password at each login, with 100 ms of CPU: nodes whose tokens expired together must log in staggered.
 LOGIN_JITTER_S: Final = 0.3
 _LEADER: Final = ("hasleader", "true")
@@ -68,11 +70,18 @@ class EtcdStore:
         return self._item(answer.kvs[0]) if answer.kvs else None
 
     async def list(self, prefix: str) -> Listing:
-        """Return all keys under a prefix; their values may have 64 MiB in total."""
-        answer = await self._ask(
-            calls.list_range, wire.RangeRequest(key=self._key(prefix), range_end=_after(self._key(prefix)))
-        )
-        return Listing(tuple(self._item(kv) for kv in answer.kvs), answer.header.revision)
+        """Return all keys under a prefix, at one revision; they are read in pages, so their number has no bound."""
+        key, end = self._key(prefix), _after(self._key(prefix))
+        items: list[Item] = []
+        revision = 0
+        while True:
+            request = wire.RangeRequest(key=key, range_end=end, limit=PER_PAGE, revision=revision)
+            answer = await self._ask(calls.list_range, request)
+            revision = revision or answer.header.revision
+            items += [self._item(kv) for kv in answer.kvs]
+            if not answer.more or not answer.kvs:
+                return Listing(tuple(items), revision)
+            key = answer.kvs[-1].key + b"\0"
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
         """Write a key, optionally under a lease; return the revision."""

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from edge.terms.ports import Store
 
 
-def open_store(config: Config, clock: Clock = real, *, whole: bool = False) -> Store:
+def open_store(config: Config, clock: Clock = real, *, whole: bool = False, beside: str = "") -> Store:
     """Return the store of this node.
 
     Nothing connects before the first call, so it returns at once whether or not etcd responds. While a certificate file
-    is missing, each call fails with the name of the file. ``whole``: its keys are etcd's own, without edge's prefix.
+    is missing, each call fails with the name of the file. ``whole``: its keys are etcd's own, without edge's prefix;
+    ``beside``: they stand behind that prefix and this text.
     """
     etcd = config.cluster.etcd
     if etcd is None:
@@ -26,4 +27,4 @@ def open_store(config: Config, clock: Clock = real, *, whole: bool = False) -> S
     logs.redact([etcd.password])
     from edge.cluster.etcd import EtcdStore  # noqa: PLC0415  # importing grpc takes 150 ms, and most nodes have no etcd
 
-    return EtcdStore(etcd, clock, root="" if whole else None)
+    return EtcdStore(etcd, clock, root="" if whole else etcd.prefix + beside if beside else None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from edge.config import addresses, words
 from edge.config.files import read_file
 from edge.config.problems import Path, Problem, spell
+from edge.config.shared_keys import shares_keys
 from edge.terms.places import CAPABILITIES
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _OWN_FIELDS: Final = frozenset(
 def listeners(document: Document, config: Config) -> Iterator[Problem]:
     """Check the addresses to listen on, for clients and for the admin API."""
     keyed = bool(config.keys or config.auth.jwt) or document.written("keys", 0) or document.written("auth", "jwt", 0)
+    keyed = keyed or shares_keys(config)
     bound: list[tuple[str, int, str]] = []
     if not (config.listen or document.written("listen", 0)):
         yield Problem(("listen",), "it is empty; write at least one address")

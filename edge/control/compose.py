@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from edge.balance import outcomes, policy
+from edge.config.addresses import is_loopback, parse_address
 from edge.config.check import check
 from edge.config.load import from_environment, read
 from edge.config.problems import Document, errors
+from edge.config.shared_keys import shares_keys
 from edge.errors import ConfigInvalidError
 from edge.providers import IN_ENVIRONMENT, KNOWN
 from edge.providers.wordings import WORDINGS
@@ -104,7 +106,12 @@ def compile_config(
         found=found if found is not None or previous is None else previous.found,
     )
     signing = {source: keys for source, keys in signing.items() if source in sources}
-    return structs.replace(snapshot, issuers=issuers, signing=signing)
+    return structs.replace(snapshot, issuers=issuers, signing=signing, demands_keys=_demands_keys(config))
+
+
+def _demands_keys(config: Config) -> bool:
+    """Return whether callers need a key even while the cluster has none: others than this machine may call."""
+    return shares_keys(config) and not all(is_loopback(parse_address(listen.address)[0]) for listen in config.listen)
 
 
 def at_addresses(snapshot: Snapshot, held: tuple[Listener, ...]) -> Snapshot:

@@ -33,6 +33,8 @@ class Follower:
     def __init__(
         self, path: str, learn: Callable[[Snapshot], None], status: Callable[[], frames.Serving | None]
     ) -> None:
+        self.keys_changed: Callable[[], None] = lambda: None
+        """Called when the cluster's keys may have changed; an exception is logged, and those before stay in use."""
         self._path = path
         self._learn = learn
         self._status = status
@@ -82,10 +84,16 @@ class Follower:
         self._writer = writer
         try:
             self.report()
+            heard = False
             while True:
                 message = await frames.read(reader)
                 if isinstance(message, frames.Publish):
+                    if not heard:  # what changed while this worker was not connected
+                        heard = True
+                        self._take_keys()
                     self._take(message.snapshot)
+                elif isinstance(message, frames.KeysChanged):
+                    self._take_keys()
         except (asyncio.IncompleteReadError, ConnectionError):
             logs.say(logs.INFO, "control is down; serving with the last snapshot")
         except frames.FrameError as error:
@@ -93,6 +101,12 @@ class Follower:
         finally:
             self._writer = None
             writer.close()
+
+    def _take_keys(self) -> None:
+        try:
+            self.keys_changed()
+        except Exception as error:  # noqa: BLE001  # as for a Snapshot
+            logs.say_failure("changed keys of the cluster cannot be read; those before stay in use", error)
 
     def _take(self, snapshot: Snapshot) -> None:
         try:

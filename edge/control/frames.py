@@ -30,6 +30,10 @@ class Publish(Struct, frozen=True, tag="publish"):
     snapshot: Snapshot
 
 
+class KeysChanged(Struct, frozen=True, tag="keys_changed"):
+    """Control to worker: the cluster's keys have changed; the shared memory has them (edge.control.key_cells)."""
+
+
 class Serving(Struct, frozen=True, tag="serving"):
     """Worker to control: the listeners are open and this version is in use; or the worker is draining."""
 
@@ -58,7 +62,7 @@ class FrameError(EdgeError):
     kind = "bad_frame"
 
 
-Message = Publish | Serving | Recorded | Wanted
+Message = Publish | KeysChanged | Serving | Recorded | Wanted
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

@@ -75,7 +75,7 @@ class Lookout:
         """Return what each key with a budget has spent this month here, and may spend here, in US dollars."""
         month = month_of(clock.wall())
         found = {}
-        for key in self._node.snapshot.keys:
+        for key in self._node.accounted.keys:
             if key.allowance is None or not key.budget_nano:
                 continue
             record = self._node.shared_state.read_allowance(key.allowance.slot)

@@ -5,7 +5,7 @@ Values are read on request; nothing here is a copy that could be stale.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edge.control.operations import Operations
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
+    from edge.control.shared_keys import KeysState, SharedKeys
     from edge.control.sharing import Sharing
     from edge.control.sharing_deps import SharingState
     from edge.discovery.source import SourceState
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from edge.telemetry.reading import Reading
     from edge.telemetry.usage import CredentialReport, KeyReport
     from edge.terms.snapshot import Snapshot
+
+
+MOST_MEASURED: Final = 1000
+"""Keys of the cluster that the metrics show; a series for each of 100,000 would be more than collectors take."""
 
 
 class PoolState(Struct, frozen=True):
@@ -98,6 +103,7 @@ class NodeState(Struct, frozen=True):
     unbuffered: int  # requests refused because of that limit, by all workers since the node was started
     discovery: tuple[SourceState, ...]  # one for each source that the configuration names
     issuers: tuple[IssuerState, ...]  # of tokens
+    shared_keys: KeysState | None  # the cluster's keys; None: there are none
     sharing: SharingState | None  # with other regions; None: there is no cluster
     history: HistoryState | None  # None: nothing is remembered
     incidents: tuple[OpenIncident, ...]
@@ -150,11 +156,18 @@ class Node:
         self.discovering: Discovering | None = None
         self.issuers: Issuers | None = None
         self.chronicle: Chronicle | None = None
+        self.shared_keys: SharedKeys | None = None
 
     @property
     def snapshot(self) -> Snapshot:
         """The Snapshot that control publishes."""
         return self._publisher.snapshot
+
+    @property
+    def accounted(self) -> Snapshot:
+        """The Snapshot with those of the cluster's keys that have been used here."""
+        used = self.shared_keys.used() if self.shared_keys is not None else ()
+        return structs.replace(self.snapshot, keys=(*self.snapshot.keys, *used)) if used else self.snapshot
 
     @property
     def leaving(self) -> bool:
@@ -189,7 +202,10 @@ class Node:
 
     def read(self) -> Reading:
         """Return the current value of every metric."""
-        return meters.read(self.shared_state, self.snapshot, self.facts(), now_ns=clock.now_ns(), wall_s=clock.wall())
+        snapshot = self.accounted
+        most = len(self.snapshot.keys) + MOST_MEASURED
+        snapshot = structs.replace(snapshot, keys=snapshot.keys[:most])
+        return meters.read(self.shared_state, snapshot, self.facts(), now_ns=clock.now_ns(), wall_s=clock.wall())
 
     def state(self) -> NodeState:
         """Return the state of the node as a whole."""
@@ -221,6 +237,7 @@ class Node:
             unbuffered=sum(count[WorkerCounter.W_UNBUFFERED] for count in counts),
             discovery=() if self.discovering is None else self.discovering.states(),
             issuers=() if self.issuers is None else self.issuers.states(),
+            shared_keys=None if self.shared_keys is None else self.shared_keys.state(),
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
             history=self.chronicle.history.state if self.chronicle is not None else None,
             incidents=self._open_incidents(),
@@ -254,7 +271,7 @@ class Node:
         wall = clock.wall()
         return [
             key_report(key, key.allowance, self.shared_state, now_ns, wall)
-            for key in self.snapshot.keys
+            for key in self.accounted.keys
             if key.allowance is not None
         ]
 

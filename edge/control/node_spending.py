@@ -56,7 +56,7 @@ class NodeSpending(Struct, frozen=True):
 
 def node_spending(node: Node) -> list[NodeSpending]:
     """Return the spending of this node, and what other nodes have published of shared budgets."""
-    snapshot, month = node.snapshot, month_of(clock.wall())
+    snapshot, month = node.accounted, month_of(clock.wall())
     own = []
     for key in snapshot.keys:
         if key.allowance is None or not key.budget_nano:
@@ -95,7 +95,7 @@ async def forget(node: Node, name: str) -> NodeSpending:
     if node.sharing is not None:
         await node.sharing.forget(name)
     if found.here:
-        for key in node.snapshot.keys:
+        for key in node.accounted.keys:
             if key.allowance is not None and key.budget_nano:
                 node.shared_state.forget_spent(key.allowance.slot)
     spent = {each.key: each.spent for each in found.keys if each.spent}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge.control import frames
 from edge.telemetry import logs
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from edge.terms.snapshot import Snapshot
     from edge.terms.trace import ExchangeRecord
+
+_MOST_UNREAD: Final = 64 * 1024
+_KEYS: Final = frames.encode(frames.KeysChanged())
 
 
 class Publisher:
@@ -64,6 +67,14 @@ class Publisher:
                 writer.transport.abort()
             else:
                 writer.write(self._frame)
+
+    def tell_keys(self) -> None:
+        """Tell every connected worker that the cluster's keys have changed."""
+        for writer in tuple(self._writers):
+            if writer.transport.get_write_buffer_size() > len(self._frame) + _MOST_UNREAD:
+                writer.transport.abort()  # a worker that hangs; it reads everything when it reconnects
+            else:
+                writer.write(_KEYS)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker: int | None = None

@@ -119,6 +119,10 @@ class Spending:
         """Restore the spending of keys that are configured again; call before the Snapshot is published."""
         put_back(self._shared_state, snapshot, self._known)
 
+    def of(self, name: str) -> Spent | None:
+        """Return what a key has spent, as far as it was written or restored."""
+        return self._known.get(name)
+
     def poll(self, snapshot: Snapshot, now_ns: int) -> None:
         """Write changes if ten seconds have passed and no write is in progress. Called once a second."""
         if now_ns - self._read_ns < EVERY_S * 1e9 or (self._running is not None and not self._running.done()):

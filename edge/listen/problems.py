@@ -174,6 +174,13 @@ PROBLEMS: Final[dict[str, Row]] = {
         None,
         "The key is not known to this edge; send a key of this edge, not one of a provider.",
     ),
+    "keys_missing": Row(
+        503,
+        "service_unavailable",
+        "keys_unavailable",
+        None,
+        "The key cannot be looked up: this edge has not read the keys of its cluster yet; retry in {0} s.",
+    ),
     "token_refused": Row(
         401,
         "invalid_request_error",
@@ -265,7 +272,7 @@ PROBLEMS: Final[dict[str, Row]] = {
 """Rows by kind, as the data path names them. ``{0}`` is the detail. For ``rate_limited_*`` and ``WAITS`` the detail is
 the number of whole seconds until a retry may succeed."""
 
-WAITS: Final = ("buffers_full", "signing_keys_missing", "tokens_flooded")
+WAITS: Final = ("buffers_full", "keys_missing", "signing_keys_missing", "tokens_flooded")
 
 MORE: Final[dict[str, list[tuple[bytes, bytes]]]] = {
     # RFC 9110 11.6.1 requires a challenge with every 401.

@@ -331,6 +331,7 @@ class Snapshot(Struct, frozen=True):
     tracing: Tracing
     peers: Peers | None  # None: no client is accepted as another edge
     public_status: bool  # whether clients may ask for /edge/status
+    demands_keys: bool = False  # callers need a key, although the file has none: the cluster has them
     issuers: tuple[Issuer, ...] = ()  # whose tokens are accepted
     signing: dict[str, SigningKeys] = field(default_factory=dict)  # the last good keys of each source, by its URL
     credentials: tuple[Credential, ...] = ()

@@ -106,6 +106,8 @@ cdef Refusal identify(
         return None
     if shown == <int>SHOWN_TOKEN and not unlisted:
         return refusal(tokens.why.kind, tokens.why.detail, tokens.why.fields)
+    if shown == <int>SHOWN_UNKNOWN and callers.table is not None and not callers.table.complete:
+        return refusal("keys_missing", "1")
     return refusal(
         "unknown_identity" if unlisted else "missing_key" if shown == <int>SHOWN_NONE else "unknown_key"
     )

@@ -45,7 +45,7 @@ cdef class Refusal:
             return W_UNBUFFERED
         if self.kind == "unknown_path" or self.kind == "unknown_model":
             return W_UNROUTED
-        if self.kind == "missing_key" or self.kind == "unknown_key" or self.kind == "unknown_identity":
+        if self.kind in ("missing_key", "unknown_key", "unknown_identity", "keys_missing"):
             return W_REFUSED_KEYS
         if self.kind == "token_refused" or self.kind == "signing_keys_missing" or self.kind == "tokens_flooded":
             return W_REFUSED_KEYS

@@ -104,7 +104,8 @@ cdef class Router:
     cdef readonly object snapshot   # edge.terms.snapshot.Snapshot
     cdef readonly list targets      # native.balance.balancer.Target, in Snapshot order
     cdef readonly list routes       # Route, in Snapshot order
-    cdef readonly Callers callers   # None = no keys are configured
+    cdef readonly Callers callers   # None = callers need no keys
+    cdef set priorities             # of all keys
     cdef readonly bint metered      # a key or a credential has a token limit, or a key a budget
     cdef bint public_status         # /edge/status is one of edge's own paths
     cdef dict models                # bytes -> Route

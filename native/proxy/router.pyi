@@ -6,7 +6,7 @@ from edge.terms import snapshot as terms
 from native.balance.balancer import TargetPool
 from native.balance.queue import Queue
 from native.balance.target import Target
-from native.state.callers import Callers
+from native.state.callers import Callers, KeyTable
 from native.state.shared_state import SharedState
 
 class Operation(IntEnum):
@@ -73,7 +73,10 @@ class Route:
 
 class Router:
     # A compiled ``edge.terms.snapshot.Snapshot``; immutable.
-    def __init__(self, snapshot: terms.Snapshot, shared_state: SharedState, workers: int) -> None: ...
+    # keys: the cluster's; they count beside those of the Snapshot.
+    def __init__(
+        self, snapshot: terms.Snapshot, shared_state: SharedState, workers: int, keys: KeyTable | None = None
+    ) -> None: ...
     @property
     def snapshot(self) -> terms.Snapshot: ...
     @property

@@ -16,7 +16,7 @@ from native.codec.path_readings cimport LONGEST_READ, decode_path, is_plain, oth
 from native.state.allowance cimport Allowance
 from native.balance.balancer cimport Target
 from native.balance.queue cimport Queue
-from native.state.callers cimport Callers
+from native.state.callers cimport Callers, KeyTable
 
 OPERATION_NAMES = {
     <int>Operation.OPERATION_CHAT: "chat", <int>Operation.OPERATION_COMPLETIONS: "completions",
@@ -242,10 +242,11 @@ cdef class Route:
 cdef class Router:
     """Compile a Snapshot: one Target each, one Pool and one Route each, and the tables that lead to them.
 
-    ``workers``: how many in-flight columns count. Raises IndexError for a slot or an index that is not there.
+    ``workers``: how many in-flight columns count. ``keys``: those of the cluster. Raises IndexError for a slot or an index
+    that is not there.
     """
 
-    def __init__(self, snapshot, SharedState shared_state not None, int workers):
+    def __init__(self, snapshot, SharedState shared_state not None, int workers, KeyTable keys=None):
         self.snapshot = snapshot
         self.public_status = snapshot.public_status
         self.targets = [
@@ -255,9 +256,10 @@ cdef class Router:
         for target in self.targets:
             if target.plan.credential >= 0:
                 target.allowance = allowances[target.plan.credential]
-        if snapshot.keys or snapshot.issuers:
-            self.callers = Callers(shared_state, snapshot.keys, workers)
-        self.metered = any([key.budget_nano for key in snapshot.keys]) or any([
+        self.priorities = {key.priority for key in snapshot.keys} | (keys.priorities if keys is not None else frozenset())
+        if snapshot.keys or snapshot.issuers or (keys is not None and (keys.in_use or snapshot.demands_keys)):
+            self.callers = Callers(shared_state, snapshot.keys, workers, keys)
+        self.metered = (keys is not None and keys.metered) or any([key.budget_nano for key in snapshot.keys]) or any([
             owner.allowance is not None and owner.allowance.tokens_per_minute
             for owner in (*snapshot.keys, *snapshot.credentials)
         ])
@@ -293,7 +295,7 @@ cdef class Router:
             workers=workers,
             # by then a trial has reported its outcome, or its worker has died
             permit_ns=max(timeouts.first_token_ns, timeouts.first_byte_ns) + timeouts.connect_ns,
-            shares=plan.shares if _tells_classes_apart(self.snapshot) else None,
+            shares=plan.shares if _tells_classes_apart(self.snapshot, self.priorities) else None,
         )
 
     cdef int operation(self, bytes path) noexcept:
@@ -385,11 +387,11 @@ cdef class Router:
         return self.service(host, path)
 
 
-def _tells_classes_apart(snapshot):
+def _tells_classes_apart(snapshot, set priorities):
     """Return whether callers may be of several priorities. Requests from peers may be of any priority."""
     if snapshot.peers is not None:
         return True
-    classes = {key.priority for key in snapshot.keys}
+    classes = set(priorities)
     if not classes or any([listener.allow_anonymous for listener in snapshot.listeners]):
         classes.add(1)
     return len(classes) > 1

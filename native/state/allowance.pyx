@@ -299,6 +299,7 @@ cdef class Allowance:
         self.shared_state = shared_state
         self.slot = plan.slot
         self.bounds.rec = shared_state.allowance(plan.slot)
+        shared_state.touch(plan.slot)
         self.bounds.shared = plan.shared
         fill(&self.bounds.requests, plan.requests_per_minute, plan.requests_burst)
         fill(&self.bounds.tokens, plan.tokens_per_minute, plan.tokens_burst)

@@ -57,9 +57,22 @@ cdef class Caller:
     cdef add_rate_limits(self, list fields, uint64_t now_ns)    # append the x-ratelimit-* fields
     cdef str limit_of(self, int bound)              # the limit in words, for an error message
 
+cdef class KeyTable:
+    """The cluster's keys, beside those of Snapshots."""
+    cdef SharedState shared_state
+    cdef object make                # (entry) -> edge.terms.snapshot.Key
+    cdef int workers
+    cdef dict entries               # digest -> Caller, or the entry that it is made of at its first request
+    cdef public bint complete       # False = the cluster's keys are not known yet
+    cdef public bint in_use         # the cluster has, or had, a key; so callers need one
+    cdef public bint metered        # tokens or money of a key are bounded
+    cdef public frozenset priorities    # of its keys, as numbers
+    cdef Caller find(self, bytes key)
+
 cdef class Callers:
-    """All keys of a Snapshot."""
+    """All keys of a Snapshot, and the cluster's."""
     cdef dict known                 # digest -> Caller
+    cdef readonly KeyTable table    # None = there is no cluster
     cdef dict named                 # name of an identity -> Caller
     cdef dict certified             # name in a certificate -> Caller
     cdef dict grouped               # name of a group -> Caller
@@ -77,3 +90,4 @@ cdef class Callers:
     # Whether the field holds a key, or what the field ``used`` holds, which admitted the caller; None = no field did.
     cdef bint knows(self, bytes name, bytes value, tuple used)
     cdef Caller find_key(self, bytes key)           # the caller of a key in the clear, or None
+    cdef Caller of_digest(self, bytes key)          # the caller of a key's SHA-256, or None

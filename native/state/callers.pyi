@@ -1,7 +1,7 @@
 # Finds the caller of a request.  Types of the compiled module; the contract is in callers.pxd.
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from native.state.allowance import Allowance, AllowancePlan
 from native.state.shared_state import SharedState
@@ -53,10 +53,29 @@ class Caller:
     def everything(self) -> bool: ...
     def allows(self, model: str) -> bool: ...
 
-class Callers:
-    # All keys of a Snapshot.
+class KeyTable:
+    # The cluster's keys, beside those of Snapshots.
 
-    def __init__(self, shared_state: SharedState, plans: Sequence[KeyPlan], workers: int) -> None: ...
+    complete: bool
+    in_use: bool
+    metered: bool
+    priorities: frozenset[int]
+
+    def __init__(self, shared_state: SharedState, make: Callable[[Any], KeyPlan], workers: int) -> None: ...
+    def __len__(self) -> int: ...
+    def put(self, digest: bytes, entry: object) -> None: ...
+    def remove(self, digest: bytes) -> None: ...
+    def adopt(self, entries: dict[bytes, Any]) -> None: ...
+    def lookup(self, digest: bytes) -> Caller | None: ...
+
+class Callers:
+    # All keys of a Snapshot, and the cluster's.
+
+    def __init__(
+        self, shared_state: SharedState, plans: Sequence[KeyPlan], workers: int, table: KeyTable | None = None
+    ) -> None: ...
+    @property
+    def table(self) -> KeyTable | None: ...
     def __len__(self) -> int: ...
     def identify(
         self, fields: list[tuple[bytes, bytes]], tokens: Tokens | None = None, now_ns: int = 0

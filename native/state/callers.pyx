@@ -191,22 +191,65 @@ cdef class Caller:
         )
 
 
+cdef class KeyTable:
+    """The cluster's keys as one worker knows them. It outlives Snapshots, so a change of one key costs one entry.
+
+    Args:
+        make: returns the ``edge.terms.snapshot.Key`` of an entry, once, when its key is first used.
+        workers: the number of in-flight columns in use.
+    """
+
+    def __init__(self, SharedState shared_state not None, make not None, int workers):
+        self.shared_state = shared_state
+        self.make = make
+        self.workers = workers
+        self.entries = {}
+        self.priorities = frozenset()
+
+    def __len__(self):
+        return len(self.entries)
+
+    def put(self, bytes digest not None, entry not None):
+        """Add a key by its SHA-256, or replace what it leads to. Requests in flight keep what they began with."""
+        self.entries[digest] = entry
+
+    def remove(self, bytes digest not None):
+        """Remove a key, if it is there."""
+        self.entries.pop(digest, None)
+
+    def adopt(self, dict entries not None):
+        """Replace all keys: ``entries`` maps digests to entries, and belongs to this object from now on."""
+        self.entries = entries
+
+    def lookup(self, bytes digest not None):
+        """Return the Caller of a key's SHA-256, or None."""
+        return self.find(digest)
+
+    cdef Caller find(self, bytes key):
+        entry = self.entries.get(key)
+        if entry is not None and type(entry) is not Caller:
+            entry = Caller(self.shared_state, self.make(entry), self.workers)
+            self.entries[key] = entry
+        return <Caller>entry
+
+
 cdef class Callers:
-    """All keys of a Snapshot: ``plans`` are ``edge.terms.snapshot.Key``.
+    """All keys of a Snapshot: ``plans`` are ``edge.terms.snapshot.Key``; ``table`` has the cluster's.
 
     Raises ValueError for a sha256 that is not 64 hexadecimal digits.
     """
 
-    def __init__(self, SharedState shared_state not None, plans, int workers):
+    def __init__(self, SharedState shared_state not None, plans, int workers, KeyTable table=None):
         global made
         made += 1
         self.serial = made
         self.known = {}
+        self.table = table
         self.named = {}
         self.grouped = {}
         self.certified = {}
         for plan in plans:
-            caller = Caller(shared_state, plan, workers, len(plans) == 1)
+            caller = Caller(shared_state, plan, workers, len(plans) == 1 and table is None)
             if plan.sha256:
                 key = bytes.fromhex(plan.sha256)
                 if len(key) != 32:
@@ -256,7 +299,7 @@ cdef class Callers:
                         by_token = caller
                         credential_field[0] = place
                         continue        # a key in another field counts more
-            caller = self.known.get(digest(p, size)) if size <= KEY_LIMIT else None
+            caller = self.of_digest(digest(p, size)) if size <= KEY_LIMIT else None
             if caller is not None:
                 shown[0] = SHOWN_KNOWN
                 credential_field[0] = place
@@ -341,11 +384,17 @@ cdef class Callers:
             q = credential_in(<bytes>used[0], <bytes>used[1], &used_size)
             if q != NULL and size == used_size and memcmp(p, q, size) == 0:
                 return True
-        return size <= KEY_LIMIT and digest(p, size) in self.known
+        return size <= KEY_LIMIT and self.of_digest(digest(p, size)) is not None
 
     cdef Caller find_key(self, bytes key):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
-        return self.known.get(digest(PyBytes_AS_STRING(key), size)) if 0 < size <= KEY_LIMIT else None
+        return self.of_digest(digest(PyBytes_AS_STRING(key), size)) if 0 < size <= KEY_LIMIT else None
+
+    cdef Caller of_digest(self, bytes key):
+        cdef Caller caller = self.known.get(key)
+        if caller is None and self.table is not None:
+            caller = self.table.find(key)
+        return caller
 
     def identify(self, list fields not None, Tokens tokens=None, uint64_t now_ns=0):
         """Return (Caller or None, a Shown, index of the credential's field or -1); a token is verified if it has to be.

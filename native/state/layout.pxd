@@ -20,7 +20,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t magic
         uint32_t layout, target_capacity, route_capacity, worker_capacity
         uint64_t created_ns
-        uint32_t allowance_capacity
+        uint32_t allowance_capacity, reserved_allowances
     ctypedef struct TargetRec "edge_target_rec":
         uint64_t circuit, opened_ns, trial_ns
         uint32_t consecutive, opens, trip_reason, quarantine_reason

@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 8u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 9u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -27,7 +27,8 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t magic;
     uint32_t layout, target_capacity, route_capacity, worker_capacity;
     uint64_t created_ns;
-    uint32_t allowance_capacity, spare32;
+    uint32_t allowance_capacity;  /* all of them */
+    uint32_t reserved_allowances; /* the last so many are for the cluster's keys */
     uint64_t spare[2];
 } edge_state_header;
 

@@ -14,6 +14,7 @@ cdef class SharedState:
     cdef RouteRec* routes
     cdef AllowanceRec* allowances
     cdef WorkerRec* workers
+    cdef uint64_t* touched          # one bit for each allowance that a worker has used
     cdef readonly int fd
     cdef bint owns_fd       # True = created here, and closed with the shared state; False = borrowed
     cdef size_t size
@@ -21,6 +22,7 @@ cdef class SharedState:
     cdef RouteRec* route(self, int slot) except NULL
     cdef WorkerRec* worker(self, int index) except NULL
     cdef AllowanceRec* allowance(self, int slot) except NULL
+    cdef int touch(self, int slot) except -1    # from now on the allowance is one of touched_allowances()
 
 
 # Allow a trial of an open circuit from now on, but not before rec.hint_ns, because a free probe succeeded. Returns

@@ -69,6 +69,7 @@ cdef class SharedState:
         self.routes = <RouteRec*>(self.targets + header.target_capacity)
         self.allowances = <AllowanceRec*>(self.routes + header.route_capacity)
         self.workers = <WorkerRec*>(self.allowances + header.allowance_capacity)
+        self.touched = <uint64_t*>(self.workers + header.worker_capacity)
         self.fd = fd
 
     def __dealloc__(self):
@@ -78,8 +79,13 @@ cdef class SharedState:
             close(self.fd)
 
     @staticmethod
-    def create(target_capacity, route_capacity, worker_capacity, now_ns=0, allowance_capacity=0):
+    def create(
+        target_capacity, route_capacity, worker_capacity, now_ns=0, allowance_capacity=0, reserved_allowances=0
+    ):
         """Create an empty block with these numbers of records; its ``fd`` is inheritable and closed with the object.
+
+        ``reserved_allowances`` come behind those of the Snapshot, for the cluster's keys. A record that is never used
+        takes no memory.
 
         The size of the block is sealed, so that no process can take memory away from another. Raises ValueError for a
         capacity out of range, OSError if there is no memory.
@@ -92,6 +98,9 @@ cdef class SharedState:
             raise ValueError(f"target and route capacities are 0 to 65536, not {target_capacity}, {route_capacity}")
         if not 0 <= allowance_capacity <= 65536:
             raise ValueError(f"the allowance capacity is 0 to 65536, not {allowance_capacity}")
+        if not 0 <= reserved_allowances <= 262144:
+            raise ValueError(f"reserved_allowances is 0 to 262144, not {reserved_allowances}")
+        allowance_capacity += reserved_allowances
         size = block_size(target_capacity, route_capacity, worker_capacity, allowance_capacity)
         fd = os.memfd_create("edge-shared state", os.MFD_ALLOW_SEALING)
         try:
@@ -106,6 +115,7 @@ cdef class SharedState:
             header.route_capacity = route_capacity
             header.worker_capacity = worker_capacity
             header.allowance_capacity = allowance_capacity
+            header.reserved_allowances = reserved_allowances
             header.created_ns = now_ns
             store64(&header.magic, EDGE_STATE_MAGIC)
             munmap(block, <size_t>size)
@@ -136,10 +146,41 @@ cdef class SharedState:
             raise IndexError(f"allowance slot {slot} is not on this shared state of {self.header.allowance_capacity}")
         return self.allowances + slot
 
+    cdef int touch(self, int slot) except -1:
+        cdef uint64_t* word
+        cdef uint64_t bit = <uint64_t>1 << (slot & 63)
+        cdef uint64_t known
+        self.allowance(slot)
+        word = self.touched + (slot >> 6)
+        known = load64(word)
+        while not known & bit and not cas64(word, known, known | bit):
+            known = load64(word)
+        return 0
+
+    def touched_allowances(self, int first=0):
+        """Return the slots, from ``first`` on, of the allowances that workers have used since the block was created."""
+        cdef list found = []
+        cdef int place, slot
+        cdef uint64_t word
+        for place in range(max(first, 0) // 64, (<int>self.header.allowance_capacity + 63) // 64):
+            word = load64(self.touched + place)
+            slot = place * 64
+            while word:
+                if word & 1 and slot >= first:
+                    found.append(slot)
+                word >>= 1
+                slot += 1
+        return found
+
     @property
     def allowance_capacity(self):
-        """Return the number of records for keys and credentials."""
-        return self.header.allowance_capacity
+        """Return the number of records for keys and credentials of a Snapshot."""
+        return self.header.allowance_capacity - self.header.reserved_allowances
+
+    @property
+    def reserved_allowances(self):
+        """Return the first slot for the cluster's keys, and how many there are."""
+        return self.allowance_capacity, self.header.reserved_allowances
 
     @property
     def created_ns(self):
@@ -188,7 +229,8 @@ cdef class SharedState:
         for slot in range(self.header.route_capacity):
             store32(&self.routes[slot].inflight[index], 0)
             store32(&self.routes[slot].waiting[index], 0)
-        for slot in range(self.header.allowance_capacity):
+        for touched in self.touched_allowances():   # to write to the others would take memory for them
+            slot = touched
             store32(&self.allowances[slot].inflight[index], 0)
             store64(&self.allowances[slot].held_tokens[index], 0)
             store64(&self.allowances[slot].held_nano[index], 0)
@@ -346,5 +388,5 @@ cdef class SharedState:
 cdef size_t block_size(uint32_t targets, uint32_t routes, uint32_t workers, uint32_t allowances) noexcept nogil:
     return (
         sizeof(SharedStateHeader) + targets * sizeof(TargetRec) + routes * sizeof(RouteRec) + workers * sizeof(WorkerRec)
-        + allowances * sizeof(AllowanceRec)
+        + allowances * sizeof(AllowanceRec) + (allowances + 63) // 64 * sizeof(uint64_t)
     )

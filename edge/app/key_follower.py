@@ -1,0 +1,127 @@
+"""A worker's view of the cluster's keys: reads them from memory that control shares, and each change of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.admission.key_documents import KeyDocument
+from edge.control.key_cells import KeyBase, KeyFacts, slot_and_body
+from edge.native import KeyTable
+from edge.routing import allowances
+from edge.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.control.key_cells import Entry, KeyCells, KeyChanges
+    from edge.native import SharedState
+    from edge.terms.snapshot import Key
+
+
+def key_of(entry: bytes) -> Key:
+    """Return the key of what :meth:`edge.control.key_cells.Entry.packed` returned, as a Snapshot has it."""
+    slot, body = slot_and_body(entry)
+    return allowances.key(msgspec.json.decode(body, type=KeyDocument).key, slot)
+
+
+class KeyFollower:
+    """Keeps a :class:`~edge.native.KeyTable` as control says.
+
+    Args:
+        cells: where control writes.
+        shared_state: the node's shared state.
+        workers: number of columns in use on this node.
+        changed: called when what all keys have in common has changed, for which a Router has to be made anew.
+    """
+
+    def __init__(self, cells: KeyCells, shared_state: SharedState, workers: int, changed: Callable[[], None]) -> None:
+        self._cells = cells
+        self._changed = changed
+        self._number, self._applied = -1, 0
+        self._facts = KeyFacts()
+        self._loading: asyncio.Task[None] | None = None
+        self.table = KeyTable(shared_state, key_of, workers)
+
+    def load(self) -> None:
+        """Read all keys at once, before this worker serves."""
+        base = self._cells.base.recall()
+        if base is None:
+            return
+        entries: dict[bytes, bytes] = {}
+        for chunk in base.entries():
+            _add(entries, chunk)
+        self._adopt(base, entries)
+
+    def refresh(self) -> None:
+        """Read what has changed; many changes are read between turns of the event loop."""
+        changes = self._cells.changes.recall()
+        if changes is None or self._loading is not None:
+            return
+        if changes.follows == (self._number, self._applied):
+            self._number, self._applied = changes.number, 0
+        if changes.number == self._number:
+            self._apply(changes)
+        else:
+            self._loading = asyncio.get_running_loop().create_task(self._load())
+            self._loading.add_done_callback(self._loaded)
+
+    def stop(self) -> None:
+        """Stop reading."""
+        if self._loading is not None:
+            self._loading.cancel()
+
+    async def _load(self) -> None:
+        base = await asyncio.to_thread(self._cells.base.recall)
+        if base is None:
+            return
+        entries: dict[bytes, bytes] = {}
+        for chunk in base.entries():
+            _add(entries, chunk)
+            await asyncio.sleep(0)
+        self._adopt(base, entries)
+
+    def _loaded(self, task: asyncio.Task[None]) -> None:
+        self._loading = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, Exception):
+            logs.say_failure("the cluster's keys cannot be read; those before stay in use", error)
+            return
+        self.refresh()  # of what came meanwhile
+
+    def _adopt(self, base: KeyBase, entries: dict[bytes, bytes]) -> None:
+        self.table.adopt(entries)
+        self._number, self._applied = base.number, 0
+        changes = self._cells.changes.recall()
+        if changes is not None and changes.number == base.number:
+            self._apply(changes)
+        else:
+            self._note(base.facts)
+
+    def _apply(self, changes: KeyChanges) -> None:
+        for change in changes.changes[self._applied :]:
+            for digest in change.gone:
+                self.table.remove(digest)
+            packed = change.entry.packed() if change.entry.digests else b""
+            for digest in change.entry.digests:
+                self.table.put(digest, packed)
+        self._applied = len(changes.changes)
+        self._note(changes.facts)
+
+    def _note(self, facts: KeyFacts) -> None:
+        before, self._facts = self._facts, facts
+        self.table.complete = facts.complete
+        self.table.in_use, self.table.metered = facts.in_use, facts.metered
+        self.table.priorities = frozenset(facts.priorities)
+        if (before.in_use, before.metered, before.priorities) != (facts.in_use, facts.metered, facts.priorities):
+            self._changed()
+
+
+def _add(entries: dict[bytes, bytes], chunk: list[Entry]) -> None:
+    for entry in chunk:
+        for digest in entry.digests:
+            entries[digest] = entry.packed()
