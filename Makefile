@@ -11,7 +11,7 @@ NATIVE := $(wildcard native/*.pxd native/*/*.pyx native/*/*.pxd native/*/*.h) se
 ARGS ?=
 SANITIZED := build/sanitized
 
-.PHONY: regions build run one check test prove lint bench wire clean help dev sanitize
+.PHONY: regions build run one check test prove interop lint bench wire clean help dev sanitize
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make check   lint, types, floors, and the tests of units, configuration and native code (about a minute)"
 	@echo "make test    lint, types, floors, native code under sanitizers, and every test suite (under 15 minutes)"
 	@echo "make prove   tests that take long or prove what fails rarely; neither make test nor CI runs them"
+	@echo "make interop clients, servers and conformance suites of other projects (ARGS='curl connect' for some)"
 	@echo "make build   virtual environment, dependencies, compiled code"
 	@echo "make lint    ruff, mypy and the floors, nothing else"
 	@echo "make bench   CPU per request beside Envoy, HAProxy and nginx (10 minutes)"
@@ -62,6 +63,9 @@ lint: dev
 
 wire: dev
 	$(PY) -m protos.generate
+
+interop: dev
+	@PYTHONPATH=.:tests/integration $(PY) -m tests.interop $(ARGS)
 
 bench: dev $(VENV)/.bench
 	$(PY) -m bench.macro $(ARGS)

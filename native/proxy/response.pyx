@@ -1,7 +1,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
-from native.codec.grpc cimport GRPC_DEADLINE_EXCEEDED, frame, read_status
+from native.codec.grpc cimport GRPC_DEADLINE_EXCEEDED, frame, is_grpc, read_status
 from native.codec.usage_filter cimport hide_usage
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
 from native.codec.field_list cimport add_item, add_items, has_name, new_list
@@ -34,6 +34,8 @@ cdef int ADDED = 8
 cdef int LIMIT_FIELDS = 6
 cdef tuple JSON_CONTENT = (b"content-type", b"application/json")
 cdef tuple GRPC_CONTENT = (b"content-type", b"application/grpc")
+# No longer content type is repeated.
+cdef int LONGEST_TYPE = 64
 # Proxies in front that know this field pass an event stream on as it comes (nginx).
 cdef tuple NO_BUFFERING = (b"x-accel-buffering", b"no")
 # Parsed heads hold these objects themselves, so that a comparison of identity finds the fields.
@@ -394,12 +396,15 @@ cdef class Response:
 
     cdef list prepare(self, int status, list fields, bytes content):
         """Close the connection after the reply if the request has not come completely."""
+        cdef bytes asked = self.request.head.content_type
         self.source = FROM_EDGE if self.source == NO_SOURCE else self.source
         if not self.request.received and self.request.head.length != NO_BODY:
             self.stream.closes_connection = True
         if self.request.grpc and not self.stream_begun:
             # gRPC sends errors as a trailers-only response
             fields = self.runtime.replies.call_fields(status, fields, content)
+            if is_grpc(asked) and PyBytes_GET_SIZE(asked) <= LONGEST_TYPE:
+                fields[0] = (b"content-type", asked)       # with the message format, which some clients compare
             if status == 502 and self.request.call_code:
                 fields = [(name, decimal(self.request.call_code) if name == b"grpc-status" else value) for name, value in fields]
             self.grpc_status = read_status(field_value(fields, b"grpc-status"))

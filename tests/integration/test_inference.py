@@ -152,6 +152,26 @@ async def test_a_conversation_ends_with_its_status(second: bytes, code: bytes) -
             assert dict(client.fields[1][-1])["grpc-status"] == code.decode()
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("application/grpc", "application/grpc"),
+        ("application/grpc+proto", "application/grpc+proto"),
+        ("application/grpc+json", "application/grpc+json"),
+        ("application/grpc+" + "x" * 200, "application/grpc"),
+    ],
+)
+async def test_an_error_of_edge_has_the_format_that_was_asked(asked: str, told: str) -> None:
+    """A call that edge refuses is answered in the content type of the call: clients compare it."""
+    async with ScriptedServer(GOOD) as primary, one_data_plane(models(primary.url)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
+            fields = request("POST", "/nobody.Knows/This", "localhost", ("content-type", asked), ("te", "trailers"))
+            client.send(client.headers(1, fields))
+            await client.until(lambda: client.ended(1), 10)
+            said = dict(client.fields[1][0])
+    assert (said["content-type"], said["grpc-status"]) == (told, "12")
+
+
 @pytest.mark.parametrize(("wanted", "said"), [("soon", b"grpc-timeout"), ("0n", b"deadline")])
 async def test_a_deadline_that_is_none_or_over(wanted: str, said: bytes) -> None:
     """A malformed timeout is refused by name; with no time left no target is tried."""
