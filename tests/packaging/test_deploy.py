@@ -75,8 +75,7 @@ def test_the_manifests_trust_nobody_by_default() -> None:
     policy = kind("NetworkPolicy")["spec"]
     anonymous, regions = config.listen
     assert (anonymous.allow_anonymous, regions.allow_anonymous) == (True, False)
-    assert regions.tls is not None
-    assert regions.tls.client_ca is not None
+    assert [entry.client_ca is not None for entry in regions.tls] == [True]
     assert all(rule.get("from") for rule in policy["ingress"] if rule["ports"][0]["port"] != "regions")
     blocks = [to["ipBlock"] for rule in policy["egress"] for to in rule["to"] if "ipBlock" in to]
     barred = [ipaddress.ip_network(text) for block in blocks for text in block["except"]]

@@ -90,7 +90,8 @@ def test_the_chart_is_as_strict_as_the_manifests() -> None:
         assert pod[name] == plain_pod[name], name
     (container,), (plain_container,) = pod["containers"], plain_pod["containers"]
     for name in (
-        "securityContext", "ports", "volumeMounts", "readinessProbe", "livenessProbe", "startupProbe", "resources", "args",
+        "securityContext", "ports", "volumeMounts", "readinessProbe", "livenessProbe", "startupProbe", "resources",
+        "args",
     ):  # fmt: skip
         assert container[name] == plain_container[name], name
     assert container["image"] == plain_container["image"] == f"edge:{VERSION}"
@@ -115,7 +116,7 @@ def test_selectors_find_the_pods() -> None:
 
 
 def test_discovery_gets_the_rights_that_it_needs() -> None:
-    """With discovery, pods have a service account that reads EndpointSlices of the named namespaces, and nothing else."""
+    """With discovery, pods have a service account that reads the EndpointSlices of the named namespaces only."""
     objects = rendered(*EVERYTHING)
     roles = [item for item in objects if item["kind"] == "Role"]
     assert {item["metadata"]["namespace"] for item in roles} == {"shop", "web"}
