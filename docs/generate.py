@@ -16,10 +16,11 @@ from edge.balance.outcomes import ACTIONS, REGION_ROWS, ROWS, RegionRow, Row
 from edge.config.schema import Config
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
 from edge.config.show import plain
+from edge.listen import reply
 from edge.providers import KNOWN
 from edge.providers.wordings import WORDINGS
 from edge.telemetry.catalog import ALL
-from edge.terms.target_state import PASSED_OVER, REPORTED, STATES, TRIED, USABLE
+from edge.terms.target_state import CAPABILITY_DOWN, MISSING, PASSED_OVER, REPORTED, STATES, TRIED, USABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,9 +81,11 @@ def wordings() -> str:
 
 def passed_over() -> str:
     """Return the reasons why a target of a better tier did not answer."""
-    words = [(state.label, state.sentence) for state in STATES if state not in (USABLE, TRIED)]
+    words = [(state.label, state.sentence) for state in STATES if state not in (USABLE, TRIED, CAPABILITY_DOWN)]
+    lacks = [(reply.passed_over(CAPABILITY_DOWN.code, part), reason.sentence) for part, reason in MISSING.items()]
     lines = ["| word | why |", "| --- | --- |"]
-    return "\n".join(lines + [f"| `{word}` | {_stated(why)} |" for word, why in [*words, PASSED_OVER]]) + "\n"
+    rows = [f"| `{word}` | {_stated(why)} |" for word, why in [*words, *lacks, PASSED_OVER]]
+    return "\n".join(lines + rows) + "\n"
 
 
 def target_states() -> str:

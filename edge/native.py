@@ -31,7 +31,7 @@ try:
     from native.state.allowance import Allowance, Bound
     from native.state.answer_store import AnswerStore
     from native.state.callers import Caller, Callers, KeyTable
-    from native.state.counters import AllowanceCounter, Outcome, RouteCounter, TargetCounter, WorkerCounter
+    from native.state.counters import AllowanceCounter, Capability, Outcome, RouteCounter, TargetCounter, WorkerCounter
     from native.state.histogram import HIST_BOUNDS_S
     from native.state.shared_state import LAYOUT, SharedState
     from native.state.tokens import Tokens
@@ -45,6 +45,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from native.state.views import AllowanceView as AllowanceView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.views import CapabilityView as CapabilityView  # noqa: PLC0414 - mypy's spelling of a re-export
     from native.state.views import RouteView as RouteView  # noqa: PLC0414 - mypy's spelling of a re-export
     from native.state.views import TargetView as TargetView  # noqa: PLC0414 - mypy's spelling of a re-export
     from native.state.views import WorkerView as WorkerView  # noqa: PLC0414 - mypy's spelling of a re-export
@@ -63,6 +64,7 @@ __all__ = [
     "CallbackTimer",
     "Caller",
     "Callers",
+    "Capability",
     "Cell",
     "CircuitState",
     "ConnectAnswer",
@@ -101,7 +103,7 @@ __all__ = [
     "set_virtual",
 ]
 
-SHARED_STATE_LAYOUT: Final = 9  # the version that this module was written for; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 10  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
         f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"

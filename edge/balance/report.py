@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.native import Outcome, TargetCounter, TripReason
+from edge.terms.capabilities import NAMES, part_of
 from edge.terms.snapshot import Breaker  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.terms.target_state import (
     HALF_OPEN,
@@ -27,9 +28,9 @@ from edge.terms.target_state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from edge.native import TargetView
+    from edge.native import CapabilityView, TargetView
     from edge.terms.target_state import TargetState
 
 _S: Final = 1_000_000_000
@@ -55,6 +56,20 @@ class RouteReport(Struct, frozen=True):
     state: Label
 
 
+class CapabilityReport(Struct, frozen=True):
+    """One capability of a target. ``until_s``: seconds until the state may change by itself; None: no such time."""
+
+    name: str  # of edge.terms.capabilities
+    state: Label
+    severity: Severity
+    usable: bool  # requests that need it may be sent there now, if only a trial request
+    why: str  # one sentence; "" in the state usable
+    until_s: float | None
+    error_ratio: float  # of requests that need it, in the last ten seconds, 0..1
+    volume: int
+    trips: int
+
+
 class TargetReport(Struct, frozen=True):
     """Current status of one target. ``until_s``: seconds until the state may change by itself; None: no such time."""
 
@@ -77,6 +92,7 @@ class TargetReport(Struct, frozen=True):
     routes: tuple[RouteReport, ...]  # every route that uses the target, in the order of the configuration
     limit: float | None = None  # learned concurrency limit; None: nothing is learned
     since: float | None = None  # Unix time of the manual action; None: there is none
+    capabilities: tuple[CapabilityReport, ...] = ()  # those that do not work, or failed in the last ten seconds
 
 
 def report(view: TargetView, *, now_ns: int, uses: Sequence[Use]) -> TargetReport:
@@ -92,6 +108,7 @@ def report(view: TargetView, *, now_ns: int, uses: Sequence[Use]) -> TargetRepor
     reason = reason_for(state, code)
     counts = view["counts"]
     total, failed, slow = view["window"]
+    parts = [_capability(number, part, now_ns, uses) for number, part in view["capabilities"].items()]
     waits = state in (OPEN, HALF_OPEN) and until_ns > now_ns
     return TargetReport(
         state=state.label,
@@ -120,6 +137,33 @@ def report(view: TargetView, *, now_ns: int, uses: Sequence[Use]) -> TargetRepor
             RouteReport(use.route, use.tier, use.weight, _state(view, now_ns, use.breaker.slow_start_ns)[0].label)
             for use in uses
         ),
+        capabilities=tuple(part for part in parts if part.state != USABLE.label or part.error_ratio),
+    )
+
+
+def states_of(reports: Mapping[str, TargetReport]) -> dict[str, Label]:
+    """Return the state of each target by id, and by ``capabilities.part_of`` of each capability that is reported."""
+    states = {name: each.state for name, each in reports.items()}
+    for name, each in reports.items():
+        states |= {part_of(name, part.name): part.state for part in each.capabilities}
+    return states
+
+
+def _capability(number: int, part: CapabilityView, now_ns: int, uses: Sequence[Use]) -> CapabilityReport:
+    name, (total, failed, _) = NAMES[number], part["window"]
+    state, code, until_ns = _circuit(part, now_ns, max(use.breaker.slow_start_ns for use in uses))
+    waits = state in (OPEN, HALF_OPEN) and until_ns > now_ns
+    why = _why(state, code, uses, due=not waits)
+    return CapabilityReport(
+        name=name,
+        state=state.label,
+        severity=state.severity,
+        usable=not waits,
+        why=f"requests that need {name}: {why}" if why else "",
+        until_s=round(max(until_ns - now_ns, 0) / _S, 3) if until_ns else None,
+        error_ratio=round(failed / total, 4) if total else 0.0,
+        volume=total,
+        trips=part["trips"],
     )
 
 
@@ -129,15 +173,17 @@ def _state(view: TargetView, now_ns: int, slow_start_ns: int) -> tuple[TargetSta
         return MANUAL, view["manual"], 0
     if view["quarantined_until_ns"] > now_ns:
         return QUARANTINED, view["quarantine_reason"], view["quarantined_until_ns"]
-    return _circuit(view, now_ns, slow_start_ns)
+    return _circuit(view, now_ns, slow_start_ns, view["rate_limited_until_ns"])
 
 
-def _circuit(view: TargetView, now_ns: int, slow_start_ns: int) -> tuple[TargetState, int, int]:
-    """Return the same three values for a target that is neither quarantined nor under a manual override."""
+def _circuit(
+    view: TargetView | CapabilityView, now_ns: int, slow_start_ns: int, limited_ns: int = 0
+) -> tuple[TargetState, int, int]:
+    """Return the same three values of a circuit: that of a capability, or of a target without a manual override."""
     if view["state"] == "open":
-        return OPEN, view["trip_reason"], max(view["until_ns"], view["rate_limited_until_ns"])
-    if view["rate_limited_until_ns"] > now_ns:
-        return RATE_LIMITED, 0, view["rate_limited_until_ns"]
+        return OPEN, view["trip_reason"], max(view["until_ns"], limited_ns)
+    if limited_ns > now_ns:
+        return RATE_LIMITED, 0, limited_ns
     if view["state"] == "half_open":
         return HALF_OPEN, 0, view["until_ns"]
     if view["until_ns"] and now_ns < view["until_ns"] + slow_start_ns:

@@ -44,6 +44,7 @@ class Target(Struct, frozen=True):
     first_p50: float | None
     first_p95: float | None
     tokens: float
+    missing: tuple[str, ...] = ()  # capabilities whose circuit is not closed
 
 
 def page_of(families: Iterable[dict[str, Any]]) -> Page:
@@ -89,6 +90,7 @@ def targets(before: Page, now: Page, seconds: float) -> list[Target]:
     found = []
     outcomes = {labels[1] for labels in now.get("edge_attempts_total", {})}
     states = now.get("edge_target_state", {})
+    parts = now.get("edge_target_capability_circuit", {})
     for labels in now.get("edge_attempts_started_total", {}):
         (name,) = labels
         ended = {outcome: _rise(before, now, "edge_attempts_total", (name, outcome)) for outcome in outcomes}
@@ -106,6 +108,7 @@ def targets(before: Page, now: Page, seconds: float) -> list[Target]:
                     _rise(before, now, "edge_target_tokens_total", (name, kind)) for kind in ("prompt", "output")
                 )
                 / seconds,
+                missing=tuple(sorted(part for (target, part), circuit in parts.items() if circuit and target == name)),
             )
         )
     return sorted(found, key=lambda target: (-target.attempts, target.name))

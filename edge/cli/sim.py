@@ -20,7 +20,7 @@ FAULT_OPTIONS: Final = (
     ("period_s", "duration", "strike during the first part of every period"),
     ("duty", float, "length of that part as a share of the period, 0 to 1 (0.5)"),
     ("path", str, "only paths with this prefix, such as /v1/embeddings"),
-    ("asked", str, "only requests for this: stream, json, tools, image"),
+    ("asked", str, "only requests for this: stream, json, tools, image, audio, structured, reasoning, long"),
     ("model", str, "only this upstream model"),
     ("at", str, "where it strikes: start, head or middle"),
     ("tokens", int, "tokens sent before it strikes in the middle (3)"),

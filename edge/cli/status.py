@@ -73,6 +73,12 @@ def of_targets(targets: list[dict[str, Any]], width: int) -> RenderableType:
         for target in targets
         if target["why"]
     ]
+    reasons += [
+        Text(f"{target['id']}: {_lacks(part)}", style=STYLES.get(part["severity"], ""))
+        for target in targets
+        for part in target.get("capabilities", ())
+        if part["why"]
+    ]
     return Group(table(targets, reasons=False), *reasons)
 
 
@@ -142,7 +148,7 @@ def table(targets: list[dict[str, Any]], *, reasons: bool = True) -> Table:
             _latency(target, "whole"),
             f"{target['error_ratio']:.0%}" if target["volume"] else "-",
             str(target["volume"]),
-            *([_why(target)] if reasons else []),
+            *(["\n".join([_why(target), *_parts(target)]).strip()] if reasons else []),
         ]
         name = target["id"]
         # Every target can also be requested by its own id; that route is of interest only if there is no other.
@@ -163,6 +169,15 @@ def table(targets: list[dict[str, Any]], *, reasons: bool = True) -> Table:
 def _why(target: dict[str, Any]) -> str:
     until = target["until_s"]
     return str(target["why"]) + (f" ({until:.0f} s left)" if until else "")
+
+
+def _parts(target: dict[str, Any]) -> list[str]:
+    return [_lacks(part) for part in target.get("capabilities", ()) if part["why"]]
+
+
+def _lacks(part: dict[str, Any]) -> str:
+    """Return what is wrong with one capability of a target."""
+    return f"{part['name']} is {part['state']}: {_why(part)}"
 
 
 def _latency(target: dict[str, Any], cell: str) -> str:

@@ -117,7 +117,9 @@ def _targets(rows: list[Target]) -> Table:
             _rate(row.attempts),
             _share(row.failed),
             str(row.inflight),
-            Text(row.state or _DASH, style=style_of(row.state)),
+            Text(
+                ", no ".join([row.state or _DASH, *row.missing]), style=style_of("open" if row.missing else row.state)
+            ),
             _time(row.first_p50),
             _time(row.first_p95),
             _rate(row.tokens),

@@ -47,6 +47,7 @@ def waterfall(trace: dict[str, Any], width: int, *, unicode: bool = True) -> lis
         Text(_facts(trace), style="dim"),
         Text(""),
     ]
+    lines += [Text(f"passed over: {each}", style="dim") for each in trace.get("excluded", ())]
     if trace["queue_ns"]:
         lines += [Text(f"queued for {spell(trace['queue_ns'])}"), _queue(trace, width, unicode=unicode)]
     for number, attempt in enumerate(trace["attempts"], 1):

@@ -72,7 +72,8 @@ class Alert(Struct, frozen=True, forbid_unknown_fields=True):
         ],
         about(
             "Which incidents it is told of. target_recovered: also when targets are back; every other kind is told "
-            "when it is over, too. capability: none in this version. Empty: all."
+            "when it is over, too. capability: a target answers, but nothing that needs vision, tools or the like. "
+            "Empty: all."
         ),
     ] = ()
     secret: Annotated[

@@ -8,6 +8,7 @@ from edge import clock
 from edge.incidents import signs, tally
 from edge.incidents.signs import Look, Usual, subject_of
 from edge.telemetry.usage import month_of, spent_in
+from edge.terms.target_state import HALF_OPEN, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edge.incidents.tally import Tally
 
 STORE_SILENT_S: Final = 15.0
+_DOWN: Final = (OPEN.label, HALF_OPEN.label)
 _NANO: Final = 1_000_000_000
 
 
@@ -47,6 +49,7 @@ class Lookout:
                 total=report.volume,
                 consecutive=report.consecutive,
                 first_ms=report.latency_ms["stream"],
+                lacks=tuple((part.name, part.why) for part in report.capabilities if part.state in _DOWN),
             )
             for name, report in reports.items()
             if name in kinds and kinds[name].kind != "region"

@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from edge import clock as real
+from edge.balance.report import states_of
 from edge.cluster.follow import Follower
 from edge.config.schema import MOST_MEMBERS
 from edge.control.budgets import Budgets
@@ -29,6 +30,7 @@ from edge.regions.keeper import ShareKeeper
 from edge.regions.sampler import Sampler
 from edge.telemetry import logs
 from edge.telemetry.sharing import SharingFacts
+from edge.terms import capabilities
 from edge.terms.ports import Write
 from edge.version import VERSION
 
@@ -144,7 +146,7 @@ class Sharing:
         """Do what is due: publish, weigh targets, update peers and grants. Returns at once."""
         now_ns = self._clock.now_ns()
         snapshot = self._deps.snapshot()
-        states = {name: report.state for name, report in self._deps.reports(now_ns).items()}
+        states = states_of(self._deps.reports(now_ns))
         self._own = Digest(
             region=self._region,
             node=self._node,
@@ -294,13 +296,16 @@ class Sharing:
         self.verdicts |= verdicts.elsewhere(edges, self.pictures)
         slots = {target.id: target.slot for target in snapshot.targets}
         for name in self._weighed.keys() - self.verdicts.keys():
-            if name in slots:
-                self._shared_state.clear_remote(slots[name])
+            target, part = capabilities.split(name)
+            if target in slots:
+                self._shared_state.clear_remote(slots[target], part)
             del self._weighed[name]
         for name, verdict in self.verdicts.items():
             before, when_ns = self._weighed.get(name, (None, 0))
-            if name in slots and (before != verdict or now_ns - when_ns >= REWRITE_NS):
-                self._shared_state.set_remote(slots[name], verdict.weight, verdict.failure_threshold, now_ns)
+            target, part = capabilities.split(name)
+            if target in slots and (before != verdict or now_ns - when_ns >= REWRITE_NS):
+                threshold = verdict.failure_threshold
+                self._shared_state.set_remote(slots[target], verdict.weight, threshold, now_ns, part)
                 self._weighed[name] = (verdict, now_ns)
         common = {place for place, limited in enumerate(snapshot.credentials) if limited.allowance.shared}
         shared = {target.id for target in snapshot.targets if target.credential in common}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 EDGE: Final = "through edge"
 ONE: Final = "one provider"
 LISTED: Final = "fallback list"
+# An open period is at least this part of its maximum once it has grown, which takes so many trials at most.
+_SHORTEST: Final = 0.6
+_GROWING: Final = 8
 _PAST: Final = 1e9  # seconds, later than any drill
 
 
@@ -182,8 +186,18 @@ def _pictures(played: Played) -> list[Score]:
             share == 1 and by_primary == 0,
         ),
         Score("... with a fallback list", percent(listed)),
-        Score("... each costs an attempt that is declined", f"{played.edge.images['declined blind']:,} of {asked:,}"),
+        _declined(played, asked),
     ]
+
+
+def _declined(played: Played, asked: int) -> Score:
+    """Hold the pictures that the preferred provider was offered first against the trials that its circuit allows."""
+    declined, blind = played.edge.images["declined blind"], played.script.blind or (0.0, 0.0)
+    route = next(route for route in played.stage.snapshot.routes if route.name == played.stage.route)
+    # The second picture opens the circuit of vision. Then a trial follows each open period, which grows to its maximum.
+    most = 2 + math.ceil((blind[1] - blind[0]) / (route.breaker.open_duration_max_ns / 1e9 * _SHORTEST)) + _GROWING
+    value = f"{declined:,} of {asked:,}"
+    return Score("... declined there first", value, f"at most {most:,}: two, and the trials", declined <= most)
 
 
 def _theft(played: Played) -> list[Score]:
@@ -241,8 +255,8 @@ def _notes(played: Played) -> list[str]:
     script, stage = played.script, played.stage
     if script.blind is not None:
         found.append(
-            "There is no health per capability yet: the preferred provider's circuit is closed, so each request with a "
-            "picture is offered to it first, declined there, and answered elsewhere."
+            "Texts return to the recovered provider, and pictures do not: the circuit of its capability vision is open."
+            " Trials of it are requests with pictures, which are answered elsewhere after they were declined."
         )
     roles = {place.role for place in stage.places}
     if "backup" not in roles:

@@ -32,7 +32,7 @@ MOST_CLOSED: Final = 100
 """Closed incidents in memory; older ones are in the history."""
 
 Step = Literal["opened", "changed", "closed"]
-_Mark = tuple[str, str, str, str]  # kind, subject, target, region
+_Mark = tuple[str, str, str, str]  # kind, subject, target or capability of one, region
 
 
 class Change(Struct, frozen=True):
@@ -128,12 +128,12 @@ class IncidentBook:
         first = max(since, wall - EARLIEST_S)
         incident = Incident(self._free_id(sign.subject, wall), sign.subject, wall, first)
         if first < wall:
-            said = f"{sign.target} begins to fail" if sign.kind != "slow" else f"{sign.target} becomes slow"
+            said = f"{sign.about} begins to fail" if sign.kind != "slow" else f"{sign.target} becomes slow"
             incident.tell(first, "symptom", said if sign.target else sign.why)
         self.open[sign.subject] = incident
         self._counted[sign.subject] = self._calm.get(sign.subject, tally)
         _add(incident, sign)
-        where = f"{sign.region}: {sign.target}" if sign.target else sign.region
+        where = f"{sign.region}: {sign.about}" if sign.about else sign.region
         incident.tell(wall, "detected", f"{where}: {sign.why}")
         view = self._pages.get(incident.name)
         if view is not None and view.state in TROUBLE and sign.subject.startswith("provider:"):
@@ -153,7 +153,7 @@ class IncidentBook:
         """Add a sign to an open incident, once it has lasted; return a change if it says something new."""
         if wall - self._seen[_mark(sign)] < HOLD_S[sign.kind] or not _add(incident, sign):
             return []
-        where = f"{sign.region}: {sign.target}" if sign.target else sign.region
+        where = f"{sign.region}: {sign.about}" if sign.about else sign.region
         incident.tell(wall, "spread", f"{where}: {sign.why}")
         return [Change("changed", incident)]
 
@@ -195,7 +195,7 @@ class IncidentBook:
             incident.tell(wall, "takeover", f"{name} answers {', '.join(_routes(tally, name, incident.routes))}")
         if incident.impact.shed and not shed:
             incident.tell(wall, "shed", "requests are refused because no target has room")
-        missing = sorted({f"{sign.region}: {sign.target or sign.why}" for sign in signs})
+        missing = sorted({f"{sign.region}: {sign.about or sign.why}" for sign in signs})
         for back in incident.missing:
             if back not in missing:
                 incident.tell(wall, "recovered", f"{back} works again")
@@ -233,7 +233,7 @@ def _beside(incident: Incident, view: PageView, wall: float) -> None:
 
 
 def _mark(sign: Sign) -> _Mark:
-    return sign.kind, sign.subject, sign.target, sign.region
+    return sign.kind, sign.subject, sign.about, sign.region
 
 
 def _moved(sign: Sign, suspect: set[str]) -> Sign:
@@ -247,7 +247,12 @@ def _moved(sign: Sign, suspect: set[str]) -> Sign:
 def _add(incident: Incident, sign: Sign) -> bool:
     """Add what a sign names; return whether anything of it is new."""
     new = False
-    named = ((incident.kinds, sign.kind), (incident.targets, sign.target), (incident.regions, sign.region))
+    named = (
+        (incident.kinds, sign.kind),
+        (incident.targets, sign.target),
+        (incident.regions, sign.region),
+        (incident.capabilities, sign.capability),
+    )
     for known, name in named:
         if name and name not in known:
             known.append(name)

@@ -17,6 +17,7 @@ _SAYS: Final = {
     "credential": "refuses edge's credential or balance",
     "misconfigured": "lacks a model or path that edge asks for",
     "quota": "grants no more requests",
+    "capability": "lacks a capability that it had",
     "slow": "is far slower than usual",
     "region": "cannot reach most providers",
     "store": "does not answer",
@@ -25,6 +26,7 @@ _SAYS: Final = {
 _ORDER: Final = tuple(_SAYS)
 PLAYBOOKS: Final = {
     "target_down": "provider-dark",
+    "capability": "vision-missing",
     "slow": "brown-out",
     "credential": "credential-refused",
     "misconfigured": "credential-refused",
@@ -78,6 +80,7 @@ class Incident(Struct):
     left_out: int = 0
     missing: list[str] = field(default_factory=list)  # what does not work yet, or still did not when it was closed
     shared_id: str = ""  # the id under which receivers know it; another node's, if that one told them
+    capabilities: list[str] = field(default_factory=list)  # that failed while their targets answered other requests
     told: list[str] = field(default_factory=list)  # RECEIVER:opened and RECEIVER:resolved, as delivered
 
     @property
@@ -99,7 +102,10 @@ class Incident(Struct):
     def title(self) -> str:
         """One line: who, what, where."""
         where = f" in {', '.join(self.regions)}" if self.regions and not self.subject.startswith("region:") else ""
-        return f"{self.name} {_SAYS[self.kind]}{where}"
+        says = _SAYS[self.kind]
+        if self.kind == "capability" and self.capabilities:
+            says = f"answers no requests that need {', '.join(self.capabilities)}"
+        return f"{self.name} {says}{where}"
 
     @property
     def playbook(self) -> str:

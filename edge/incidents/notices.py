@@ -27,6 +27,7 @@ CLASSES: Final = {
     "misconfigured": "target_down",
     "credential": "credential",
     "quota": "quota",
+    "capability": "capability",
     "region": "region",
     "store": "store",
     "budget": "budget",

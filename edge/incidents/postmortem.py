@@ -84,6 +84,8 @@ def _facts(incident: Incident, now: float) -> list[str]:
     else:
         lines.append(f"- Not recovered after {span(now - incident.first_symptom)}")
     lines += [f"- Targets: {', '.join(map(plain, incident.targets))}"] if incident.targets else []
+    if incident.capabilities:
+        lines.append(f"- Capabilities that failed alone: {', '.join(map(plain, incident.capabilities))}")
     lines += [f"- Regions: {', '.join(map(plain, incident.regions))}"] if incident.regions else []
     lines += [f"- Routes: {', '.join(map(plain, incident.routes))}"] if incident.routes else []
     if incident.page_said:

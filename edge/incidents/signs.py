@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
+from edge.terms import capabilities
 from edge.terms.target_state import HALF_OPEN, OPEN, QUARANTINE, QUARANTINED, RATE_LIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Kind = Literal["target_down", "credential", "misconfigured", "quota", "slow", "region", "store", "budget"]
+Kind = Literal["target_down", "credential", "misconfigured", "quota", "capability", "slow", "region", "store", "budget"]
 
 HOLD_S: Final[dict[Kind, float]] = {
     "target_down": 0.0,
     "credential": 0.0,
     "misconfigured": 0.0,
+    "capability": 0.0,
     "quota": 30.0,  # a provider that asks for a pause of seconds is no incident
     "slow": 20.0,
     "region": 5.0,
@@ -49,16 +51,23 @@ class Look(Struct, frozen=True):
     total: int
     consecutive: int
     first_ms: float | None
+    lacks: tuple[tuple[str, str], ...] = ()  # capabilities whose circuit is open or half-open, and why
 
 
 class Sign(Struct, frozen=True):
-    """One thing that is wrong now. ``target`` is "" where no target is meant."""
+    """One thing that is wrong now. ``target`` "": no target is meant; ``capability`` "": the target as a whole."""
 
     kind: Kind
     subject: str
     target: str
     region: str
     why: str
+    capability: str = ""
+
+    @property
+    def about(self) -> str:
+        """What is not there, as a timeline names it: a target, or a capability of one; "" where neither is meant."""
+        return f"{self.capability} at {self.target}" if self.capability else self.target
 
 
 class Usual:
@@ -101,6 +110,11 @@ def troubled(look: Look) -> bool:
 def of_target(look: Look, region: str, usual: Usual) -> list[Sign]:
     """Return what is wrong with a target here."""
     subject = subject_of(look)
+    lacks = [Sign("capability", subject, look.id, region, why, name) for name, why in look.lacks]
+    return _of_whole(look, region, subject, usual) + lacks
+
+
+def _of_whole(look: Look, region: str, subject: str, usual: Usual) -> list[Sign]:
     slow_ms = usual.slow(look)
     if look.state in (OPEN.label, HALF_OPEN.label):
         return [Sign("target_down", subject, look.id, region, look.why)]
@@ -125,16 +139,20 @@ def elsewhere(own: str, states: Mapping[str, Mapping[str, str]], subjects: Mappi
 
     Args:
         own: the name of this region.
-        states: by region, the state of each target that it reported.
+        states: by region, the state of each target, and of each capability of one, that it reported.
         subjects: by target id, the subject of the targets that this node knows.
     """
-    return [
-        Sign("target_down", subjects[name], name, region, f"{region} reports the circuit as {state}")
-        for region, targets in states.items()
-        if region != own
-        for name, state in targets.items()
-        if state in (OPEN.label, HALF_OPEN.label) and name in subjects
-    ]
+    found = []
+    for region, targets in states.items():
+        for name, state in targets.items():
+            target, part = capabilities.split(name)
+            if region == own or state not in (OPEN.label, HALF_OPEN.label) or target not in subjects:
+                continue
+            kind: Kind = "target_down" if part < 0 else "capability"
+            capability = "" if part < 0 else capabilities.NAMES[part]
+            why = f"{region} reports the circuit{f' of {capability}' if capability else ''} as {state}"
+            found.append(Sign(kind, subjects[target], target, region, why, capability))
+    return found
 
 
 def of_regions(suspect: Iterable[str]) -> list[Sign]:

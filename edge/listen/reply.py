@@ -18,8 +18,8 @@ from edge.listen.grpc_status import call_end as call_end  # noqa: PLC0414 - mypy
 from edge.listen.grpc_status import call_fields as call_fields  # noqa: PLC0414 - mypy's spelling of a re-export
 from edge.listen.problems import MORE, PROBLEMS, WAITS
 from edge.native import Reply
-from edge.terms import exhaustion
-from edge.terms.target_state import BY_CODE, PASSED_OVER, RATE_LIMITED, USABLE, reason_for
+from edge.terms import capabilities, exhaustion
+from edge.terms.target_state import BY_CODE, CAPABILITY_DOWN, PASSED_OVER, RATE_LIMITED, USABLE, reason_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,8 +52,10 @@ _FORM_FAULTS: Final = {
 """The same, of forms."""
 
 
-def passed_over(code: int) -> str:
-    """Return the label for why a target of a better tier did not answer, for ``x-edge-reason``."""
+def passed_over(code: int, capability: int = -1) -> str:
+    """Return the word for why a target was passed over, for ``x-edge-reason`` and records: open, vision_down."""
+    if code == CAPABILITY_DOWN.code:
+        return f"{capabilities.NAMES[capability]}_down"
     return BY_CODE[code].label if code else PASSED_OVER[0]
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 """Version of the document. A reader skips documents of another version, logs that, and decides by the others."""
 
+CAPABILITY: Final = "capability"
+"""The kind of an entry that is about a capability of a target."""
+
 NODES: Final = "nodes/"
 OVERRIDES: Final = "manual/"
 SHARES: Final = "shares/"
@@ -52,10 +55,13 @@ BAD_RATIO: Final = 0.5
 
 
 class TargetDigest(Struct, frozen=True, array_like=True):
-    """One target as one node sees it; counts are of the last ten seconds. Encoded as a JSON array in this order."""
+    """One target as one node sees it; counts are of the last ten seconds. Encoded as a JSON array in this order.
+
+    A capability of a target is told like a target, under the id of ``edge.terms.capabilities.part_of``.
+    """
 
     id: _Text
-    kind: _Text  # "model" or "service"
+    kind: _Text  # "model", "service" or CAPABILITY
     state: Label
     total: _Count
     failed: _Count

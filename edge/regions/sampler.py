@@ -6,8 +6,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from edge.native import HIST_BOUNDS_S
-from edge.regions.digest import MOST_TARGETS, TargetDigest, opinion, tellable
+from edge.regions.digest import CAPABILITY, MOST_TARGETS, TargetDigest, opinion, tellable
 from edge.telemetry.reading import quantile_bucket
+from edge.terms.capabilities import NAMES, part_of
 from edge.terms.target_state import USABLE
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _S: Final = 1_000_000_000
 KEEP_NS: Final = 10 * _S
 EVERY_NS: Final = 5 * _S
 _QUANTILE: Final = 0.95
+_COMMON: Final = ("streaming", "chat")
 # A rate limit learned from another region is not published, or two regions would keep each other's alive forever.
 ECHO_NS: Final = _S // 4
 
@@ -40,7 +42,8 @@ class Sampler:
 
         Args:
             snapshot: the targets.
-            states: the state of each target (edge.balance.report) by id; targets without one are in no route.
+            states: the state of each target (edge.balance.report) by id; targets without one are in no route. The state
+                of a capability is there too (edge.terms.capabilities.part_of), unless it is usable.
             told: by target id, until when (monotonic ns) rate limits from other regions were merged here.
             now_ns: monotonic nanoseconds.
         """
@@ -58,6 +61,7 @@ class Sampler:
             digest = _digest(target, view, state, p95_ms=p95_ms, told_ns=told.get(target.id, 0), now_ns=now_ns)
             if digest.state != USABLE.label or digest.total or digest.inflight or digest.rate_limited_ms:
                 found.append(digest)
+            found += _parts(target, view, states)
         self._remember(hists, now_ns)
         if len(found) > MOST_TARGETS:  # failing targets come first, then those with the most requests
             found.sort(
@@ -89,6 +93,18 @@ def _digest(target: Target, view: TargetView, state: Label, *, p95_ms: int, told
         rate_limited_ms=(limited_ns - now_ns) // 1_000_000 if own else 0,
         consecutive=view["consecutive"],
     )
+
+
+def _parts(target: Target, view: TargetView, states: Mapping[str, Label]) -> list[TargetDigest]:
+    """Return a digest for each capability of a target about which there is something to say."""
+    found = []
+    for number, part in view["capabilities"].items():
+        (total, failed, slow), name = part["window"], part_of(target.id, NAMES[number])
+        state = states.get(name, USABLE.label)
+        # What nearly every request needs is told only when it fails: the target's own digest tells the rest.
+        if state != USABLE.label or failed or (total and NAMES[number] not in _COMMON and tellable(name)):
+            found.append(TargetDigest(name, CAPABILITY, state, total, failed, slow, 0, 0, -1, 0, part["consecutive"]))
+    return found
 
 
 def headroom(limit: float, cap: int, inflight: int) -> int:

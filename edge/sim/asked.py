@@ -73,6 +73,7 @@ _DEFAULT_MODELS: dict[Operation, str] = {
     "image_edit": "sim-image",
     "image_variation": "sim-image",
 }
+_SOUND = ("speech", "transcription", "translation")
 _NEVER_STREAMED = ("embeddings", "moderation", "rerank")
 ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
@@ -126,6 +127,7 @@ class Ask(Struct, frozen=True):
     dimensions: int
     base64: bool
     images: int = 0
+    audio: bool = False
     tools: bool = False
     call: ToolCall | None = None
     thinks: bool = False  # the response shows thoughts
@@ -143,7 +145,17 @@ class Ask(Struct, frozen=True):
     @property
     def asks(self) -> Asks:
         """The properties of the request that faults match on."""
-        return Asks(self.path, self.model, self.stream, self.tools, self.images > 0)
+        return Asks(
+            self.path,
+            self.model,
+            self.stream,
+            self.tools,
+            self.images > 0,
+            audio=self.audio,
+            structured=self.json is not None,
+            reasoning=self.thinks,
+            prompt=self.prompt_tokens,
+        )
 
 
 class RefusedError(Exception):
@@ -212,7 +224,7 @@ def read(path: str, body: bytes, pace: Pace, content_type: str = "application/js
         pace = msgspec.structs.replace(
             pace, seed=zlib.crc32(msgspec.json.encode(given) if operation in _FORMS else body)
         )
-    text, images = _prompt(operation, given)
+    text, images, sounds = _prompt(operation, given)
     tools = given.get("tools") or []
     most = next((given[name] for name in _MOST_TOKENS if given.get(name) is not None), None)
     if most is not None and (not isinstance(most, int) or most < 1):
@@ -231,6 +243,7 @@ def read(path: str, body: bytes, pace: Pace, content_type: str = "application/js
         dimensions=given.get("dimensions") or 64,
         base64=given.get("encoding_format") == "base64",
         images=images,
+        audio=sounds > 0 or operation in _SOUND,
         tools=bool(tools),
         call=_call(tools, given.get("tool_choice"), text) if tools else None,
         thinks=bool(given.get("reasoning_effort")) or bool((given.get("reasoning") or {}).get("effort")),
@@ -280,23 +293,25 @@ def _sample(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: samples.get(inner.get("type", "string"), "sim") for name, inner in properties.items()}
 
 
-def _prompt(operation: Operation, given: dict[str, Any]) -> tuple[str, int]:
-    """Return the text of the request, with the last message last, and the number of its images."""
+def _prompt(operation: Operation, given: dict[str, Any]) -> tuple[str, int, int]:
+    """Return the text of the request, with the last message last, and the numbers of its images and sounds."""
     needed = _NEEDED.get(operation, ("messages",))
     name = next((name for name in needed if given.get(name) is None), needed[0])
     source = given.get(name)
     if source is None or (name == "messages" and not (isinstance(source, list) and source)):
         raise RefusedError(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
     texts: list[str] = []
-    images = 0
+    images = sounds = 0
     for item in source if isinstance(source, list) else [source]:
         content = item.get("content") if isinstance(item, dict) else item
         for part in content if isinstance(content, list) else [content]:
             if isinstance(part, dict) and part.get("type") in {"image_url", "input_image"}:
                 images += 1
+            elif isinstance(part, dict) and part.get("type") in {"input_audio", "audio_url"}:
+                sounds += 1
             else:
                 texts.append(str(part.get("text", "")) if isinstance(part, dict) else str(part or ""))
-    return " ".join(texts), images
+    return " ".join(texts), images, sounds
 
 
 def _call(tools: list[Any], choice: Any, text: str) -> ToolCall | None:

@@ -70,6 +70,8 @@ def error_of(fault: Fault, name: str, fields: dict[str, str], path: str) -> web.
     hints = {"retry-after": fault.retry_after, "x-ratelimit-reset-requests": fault.ratelimit_reset}
     fields = {**fields, **{key: value for key, value in hints.items() if value is not None}}
     message = f"{name} is simulating {fault.kind} with status {fault.error_status}"
+    if fault.kind == "capability" and fault.error_status < 500:  # noqa: PLR2004  # in the words that providers use
+        message = f"This model does not support {fault.asked} input."
     if fault.shape == "vllm":
         body = dumps(vllm_error(message, fault.error_status))
         return web.Response(status=fault.error_status, body=body, content_type="application/json", headers=fields)

@@ -34,7 +34,9 @@ Kind = Literal[
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 Place = Literal["start", "head", "middle"]
-Asked = Literal["any", "stream", "json", "tools", "image"]
+Asked = Literal["any", "stream", "json", "tools", "image", "audio", "structured", "reasoning", "long"]
+ASKED: tuple[str, ...] = get_args(Asked)
+LONG_PROMPT = 32_768  # tokens; a longer prompt is "long"
 
 #: Where a fault acts by default; kinds that are not listed have no place.
 DEFAULT_PLACE: dict[str, Place] = {
@@ -104,7 +106,7 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
             (self.kind == "capacity" and self.limit == 0, "capacity needs limit, the number of concurrent requests"),
             (
                 self.kind == "capability" and not self.path and self.asked == "any",
-                'capability needs path (such as "/v1/embeddings") or asked (stream, json, tools, image)',
+                f'capability needs path (such as "/v1/embeddings") or asked ({", ".join(ASKED[1:])})',
             ),
             (
                 self.status is not None and not 400 <= self.status <= 599,  # noqa: PLR2004 (the error statuses)
@@ -139,6 +141,10 @@ class Asks(Struct, frozen=True):
     stream: bool = False
     tools: bool = False
     image: bool = False
+    audio: bool = False
+    structured: bool = False  # the response has to be JSON
+    reasoning: bool = False
+    prompt: int = 0  # tokens
 
     def includes(self, asked: Asked) -> bool:
         """Return whether the request asks for this."""
@@ -148,6 +154,10 @@ class Asks(Struct, frozen=True):
             "json": not self.stream,
             "tools": self.tools,
             "image": self.image,
+            "audio": self.audio,
+            "structured": self.structured,
+            "reasoning": self.reasoning,
+            "long": self.prompt > LONG_PROMPT,
         }[asked]
 
 

@@ -87,8 +87,10 @@ def generate_as_chat(given: dict[str, Any], model: str, stream: bool) -> dict[st
 
 
 def _message(content: dict[str, Any]) -> dict[str, Any]:
-    parts = [
-        {"type": "image_url"} if "inlineData" in part else {"type": "text", "text": part.get("text", "")}
-        for part in content.get("parts") or ()
-    ]
+    parts = []
+    for part in content.get("parts") or ():
+        kind = str((part.get("inlineData") or part.get("fileData") or {}).get("mimeType", ""))
+        held = "inlineData" in part or "fileData" in part
+        sound = {"type": "input_audio"} if kind.startswith("audio/") else {"type": "image_url"}
+        parts.append(sound if held else {"type": "text", "text": part.get("text", "")})
     return {"role": content.get("role", "user"), "content": parts}

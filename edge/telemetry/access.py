@@ -62,7 +62,12 @@ def facts(record: ExchangeRecord) -> dict[str, object]:
         found["queue_ms"] = _ms(record.queue_ns)
     found |= {
         name: value
-        for name, value in (("cache", record.cache), ("key", record.key), ("rescues", record.rescues))
+        for name, value in (
+            ("cache", record.cache),
+            ("key", record.key),
+            ("rescues", record.rescues),
+            ("excluded", ", ".join(record.excluded)),
+        )
         if value
     }
     if record.stream:

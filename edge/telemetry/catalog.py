@@ -136,6 +136,28 @@ TRIPS = Metric("edge_target_trips_total", "counter", TARGET, "Times the circuit 
 TRIALS = Metric(
     "edge_target_trials_total", "counter", TARGET, "Trial requests admitted while the circuit was half-open."
 )
+CAPABILITY = ("target", "capability")
+CAPABILITY_CIRCUIT = Metric(
+    "edge_target_capability_circuit",
+    "gauge",
+    CAPABILITY,
+    "Circuit of a capability: 0 closed, 1 open, 2 half-open. Only those that were asked lately or have failed.",
+)
+CAPABILITY_FAILURES = Metric(
+    "edge_target_capability_failures_total",
+    "counter",
+    CAPABILITY,
+    "Failed attempts that were blamed on a capability, and so not on the target.",
+)
+CAPABILITY_TRIPS = Metric(
+    "edge_target_capability_trips_total", "counter", CAPABILITY, "Times the circuit of a capability opened."
+)
+CAPABILITY_TRIALS = Metric(
+    "edge_target_capability_trials_total",
+    "counter",
+    CAPABILITY,
+    "Trial requests admitted while the circuit of a capability was half-open.",
+)
 SLOW = Metric("edge_target_slow_total", "counter", TARGET, "Attempts that were slower than the route's slow_threshold.")
 ABANDONED_ATTEMPTS = Metric(
     "edge_abandoned_attempts_total", "counter", TARGET, "Attempts that were given up here and made elsewhere."

@@ -14,6 +14,7 @@ from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter, Wor
 from edge.telemetry import allowances, catalog, catalog_node, sharing
 from edge.telemetry.reading import Histogram, Reading, Total
 from edge.telemetry.sharing import SharingFacts  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.terms.capabilities import NAMES
 from edge.terms.snapshot import PRIORITIES
 from edge.terms.target_state import REPORTED
 from edge.version import VERSION
@@ -209,6 +210,12 @@ def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None
     page.add(catalog.TARGET_COST, (name,), counts[TargetCounter.T_COST_NANO] * _NANO)
     page.add(catalog.TARGET_INFLIGHT, (name,), view["inflight"])
     page.add(catalog.CIRCUIT, (name,), _CIRCUITS[view["state"]])
+    for number, part in view["capabilities"].items():
+        about = (name, NAMES[number])
+        page.add(catalog.CAPABILITY_CIRCUIT, about, _CIRCUITS[part["state"]])
+        page.add(catalog.CAPABILITY_FAILURES, about, part["failures"])
+        page.add(catalog.CAPABILITY_TRIPS, about, part["trips"])
+        page.add(catalog.CAPABILITY_TRIALS, about, part["trials"])
     page.add(catalog.TARGET_RATE_LIMITED, (name,), view["rate_limited_until_ns"] > now_ns)
     page.add(catalog.TARGET_QUARANTINED, (name,), view["quarantined_until_ns"] > now_ns)
     page.add(catalog.MANUAL, (name,), view["manual"])

@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from edge.terms import capabilities
+
 Severity = Literal["ok", "limited", "failing", "attention"]
 """``ok``: the target gets its traffic. ``limited``: it gets less or none, and nothing is wrong with it. ``failing``: it
 gets none because it fails; edge tries it again by itself. ``attention``: a person must repair something first."""
@@ -30,6 +32,7 @@ Label = Literal[
     "spill_limited",
     "slow_start",
     "unhealthy_elsewhere",
+    "capability_down",
 ]
 
 
@@ -79,6 +82,9 @@ SLOW_START: Final = TargetState(
 UNHEALTHY_ELSEWHERE: Final = TargetState(
     11, "unhealthy_elsewhere", "other regions find the target unhealthy, so that it gets less traffic", "limited"
 )
+CAPABILITY_DOWN: Final = TargetState(
+    12, "capability_down", "what the request needs fails at the target, while other requests succeed", "failing"
+)
 
 STATES: Final = (
     USABLE,
@@ -93,6 +99,7 @@ STATES: Final = (
     SPILL_LIMITED,
     SLOW_START,
     UNHEALTHY_ELSEWHERE,
+    CAPABILITY_DOWN,
 )
 REPORTED: Final = (USABLE, SLOW_START, RATE_LIMITED, HALF_OPEN, OPEN, QUARANTINED, MANUAL)
 """The states that the record of a target shows. The others depend on the request."""
@@ -112,6 +119,7 @@ TRIPPED: Final = {
     5: Reason("the trial request failed with Retry-After"),
     6: Reason("the target failed here as other regions had reported"),
     7: Reason("too many consecutive requests were late without a byte, or one stayed silent to its deadline"),
+    8: Reason("the target declines them"),
 }
 """Why a circuit opened, by TripReason."""
 
@@ -134,7 +142,18 @@ BY_HAND: Final = {
 }
 """What an operator did, by the code of ``SharedState.set_manual``."""
 
-_REASONS: Final = {OPEN.code: TRIPPED, QUARANTINED.code: QUARANTINE, MANUAL.code: BY_HAND}
+MISSING: Final = {
+    number: Reason(f"requests that need {name} fail there, while others succeed")
+    for number, name in enumerate(capabilities.NAMES)
+}
+"""What does not work at a target, by Capability."""
+
+_REASONS: Final = {
+    OPEN.code: TRIPPED,
+    QUARANTINED.code: QUARANTINE,
+    MANUAL.code: BY_HAND,
+    CAPABILITY_DOWN.code: MISSING,
+}
 
 
 def reason_for(state: TargetState, code: int) -> Reason:

@@ -72,6 +72,7 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
     cache: str  # hit, joined, stale, miss, bypass; "": the route has no cache
     attempts: tuple[AttemptRecord, ...]
     rescues: int = 0  # how often another target went on with a stream that had broken off
+    excluded: tuple[str, ...] = ()  # "TARGET: WHY" of targets that may not be asked what the request needs
 
     @property
     def reason(self) -> str:

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.balance.breaker cimport Policy
+from native.balance.capability cimport Claims
 from native.balance.capacity cimport Bounds
 from native.balance.inflight cimport inflight_note, inflight_of, inflight_total
 from native.balance.latency cimport BASELINE_TAU_MS, CELL_STREAM, CELL_WHOLE, ewma_read
@@ -20,6 +21,7 @@ cpdef enum Barred:          # why a target is not usable now, for status and err
     BARRED_TRIED = 7
     BARRED_EXHAUSTED = 8    # the credential's allowance is used up
     BARRED_RAMP = 9         # the target replaces a better tier, and has all the traffic that it may get for now
+    BARRED_CAPABILITY = 12  # what the request needs does not work there (native/balance/capability)
     # These do not bar a target; they say why a usable target may stand aside for another.
     ASIDE_SLOW_START = 10   # the target has just recovered, and its traffic grows gradually
     ASIDE_REGIONS = 11      # other regions report the target as unhealthy
@@ -29,6 +31,7 @@ cdef struct Choice:
     int admit               # enum Admit
     uint32_t generation
     uint64_t full           # a bit for each member that was passed over because it had no place
+    Claims claims           # what the request needs of the target; set by native.proxy.selection
 
 cdef class TargetPool:
     """The targets that can answer a route, in tiers. At most 64 members."""

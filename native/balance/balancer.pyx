@@ -31,8 +31,8 @@ from native.state.shared_state cimport (
     edge_circuit_until_ms, edge_remote_weight, edge_window_sum,
 )
 from native.balance.breaker cimport (
-    RETRY_AFTER_MAX_NS, Admit, CircuitState, breaker_peek, breaker_report, breaker_return, breaker_slow, breaker_slow_start,
-    breaker_take,
+    RETRY_AFTER_MAX_NS, Admit, CircuitState, breaker_peek, breaker_report_target, breaker_return, breaker_slow,
+    breaker_slow_start, breaker_take, fill_policy,
 )
 from native.balance.capacity cimport capacity_limit
 from native.balance.spill cimport spill_allowance, spill_ramp, spill_ramp_used, spill_used
@@ -85,8 +85,7 @@ cdef class TargetPool:
             raise ValueError("a pool needs one tier and one weight for each target")
         if not 1 <= workers <= EDGE_MAX_WORKERS:
             raise ValueError(f"workers is 1 to {EDGE_MAX_WORKERS}, not {workers}")
-        if not S <= breaker.window_ns <= 10 * <uint64_t>S:
-            raise ValueError(f"the breaker's window is 1 to 10 seconds, not {breaker.window_ns / S:g}")
+        fill_policy(&self.policy, breaker, permit_ns, retry_after_max_ns)
         for place in range(self.size):
             target = self.targets[place]
             if not weights[place] > 0:
@@ -105,18 +104,6 @@ cdef class TargetPool:
             for place in range(3):
                 self.shares[place] = shares[place]
         self.workers = workers
-        self.policy.consecutive_failures = breaker.consecutive_failures
-        self.policy.min_requests = breaker.min_requests
-        self.policy.failure_ratio = breaker.failure_ratio
-        self.policy.slow_ratio = breaker.slow_ratio
-        self.policy.slow_threshold_ns = breaker.slow_threshold_ns
-        self.policy.slow_adaptive = breaker.slow_adaptive
-        self.policy.window_s = breaker.window_ns // S
-        self.policy.open_duration_ns = breaker.open_duration_ns
-        self.policy.open_duration_max_ns = breaker.open_duration_max_ns
-        self.policy.slow_start_ns = breaker.slow_start_ns
-        self.policy.permit_ns = permit_ns
-        self.policy.retry_after_max_ns = retry_after_max_ns
 
     cdef Target target_at(self, int index):
         return <Target>self.targets[index]
@@ -176,10 +163,10 @@ cdef class TargetPool:
             bar = self.crowded(index, now_ns, priority)
             if bar != Barred.USABLE:
                 return bar
-        admit[0] = breaker_peek(rec, now_ns)
+        admit[0] = breaker_peek(&rec.own, now_ns)
         if admit[0] != Admit.ADMIT_NO:
             return Barred.USABLE
-        if edge_circuit_state(load64(&rec.circuit)) == CircuitState.HALF_OPEN:
+        if edge_circuit_state(load64(&rec.own.circuit)) == CircuitState.HALF_OPEN:
             return Barred.BARRED_TRIAL
         return Barred.BARRED_OPEN
 
@@ -188,15 +175,15 @@ cdef class TargetPool:
         return self.inspect(index, now_ns, tried, priority, &admit)
 
     cdef int aside(self, int index, uint64_t now_ns) noexcept nogil:
-        if breaker_slow_start(self.recs[index], &self.policy, now_ns) < 1.0:
+        if breaker_slow_start(&self.recs[index].own, &self.policy, now_ns) < 1.0:
             return Barred.ASIDE_SLOW_START
-        if edge_remote_weight(load64(&self.recs[index].remote), now_ns // MS) < 1.0:
+        if edge_remote_weight(load64(&self.recs[index].own.remote), now_ns // MS) < 1.0:
             return Barred.ASIDE_REGIONS
         return Barred.USABLE
 
     cdef double cost(self, int index, uint64_t now_ns, int latency_cell) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
-        cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
+        cdef WindowSum window = edge_window_sum(&rec.own, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
         cdef uint32_t pending = inflight_total(rec, self.workers)
         cdef double ms = ewma_read(&rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
         if ms <= 0:     # no data for this kind of answer, so use the data of the other kind
@@ -210,7 +197,7 @@ cdef class TargetPool:
         return ms * (<double>window.total + 1.0) / (<double>(window.total - window.failed) + 1.0)
 
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
-        out.admit = breaker_take(self.recs[index], &self.policy, now_ns, last_resort, &out.generation)
+        out.admit = breaker_take(&self.recs[index].own, &self.policy, now_ns, last_resort, &out.generation)
         out.index = index if out.admit != Admit.ADMIT_NO else -1
         return out.admit
 
@@ -268,8 +255,8 @@ cdef class TargetPool:
         for index in range(self.size):
             bit = <uint64_t>1 << index
             if usable & bit:
-                share = min(breaker_slow_start(self.recs[index], &self.policy, now_ns),
-                            edge_remote_weight(load64(&self.recs[index].remote), now_ns // MS))
+                share = min(breaker_slow_start(&self.recs[index].own, &self.policy, now_ns),
+                            edge_remote_weight(load64(&self.recs[index].own.remote), now_ns // MS))
                 if share < 1.0 and unit(mix(rnd + <uint64_t>index)) >= share:
                     aside |= bit
         while usable:
@@ -339,7 +326,7 @@ cdef class TargetPool:
             when = max(load64(&rec.quarantined_until_ns), load64(&rec.rate_limited_until_ns))
             if bar == Barred.BARRED_EXHAUSTED:
                 when = max(when, now_ns + bounds_wait(self.allowed[index], now_ns))
-            word = load64(&rec.circuit)
+            word = load64(&rec.own.circuit)
             if edge_circuit_state(word) == CircuitState.OPEN:
                 when = max(when, edge_circuit_until_ms(word) * <uint64_t>MS)
             elif edge_circuit_state(word) == CircuitState.HALF_OPEN:
@@ -371,16 +358,16 @@ cdef class TargetPool:
     def report(self, int index, uint64_t now_ns, uint32_t generation, bint failed, bint trial=False, int key=-1,
                uint64_t retry_after_ns=0, uint64_t rnd=0):
         """Report an outcome; return the TripReason if this opened the circuit, -1 if this closed it, else 0."""
-        return breaker_report(self.recs[self._checked(index)], &self.policy, now_ns, generation, failed, trial, key,
-                              retry_after_ns, rnd)
+        return breaker_report_target(self.recs[self._checked(index)], &self.policy, now_ns, generation, failed, trial, key,
+                                     retry_after_ns, rnd)
 
     def overdue(self, int index, uint64_t now_ns, uint32_t generation, bint trial=False, uint64_t rnd=0):
         """Report a slow call; return the TripReason if this opened the circuit, else 0."""
-        return breaker_slow(self.recs[self._checked(index)], &self.policy, now_ns, generation, trial, rnd)
+        return breaker_slow(&self.recs[self._checked(index)].own, &self.policy, now_ns, generation, trial, rnd)
 
     def give_back(self, int index, uint64_t now_ns, uint32_t generation):
         """Give a trial's permit back unused."""
-        breaker_return(self.recs[self._checked(index)], now_ns, generation)
+        breaker_return(&self.recs[self._checked(index)].own, now_ns, generation)
 
     def take_one(self, int index, uint64_t now_ns, bint last_resort=False):
         """Admit an attempt at one member; return (admit, generation)."""
@@ -391,7 +378,7 @@ cdef class TargetPool:
 
     def slow_start(self, int index, uint64_t now_ns):
         """Return the share of its weight that a member may take in slow start: 0.1 to 1.0."""
-        return breaker_slow_start(self.recs[self._checked(index)], &self.policy, now_ns)
+        return breaker_slow_start(&self.recs[self._checked(index)].own, &self.policy, now_ns)
 
     cdef int _rank(self, int priority) except -1:
         if not 0 <= priority <= LOW:
@@ -415,7 +402,9 @@ cdef class TargetPool:
             if target.allowance is not None and bounds_take(&target.allowance.bounds, now_ns, 0, &wait):
                 continue
             chosen += 1
-            breaker_report(self.recs[choice.index], &self.policy, now_ns, choice.generation, False, False, -1, 0, 0)
+            breaker_report_target(
+                self.recs[choice.index], &self.policy, now_ns, choice.generation, False, False, -1, 0, 0
+            )
         return chosen
 
     cdef int _checked(self, int index) except -1:

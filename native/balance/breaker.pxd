@@ -1,7 +1,7 @@
-"""Opens and closes a target's circuit: one word of the shared state, moved by compare-and-swap."""
+"""Opens and closes a circuit, of a target or of a capability of one: a word of the shared state, moved by compare-and-swap."""
 
 from libc.stdint cimport uint32_t, uint64_t
-from native.state.shared_state cimport TargetRec
+from native.state.shared_state cimport CircuitRec, TargetRec
 
 cpdef enum CircuitState:
     CLOSED = 0
@@ -17,6 +17,7 @@ cpdef enum TripReason:
     TRIP_RETRY_AFTER = 5
     TRIP_REMOTE = 6         # fewer failures than the policy says, because other regions reported the same
     TRIP_LATE = 7           # attempts in a row that were late without a byte, or one that stayed silent to its deadline
+    TRIP_DECLINED = 8       # of a capability: the target declines requests that need it
 
 cpdef enum Admit:
     ADMIT_NO = 0
@@ -39,35 +40,47 @@ cdef struct Policy:         # one per route, compiled from its config
     uint64_t slow_start_ns  # how long the target's share of traffic grows after recovery
     uint64_t retry_after_max_ns  # cap of a Retry-After taken as floor
 
+# Take the numbers of an edge.terms.snapshot.Breaker. ValueError: a window that is not of 1 to 10 seconds.
+cdef int fill_policy(Policy* policy, object breaker, uint64_t permit_ns, uint64_t retry_after_max_ns) except -1
 # Return whether an attempt would be admitted. Only reads; ADMIT_TRIAL = breaker_take would try to get the permit.
-cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil
+cdef int breaker_peek(CircuitRec* rec, uint64_t now_ns) noexcept nogil
 # Admit one attempt, and write the generation that its outcome must carry. ``last_resort``: no other target is left. In
 # that case a target whose circuit is open may be tried early, and a target on trial may be tried by a second request:
 # once per policy.open_duration_ns, and once a second if that is longer.
-cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
+cdef int breaker_take(CircuitRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
                       uint32_t* generation) noexcept nogil
 # Report one outcome. Returns the TripReason if this report opened the circuit, -1 if it closed it, else 0.
 # A report with an older generation never moves the state. It enters the window only while the circuit is not closed:
 # after a recovery, calls from before it would open the circuit again. A 429 outside a trial is not reported; the 429 of
-# a trial is reported as failed, with its Retry-After. T_TRIPS, T_TRIALS and T_SLOW are counted here and nowhere else.
+# a trial is reported as failed, with its Retry-After. Trips, trials and slow attempts are counted here and nowhere else.
 # ``key``: 0..63 the caller's key, -1 keys are not in use. ``retry_after_ns``: 0 = none. ``rnd``: 64 random bits for the
 # jitter.
-cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
+cdef int breaker_report(CircuitRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
                         bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil
+# The same for a target as a whole. If the circuit closes, the latency cells are cleared: they hold the penalties of
+# failures, and slow start protects a target that has just recovered.
+cdef int breaker_report_target(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
+                               bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil
+# Report that the target has declined another request for the same reason: this opens a closed circuit, unless only one
+# of several keys was declined. Returns TRIP_DECLINED if it did, else 0.
+cdef int breaker_declined(CircuitRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int key,
+                          uint64_t rnd) noexcept nogil
+# Record an outcome without moving the circuit.
+cdef void breaker_note(CircuitRec* rec, uint64_t now_ns, uint32_t generation, bint failed, int key) noexcept nogil
 # Report that a call still runs after slow_threshold_ns, or was answered later; at most once per attempt.
-cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
+cdef int breaker_slow(CircuitRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
                       uint64_t rnd) noexcept nogil
 # Open a closed circuit for ``reason``. Returns the reason if this call opened the circuit, else 0. An older generation
 # has no effect.
-cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int reason,
+cdef int breaker_trip(CircuitRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int reason,
                       uint64_t rnd) noexcept nogil
 # Give a trial's permit back unused, because the client left before the target could prove anything.
-cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil
+cdef void breaker_return(CircuitRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil
 # Report that a free probe succeeded: the target may be tried from now on, but not before a quarter of its wait.
-cdef bint breaker_hint(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
+cdef bint breaker_hint(CircuitRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
 # Return the share of its weight that a recovering target may take: 0.1 to 1.0 over policy.slow_start_ns; 1.0 if the
 # circuit never opened.
-cdef double breaker_slow_start(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
+cdef double breaker_slow_start(CircuitRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
 cdef int circuit_state(uint64_t word) noexcept nogil
 cdef uint64_t circuit_until_ns(uint64_t word) noexcept nogil
 cdef uint32_t circuit_generation(uint64_t word) noexcept nogil

@@ -1,4 +1,4 @@
-# Opens and closes a target's circuit.
+# Opens and closes the circuit of a target, or of a capability of one.
 # Reached from Python through native.balance.balancer.TargetPool.
 
 from enum import IntEnum
@@ -17,6 +17,7 @@ class TripReason(IntEnum):
     TRIP_RETRY_AFTER = 5
     TRIP_REMOTE = 6
     TRIP_LATE = 7
+    TRIP_DECLINED = 8
 
 class Admit(IntEnum):
     ADMIT_NO = 0

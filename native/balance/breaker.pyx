@@ -13,18 +13,38 @@ regions may have set a lower failure threshold in the record (``remote``, see sh
 from libc.stdint cimport uint32_t, uint64_t
 from native.io.atomics cimport add32, add64, cas64, load32, load64, or64, store32, store64
 from native.state.shared_state cimport (
-    T_SLOW, T_TRIALS, T_TRIPS, circuit_hint, edge_circuit, edge_circuit_generation, edge_circuit_state,
+    circuit_hint, edge_circuit, edge_circuit_generation, edge_circuit_state,
     edge_circuit_until_ms, edge_remote_failure_threshold, EDGE_CIRCUIT_GENERATION_MASK,
 )
 from native.state.window cimport WindowSum, window_add, window_clear, window_read, window_slow
 
 cdef enum:
     MS = 1_000_000
+    S = 1_000_000_000
     # If no other target is left, a circuit that is not closed is tried this often, or more often by its open period.
     TRICKLE_NS = 1_000_000_000
 
 RETRY_AFTER_MAX_NS = 300_000_000_000
 cdef double SLOW_START_FLOOR = 0.1      # Envoy's slow start: a recovering host starts at a tenth of its weight
+
+
+cdef int fill_policy(Policy* policy, object breaker, uint64_t permit_ns, uint64_t retry_after_max_ns) except -1:
+    cdef uint64_t window_ns = breaker.window_ns
+    if not S <= window_ns <= 10 * <uint64_t>S:
+        raise ValueError(f"the breaker's window is 1 to 10 seconds, not {window_ns / S:g}")
+    policy.consecutive_failures = breaker.consecutive_failures
+    policy.min_requests = breaker.min_requests
+    policy.failure_ratio = breaker.failure_ratio
+    policy.slow_ratio = breaker.slow_ratio
+    policy.slow_threshold_ns = breaker.slow_threshold_ns
+    policy.slow_adaptive = breaker.slow_adaptive
+    policy.window_s = window_ns // S
+    policy.open_duration_ns = breaker.open_duration_ns
+    policy.open_duration_max_ns = breaker.open_duration_max_ns
+    policy.slow_start_ns = breaker.slow_start_ns
+    policy.permit_ns = permit_ns
+    policy.retry_after_max_ns = retry_after_max_ns
+    return 0
 
 
 cdef uint64_t ceil_ms(uint64_t ns) noexcept nogil:
@@ -43,14 +63,14 @@ cdef uint32_t circuit_generation(uint64_t word) noexcept nogil:
     return edge_circuit_generation(word)
 
 
-cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil:
+cdef int breaker_peek(CircuitRec* rec, uint64_t now_ns) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     if edge_circuit_state(word) == CircuitState.CLOSED:
         return Admit.ADMIT_YES
     return Admit.ADMIT_TRIAL if now_ns // MS >= edge_circuit_until_ms(word) else Admit.ADMIT_NO
 
 
-cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
+cdef int breaker_take(CircuitRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
                       uint32_t* generation) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     cdef uint64_t trial, permit
@@ -72,14 +92,14 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
                 # decides.
                 if not cas64(&rec.trial_ns, trial, now_ns):
                     return Admit.ADMIT_NO
-                add64(&rec.count[<int>T_TRIALS], 1)
+                add64(&rec.trials, 1)
                 generation[0] = current
                 return Admit.ADMIT_TRIAL
         current = (current + 1) & EDGE_CIRCUIT_GENERATION_MASK
         permit = edge_circuit(CircuitState.HALF_OPEN, current, ceil_ms(now_ns + policy.permit_ns))
         if cas64(&rec.circuit, word, permit):
             store64(&rec.trial_ns, now_ns)
-            add64(&rec.count[<int>T_TRIALS], 1)
+            add64(&rec.trials, 1)
             generation[0] = current
             return Admit.ADMIT_TRIAL
         word = load64(&rec.circuit)
@@ -101,7 +121,7 @@ cdef uint64_t open_for(const Policy* policy, uint32_t opens, uint64_t retry_afte
     return max(wait, floor)
 
 
-cdef int trip(TargetRec* rec, const Policy* policy, uint64_t word, uint64_t now_ns, int reason,
+cdef int trip(CircuitRec* rec, const Policy* policy, uint64_t word, uint64_t now_ns, int reason,
               uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
     """Open the circuit from ``word``; returns the reason, or 0 if another process moved the circuit first."""
     cdef uint32_t opens = load32(&rec.opens)
@@ -118,30 +138,25 @@ cdef int trip(TargetRec* rec, const Policy* policy, uint64_t word, uint64_t now_
     store64(&rec.hint_ns, now_ns + wait // 4)
     store32(&rec.opens, opens + 1)
     store32(&rec.trip_reason, reason)
-    add64(&rec.count[<int>T_TRIPS], 1)
+    add64(&rec.trips, 1)
     return reason
 
 
-cdef int close(TargetRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
+cdef int close(CircuitRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
     """Close the circuit from ``word``; returns -1, or 0 if the permit had expired and another process took it.
 
     All records of the outage are cleared first, so that a process that is killed in between leaves no closed circuit
-    with a full window. The latency cells are cleared too: they hold the penalties of failures, and slow start protects
-    a target that has just recovered.
+    with a full window.
     """
-    cdef int cell
     window_clear(rec)
     store32(&rec.consecutive, 0)
-    for cell in range(2):
-        store64(&rec.ewma[cell], 0)
-        store64(&rec.penalty[cell], 0)
     if cas64(&rec.circuit, word,
              edge_circuit(CircuitState.CLOSED, edge_circuit_generation(word), max(now_ns // MS, <uint64_t>1))):
         return -1
     return 0
 
 
-cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noexcept nogil:
+cdef bint keys_agree(CircuitRec* rec, uint64_t now_ns, int key, bint failed) noexcept nogil:
     """Record the outcome for this key; returns False if only one of several active keys has seen failures.
 
     Without this rule, a caller with a request that makes the provider fail could eject the provider for every caller.
@@ -178,7 +193,7 @@ cdef bint too_slow(const Policy* policy, WindowSum window, uint32_t remote_thres
             and <double>window.slow >= policy.slow_ratio * <double>volume)
 
 
-cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
+cdef int breaker_report(CircuitRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
                         bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     cdef int state = edge_circuit_state(word)
@@ -217,12 +232,49 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
     return 0
 
 
-cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
+cdef void breaker_note(CircuitRec* rec, uint64_t now_ns, uint32_t generation, bint failed, int key) noexcept nogil:
+    if edge_circuit_generation(load64(&rec.circuit)) != generation:
+        return
+    window_add(rec, now_ns, failed)
+    if failed:
+        add32(&rec.consecutive, 1)
+    elif load32(&rec.consecutive):
+        store32(&rec.consecutive, 0)
+    if key >= 0:
+        keys_agree(rec, now_ns, key, failed)
+
+
+cdef int breaker_declined(CircuitRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int key,
+                          uint64_t rnd) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    if edge_circuit_state(word) != CircuitState.CLOSED or edge_circuit_generation(word) != generation:
+        return 0
+    window_add(rec, now_ns, True)
+    add32(&rec.consecutive, 1)
+    if key >= 0 and not keys_agree(rec, now_ns, key, True):
+        return 0
+    return trip(rec, policy, word, now_ns, TripReason.TRIP_DECLINED, 0, rnd)
+
+
+cdef int breaker_report_target(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
+                               bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
+    cdef int moved = breaker_report(
+        &rec.own, policy, now_ns, generation, failed, trial, key, retry_after_ns, rnd
+    )
+    cdef int cell
+    if moved < 0:
+        for cell in range(2):
+            store64(&rec.ewma[cell], 0)
+            store64(&rec.penalty[cell], 0)
+    return moved
+
+
+cdef int breaker_slow(CircuitRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
                       uint64_t rnd) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     cdef int state = edge_circuit_state(word)
     cdef bint current = edge_circuit_generation(word) == generation
-    add64(&rec.count[<int>T_SLOW], 1)
+    add64(&rec.slowed, 1)
     if current or state != CircuitState.CLOSED:
         window_slow(rec, now_ns)
     if not current:
@@ -235,7 +287,7 @@ cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uin
     return 0
 
 
-cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int reason,
+cdef int breaker_trip(CircuitRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int reason,
                       uint64_t rnd) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     if edge_circuit_state(word) != CircuitState.CLOSED or edge_circuit_generation(word) != generation:
@@ -243,18 +295,18 @@ cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uin
     return trip(rec, policy, word, now_ns, reason, 0, rnd)
 
 
-cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil:
+cdef void breaker_return(CircuitRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     if edge_circuit_state(word) == CircuitState.HALF_OPEN and edge_circuit_generation(word) == generation:
         # If the swap fails, the permit has just expired and another process has it.
         cas64(&rec.circuit, word, edge_circuit(CircuitState.OPEN, generation, now_ns // MS))
 
 
-cdef bint breaker_hint(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil:
+cdef bint breaker_hint(CircuitRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil:
     return circuit_hint(rec, now_ns)
 
 
-cdef double breaker_slow_start(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil:
+cdef double breaker_slow_start(CircuitRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     cdef uint64_t since_ns = circuit_until_ns(word)
     if edge_circuit_state(word) != CircuitState.CLOSED:

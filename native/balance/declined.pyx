@@ -34,12 +34,12 @@ cdef inline bint _holds(TargetRec* rec, int place, uint64_t now_ms) noexcept nog
 cdef bint _several_keys(TargetRec* rec, uint64_t now_ns, int key) noexcept nogil:
     """Return whether other keys than this one have used the target within the last 10 to 20 s."""
     cdef uint64_t epoch = now_ns // KEYS_EPOCH_NS
-    cdef uint64_t seen = load64(&rec.keys_epoch)
+    cdef uint64_t seen = load64(&rec.own.keys_epoch)
     cdef uint64_t bits = 0
     if seen == epoch:
-        bits = load64(&rec.keys_active) | load64(&rec.keys_active_before)
+        bits = load64(&rec.own.keys_active) | load64(&rec.own.keys_active_before)
     elif seen + 1 == epoch:
-        bits = load64(&rec.keys_active)
+        bits = load64(&rec.own.keys_active)
     return bits & ~(<uint64_t>1 << (key & 63)) != 0
 
 

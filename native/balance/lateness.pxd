@@ -1,7 +1,7 @@
 """Decides when an attempt is late: after four times the 99th percentile of the target's recent times to first content."""
 
 from libc.stdint cimport uint64_t
-from native.state.shared_state cimport TargetRec
+from native.state.shared_state cimport CircuitRec, TargetRec
 
 cdef enum:
     ENOUGH_SAMPLES = 100        # with this many samples the percentile is used, and a late attempt counts as slow
@@ -13,6 +13,6 @@ cdef uint64_t late_after_ns(TargetRec* rec, int cell) noexcept nogil
 # Return whether this cell has enough samples for lateness to count against the target.
 cdef bint lateness_known(TargetRec* rec, int cell) noexcept nogil
 # Count an attempt that is late without a byte; return how many there have been in a row.
-cdef int late_again(TargetRec* rec) noexcept nogil
+cdef int late_again(CircuitRec* rec) noexcept nogil
 # End the row: an attempt has received a byte.
-cdef void heard(TargetRec* rec) noexcept nogil
+cdef void heard(CircuitRec* rec) noexcept nogil

@@ -11,7 +11,7 @@ with every sixteenth sample, and with each of the first sixteen. Counts are rela
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.io.atomics cimport add32, cas32, load32, store32
-from native.state.shared_state cimport EDGE_LATENCY_BUCKETS, SharedState, TargetRec
+from native.state.shared_state cimport CircuitRec, EDGE_LATENCY_BUCKETS, SharedState, TargetRec
 
 cdef enum:
     LEAST_MS = 4                # upper bound of the first bucket
@@ -82,11 +82,11 @@ cdef bint lateness_known(TargetRec* rec, int cell) noexcept nogil:
     return load32(&rec.latency_samples[cell & 1]) >= ENOUGH_SAMPLES
 
 
-cdef int late_again(TargetRec* rec) noexcept nogil:
+cdef int late_again(CircuitRec* rec) noexcept nogil:
     return <int>add32(&rec.late_in_a_row, 1)
 
 
-cdef void heard(TargetRec* rec) noexcept nogil:
+cdef void heard(CircuitRec* rec) noexcept nogil:
     if load32(&rec.late_in_a_row):
         store32(&rec.late_in_a_row, 0)
 

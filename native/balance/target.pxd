@@ -17,6 +17,7 @@ cdef class Target:
     cdef public Allowance allowance     # the allowance of the credential; None = its limits are unknown
     cdef readonly Price price           # of its model; of a wildcard target: of models that have no price by name
     cdef dict prices                    # model (bytes) -> Price: of a wildcard target; None = it is none
+    cdef public bint mixed              # it is asked more than chats: it has the model that the client names
     cdef readonly int media_rule        # native.codec.media.Rule
     cdef dict usage_refused             # model (bytes) -> until when it is not asked for usage (monotonic ns)
     cdef bint usage_accepted            # it has answered a request that asked for usage

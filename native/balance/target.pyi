@@ -11,6 +11,7 @@ class Target:
     plan: terms.Target
     pool: ConnectionPool | None
     allowance: Allowance | None
+    mixed: bool
     def __init__(
         self,
         shared_state: SharedState,

@@ -26,6 +26,7 @@ cdef enum Kind:
 
 cdef struct Media:          # of one request
     int64_t size            # bytes of the body that are not text
+    int kinds               # a bit for each Kind that occurs
     int64_t[3] pictures     # tokens by Rule
     int64_t[3] sound
     int64_t[3] files

@@ -236,6 +236,7 @@ cdef void _count(Found* found, int64_t bytes_) noexcept nogil:
     cdef Media* media = found.media
     cdef int64_t width = 0, height = 0, seconds
     cdef int rule
+    media.kinds |= 1 << found.kind
     if found.at != NULL:
         if found.kind == PICTURE and not picture_size(found.at, found.end, &width, &height):
             width = height = 0

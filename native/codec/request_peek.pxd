@@ -28,6 +28,8 @@ cdef struct Peek:
     bint model_escaped      # the name has backslash escapes
     int stream              # 1 true, 0 false or absent
     bint structured         # the answer has to fit a schema, or to be JSON
+    bint tools              # it offers tools
+    bint reasons            # it asks for reasoning
     int store, background   # 1 true, 0 false or null, -1 absent or something else
     int64_t max_tokens      # the largest of max_tokens, max_completion_tokens, max_output_tokens; -1 = none
     int include_usage       # stream_options.include_usage: 1 true, 0 false or absent

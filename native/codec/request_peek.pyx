@@ -2,7 +2,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memset
 from native.codec.json_text cimport decode_escape, splice, unescape_json
 from native.codec.json_walk cimport (
-    Scan, Text, at_end, begin, fail, skip_space, text_is, walk_elements, walk_members, walk_string, walk_value,
+    Scan, Text, at_end, begin, fail, is_empty, skip_space, text_is, walk_elements, walk_members, walk_string, walk_value,
 )
 from native.codec.media cimport walk_media
 from native.codec.usage cimport read_amount
@@ -171,12 +171,12 @@ cdef inline int _flag(const char* p) noexcept nogil:
     return 1 if p[0] == c"t" else 0 if p[0] == c"f" or p[0] == c"n" else -1
 
 
-cdef bint _mentions_json(const char* p, const char* end) noexcept nogil:
-    while end - p >= 4:
-        p = <const char*>memchr(p, c"j", end - p - 3)
+cdef bint _mentions(const char* p, const char* end, const char* word, Py_ssize_t size) noexcept nogil:
+    while end - p >= size:
+        p = <const char*>memchr(p, word[0], end - p - size + 1)
         if p == NULL:
             return False
-        if memcmp(p, b"json", 4) == 0:
+        if memcmp(p, word, size) == 0:
             return True
         p += 1
     return False
@@ -189,10 +189,24 @@ cdef bint _shapes_answer(const Text* key, const char* p, const char* after) noex
         if text_is(key, b"response_format", 15) or text_is(key, b"text", 4) or text_is(key, b"generationConfig", 16) or (
             text_is(key, b"output_config", 13) or text_is(key, b"output_format", 13)
         ):
-            return _mentions_json(p, after)
+            return _mentions(p, after, b"json", 4)
         if text_is(key, b"structured_outputs", 18):
             return True
     return key.size > 7 and p[0] != c"n" and memcmp(key.at, b"guided_", 7) == 0
+
+
+cdef bint _asks_reasoning(const Text* key, const char* p, const char* after) noexcept nogil:
+    """Return whether a member asks for reasoning: reasoning_effort (chat), reasoning (responses, OpenRouter), thinking
+    (Anthropic), generationConfig.thinkingConfig (Gemini)."""
+    if p[0] == c'"':
+        return text_is(key, b"reasoning_effort", 16) and not _mentions(p, after, b'"none"', 6)
+    if p[0] != c"{":
+        return False
+    if text_is(key, b"reasoning", 9):
+        return not _mentions(p, after, b'"none"', 6)
+    if text_is(key, b"thinking", 8):
+        return not _mentions(p, after, b'"disabled"', 10)
+    return text_is(key, b"generationConfig", 16) and _mentions(p, after, b"thinkingConfig", 14)
 
 
 cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
@@ -214,8 +228,14 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
             ):
                 return walk_media(p, scan, depth, reading.media)
         after = walk_value(p, scan, depth)
-        if after != NULL and _shapes_answer(key, p, after):
+        if after == NULL:
+            return NULL
+        if _shapes_answer(key, p, after):
             reading.out.structured = True
+        if _asks_reasoning(key, p, after):
+            reading.out.reasons = True
+        elif p[0] == c"[" and (text_is(key, b"tools", 5) or text_is(key, b"functions", 9)):
+            reading.out.tools = reading.out.tools or not is_empty(p, after)
         return after
     if reading.seen & known:
         return fail(scan, key.quote, PEEK_DUPLICATE)
@@ -225,7 +245,7 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
 
 cdef void begin_peek(Peek* out) noexcept nogil:
     out.model_start = out.model_end = out.max_tokens = out.error_at = -1
-    out.model_escaped = out.structured = False
+    out.model_escaped = out.structured = out.tools = out.reasons = False
     out.store = out.background = -1
     out.stream = out.include_usage = 0
     out.choices = 1

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.balance.balancer cimport Target
+from native.balance.capability cimport Claims
 from native.balance.price cimport Price, Used
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.router cimport Route
@@ -11,6 +12,9 @@ cdef struct AttemptFacts:       # times and marks of one attempt; times are mono
     int admit                   # native.balance.breaker.Admit
     int latency_cell, key
     uint32_t generation         # of the circuit that admitted it
+    Claims claims               # what the request needs of the target
+    int lacking                 # the capability that the target said it lacks, -1 = none
+    uint64_t body               # a mark of the request, if it has failed
     uint64_t request_started_ns, started_ns
     uint64_t waiting_ns         # since when it has waited for a connection
     uint64_t connected_ns       # when it had one, if it had to wait
@@ -43,7 +47,9 @@ cdef uint64_t trial_bound_ns(Route route, Target target, const AttemptFacts* fac
 cdef uint64_t late_bound_ns(Route route, Target target, const AttemptFacts* facts) noexcept
 # Return how long after asking the attempt counts as slow; 0 = never.
 cdef uint64_t slow_after_ns(Route route, Target target, const AttemptFacts* facts) noexcept
-# Record the outcome; return whether it opened the target's circuit. overloaded: the status was 503 or 529.
+# Whether the circuit is open through which the attempt was made: of the target, or of something that it needs.
+cdef bint circuit_open(Target target, const AttemptFacts* facts) noexcept nogil
+# Record the outcome; return whether it opened a circuit: of the target, or of a capability. overloaded: the status was 503 or 529.
 cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int outcome, bint overloaded, uint64_t now_ns,
                         uint64_t retry_after_ns, uint64_t rnd) noexcept
 # Stop using the target for a while if the outcome asks for it: a rate limit, a quarantine, or a region that has

@@ -1,7 +1,12 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from native.balance.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total
 from native.balance.breaker cimport (
-    ADMIT_TRIAL, ADMIT_YES, TRIP_LATE, Policy, breaker_report, breaker_return, breaker_slow, breaker_trip,
+    ADMIT_TRIAL, ADMIT_YES, OPEN, TRIP_LATE, Policy, breaker_report_target, breaker_return, breaker_slow, breaker_trip,
+    circuit_state,
+)
+from native.balance.capability cimport (
+    capability_blamed, capability_doubt, capability_failed, capability_open, capability_proven, capability_return,
+    capability_worked,
 )
 from native.balance.capacity cimport capacity_first, capacity_refused
 from native.balance.lateness cimport heard, late_after_ns, late_again, lateness_known, lateness_observe
@@ -12,7 +17,7 @@ from native.state.retry_budget cimport budget_deposit
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, MISCONFIGURED, OK, RATE_LIMITED,
     REFUSED_CREDENTIAL, R_2XX, R_COST_NANO, R_FAILOVERS, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS, R_SPILLED,
-    R_STREAMS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS, RouteRec, TargetRec, hist_bucket,
+    R_STREAMS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS, CircuitRec, RouteRec, TargetRec, hist_bucket,
 )
 
 # A deadline of the whole exchange counts against a target without recent latencies only after this time.
@@ -36,16 +41,23 @@ cdef uint64_t asked_from(const AttemptFacts* facts) noexcept nogil:
 
 
 cdef void note_good_answer(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept:
+    if facts.claims.trials:
+        capability_proven(target.rec, &route.pool.policy, &facts.claims, now_ns, facts.key, rnd)
+    note_answer(route, target, facts, now_ns, rnd)
+
+
+cdef void note_answer(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept:
+    """Report the success of a trial of the target itself. An answer about the request's own fault is one, too."""
     if facts.admit == <int>ADMIT_TRIAL:
         facts.admit = ADMIT_YES
-        breaker_report(
+        breaker_report_target(
             target.rec, &route.pool.policy, now_ns, facts.generation, False, True, facts.key, 0, rnd
         )
 
 
 cdef void note_first_content(Route route, Target target, AttemptFacts* facts, uint64_t now_ns) noexcept:
     cdef TargetRec* rec = target.rec
-    heard(rec)
+    heard(&rec.own)
     if not target.bounds.learned:
         return
     # The time of a whole answer depends on its length, so it counts only if the target has no latencies of streams.
@@ -56,32 +68,66 @@ cdef void note_first_content(Route route, Target target, AttemptFacts* facts, ui
     )
 
 
+cdef CircuitRec* blamed(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint32_t* generation,
+                        bint* trial) noexcept:
+    """Return the circuit that slowness counts against: of the target, or of something that the request needs."""
+    cdef int capability = -1
+    if facts.claims.needs:
+        capability = capability_blamed(target.rec, &route.pool.policy, &facts.claims, now_ns)
+        capability_doubt(target.rec, &facts.claims, now_ns)
+    if capability < 0:
+        generation[0] = facts.generation
+        trial[0] = facts.admit == <int>ADMIT_TRIAL
+        return &target.rec.own
+    generation[0] = facts.claims.generations[capability]
+    trial[0] = facts.claims.trials >> capability & 1
+    return &target.rec.capability[capability]
+
+
 cdef void note_slow(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept:
+    cdef uint32_t generation = 0
+    cdef bint trial = False
+    cdef CircuitRec* circuit
     if not facts.slow:
         facts.slow = True
-        breaker_slow(
-            target.rec, &route.pool.policy, now_ns, facts.generation, facts.admit == <int>ADMIT_TRIAL, rnd
-        )
+        circuit = blamed(route, target, facts, now_ns, &generation, &trial)
+        breaker_slow(circuit, &route.pool.policy, now_ns, generation, trial, rnd)
 
 
 cdef void note_late(Route route, Target target, AttemptFacts* facts, bint heard, uint64_t now_ns, uint64_t rnd) noexcept:
     cdef const Policy* policy = &route.pool.policy
+    cdef uint32_t generation = 0
+    cdef bint trial = False
+    cdef CircuitRec* circuit
     if facts.late:
         return
     facts.late = True
-    if facts.admit == <int>ADMIT_TRIAL:
+    if is_trial(facts):
         note_slow(route, target, facts, now_ns, rnd)    # the trial has failed: the circuit opens again
         return
     if not lateness_known(target.rec, facts.latency_cell):
         return
     note_slow(route, target, facts, now_ns, rnd)
-    if not heard and policy.consecutive_failures and late_again(target.rec) >= <int>policy.consecutive_failures:
-        breaker_trip(target.rec, policy, now_ns, facts.generation, TRIP_LATE, rnd)
+    if heard or not policy.consecutive_failures:
+        return
+    circuit = blamed(route, target, facts, now_ns, &generation, &trial)
+    if late_again(circuit) >= <int>policy.consecutive_failures:
+        breaker_trip(circuit, policy, now_ns, generation, TRIP_LATE, rnd)
+
+
+cdef inline bint is_trial(const AttemptFacts* facts) noexcept nogil:
+    return facts.admit == <int>ADMIT_TRIAL or facts.claims.trials != 0
+
+
+cdef bint circuit_open(Target target, const AttemptFacts* facts) noexcept nogil:
+    return circuit_state(load64(&target.rec.own.circuit)) == <int>OPEN or (
+        facts.claims.needs != 0 and capability_open(target.rec, facts.claims.needs)
+    )
 
 
 cdef uint64_t trial_bound_ns(Route route, Target target, const AttemptFacts* facts) noexcept:
     cdef uint64_t usual
-    if facts.admit != <int>ADMIT_TRIAL or route.pool.size < 2:
+    if not is_trial(facts) or route.pool.size < 2:
         return 0
     usual = <uint64_t>(3e6 * ewma_read(
         &target.rec.baseline[facts.latency_cell], facts.started_ns, <uint64_t>BASELINE_TAU_MS * 1000000
@@ -136,9 +182,45 @@ cdef void settle_success(Route route, Target target, AttemptFacts* facts, uint64
     add64(&rec.total_sum_us, us)
     if slow_ns and took_ns > slow_ns:
         note_slow(route, target, facts, now_ns, rnd)
-    breaker_report(
+    if facts.claims.needs or load64(&rec.doubted):
+        capability_worked(rec, &route.pool.policy, &facts.claims, now_ns, facts.key, rnd)
+    breaker_report_target(
         rec, &route.pool.policy, now_ns, facts.generation, False, facts.admit == <int>ADMIT_TRIAL, facts.key, 0, rnd
     )
+
+
+cdef bint settle_failure(Route route, Target target, AttemptFacts* facts, int outcome, bint overloaded, uint64_t now_ns,
+                         uint64_t retry_after_ns, uint64_t rnd) noexcept:
+    """Record what the target caused, or refused: against the target, or against something that the request needs."""
+    cdef TargetRec* rec = target.rec
+    cdef const Policy* policy = &route.pool.policy
+    cdef bint trial = facts.admit == <int>ADMIT_TRIAL
+    cdef bint tripped = False, its = outcome < <int>RATE_LIMITED
+    cdef int capability = -1
+    if its and facts.claims.needs:
+        capability = capability_blamed(rec, policy, &facts.claims, now_ns)
+        capability_doubt(rec, &facts.claims, now_ns)
+    if capability >= 0:
+        tripped = capability_failed(
+            rec, capability, policy, &facts.claims, now_ns, False, facts.key, facts.body, retry_after_ns, rnd
+        ) > 0
+        facts.claims.trials &= ~(<uint64_t>1 << capability)
+    if facts.claims.trials:
+        capability_return(rec, now_ns, &facts.claims)
+    if capability >= 0 and not trial:
+        return tripped      # the target is well for others: they are sent there as before
+    target.observe(facts.latency_cell, now_ns, now_ns - facts.started_ns, True)
+    if target.bounds.learned and (
+        outcome == <int>RATE_LIMITED or outcome == <int>FAIL_FIRST_BYTE or outcome == <int>FAIL_FIRST_TOKEN
+        or overloaded
+    ):
+        capacity_refused(rec, &target.bounds, now_ns, inflight_total(rec, route.pool.workers))
+    if trial or its:
+        # in a trial everything but a good answer is a failure; otherwise only what the target caused
+        tripped = breaker_report_target(
+            rec, policy, now_ns, facts.generation, True, trial, facts.key, retry_after_ns, rnd
+        ) > 0 or tripped
+    return tripped
 
 
 cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int outcome, bint overloaded, uint64_t now_ns,
@@ -146,13 +228,21 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
     cdef TargetRec* rec = target.rec
     cdef bint trial = facts.admit == <int>ADMIT_TRIAL
     cdef bint tripped = False
+    cdef uint32_t generation = 0
+    cdef CircuitRec* circuit
     facts.ended_ns = now_ns
     add64(&rec.count[outcome], 1)
     if outcome == <int>CANCELLED:
         if trial:
-            breaker_return(rec, now_ns, facts.generation)
+            breaker_return(&rec.own, now_ns, facts.generation)
     elif outcome == <int>CLIENT_FAULT:
-        note_good_answer(route, target, facts, now_ns, rnd)        # the answer is right: the request was wrong
+        if facts.lacking >= 0:
+            capability_doubt(rec, &facts.claims, now_ns)
+            tripped = capability_failed(
+                rec, facts.lacking, &route.pool.policy, &facts.claims, now_ns, True, facts.key, facts.body, 0, rnd
+            ) > 0
+            facts.claims.trials &= ~(<uint64_t>1 << facts.lacking)
+        note_answer(route, target, facts, now_ns, rnd)        # the answer is right: the request was wrong
     elif outcome == <int>OK:
         settle_success(route, target, facts, now_ns, rnd)
     elif outcome == <int>DEADLINE:
@@ -163,21 +253,14 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
             target.observe(facts.latency_cell, now_ns, now_ns - facts.started_ns, True)
             note_slow(route, target, facts, now_ns, rnd)
         if trial:
-            breaker_return(rec, now_ns, facts.generation)
+            breaker_return(&rec.own, now_ns, facts.generation)
     else:
-        target.observe(facts.latency_cell, now_ns, now_ns - facts.started_ns, True)
-        if target.bounds.learned and (
-            outcome == <int>RATE_LIMITED or outcome == <int>FAIL_FIRST_BYTE or outcome == <int>FAIL_FIRST_TOKEN
-            or overloaded
-        ):
-            capacity_refused(rec, &target.bounds, now_ns, inflight_total(rec, route.pool.workers))
-        if trial or outcome < <int>RATE_LIMITED:
-            # in a trial everything but a good answer is a failure; otherwise only what the target caused
-            tripped = breaker_report(
-                rec, &route.pool.policy, now_ns, facts.generation, True, trial, facts.key, retry_after_ns, rnd
-            ) > 0
+        tripped = settle_failure(route, target, facts, outcome, overloaded, now_ns, retry_after_ns, rnd)
         if facts.silent and not facts.head_ns:
-            tripped = breaker_trip(rec, &route.pool.policy, now_ns, facts.generation, TRIP_LATE, rnd) > 0 or tripped
+            circuit = blamed(route, target, facts, now_ns, &generation, &trial)
+            tripped = breaker_trip(circuit, &route.pool.policy, now_ns, generation, TRIP_LATE, rnd) > 0 or tripped
+    if facts.claims.trials:
+        capability_return(rec, now_ns, &facts.claims)
     return tripped
 
 

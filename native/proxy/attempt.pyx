@@ -1,14 +1,13 @@
 cimport cython
 from libc.stdint cimport uint32_t
-from native.balance.breaker cimport OPEN, circuit_state
 from native.codec.grpc cimport (
     GRPC_CANCELLED, GRPC_INTERNAL, GRPC_PERMISSION_DENIED, GRPC_RESOURCE_EXHAUSTED, GRPC_UNKNOWN,
 )
 from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED
-from native.io.atomics cimport add32, add64, load64
+from native.io.atomics cimport add32, add64
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport (
-    late_bound_ns, learn_limits, note_late, note_slow, set_aside, settle_health, slow_after_ns, trial_bound_ns,
+    circuit_open, late_bound_ns, learn_limits, note_late, note_slow, set_aside, settle_health, slow_after_ns, trial_bound_ns,
 )
 from native.proxy.answer_reader cimport EVENTS, FAULT, PIPE
 from native.proxy.runtime cimport NEVER
@@ -354,7 +353,7 @@ cdef class Attempt(ClientEvents):
                 self.route, self.target, &self.facts, self.facts.head_ns != 0, now, self.runtime.random()
             )
         if self.facts.late or (
-            self.facts.slow and circuit_state(load64(&self.target.rec.circuit)) == <int>OPEN
+            self.facts.slow and circuit_open(self.target, &self.facts)
         ):
             self.facts.late = True      # also a slow attempt at a target whose circuit has opened
             if now >= self.late_told_ns + TELL_LATE_AGAIN_NS:
@@ -413,6 +412,9 @@ cdef class Attempt(ClientEvents):
     cdef bint offered(self):
         return True
 
+    cdef uint64_t mark(self):
+        return 0
+
     cdef int on_failed(self, int failure, str detail) except -1:
         cdef uint64_t now
         cdef bint cancelled = False
@@ -452,6 +454,8 @@ cdef class Attempt(ClientEvents):
             not self.request.is_model()
         ):
             self.facts.alive = self.stream.heard_ns() + ALIVE_NS > now
+        if outcome != <int>OK and self.facts.claims.needs:
+            self.facts.body = self.mark()
         self.tripped = settle_health(
             self.route, self.target, &self.facts, outcome,
             outcome == <int>FAIL_STATUS and (status == 503 or status == 529), now, retry_after_ns, self.runtime.random(),

@@ -20,6 +20,7 @@ from native.proxy.answer_reader cimport (
 )
 from native.proxy.attempt cimport ANSWERING, CONNECTING, OVER, RELAYING
 from native.proxy.measure cimport Basis, measure
+from native.proxy.needs cimport lacking
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport PLAIN
 from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_NAMES, PICTURES, UNREAD
@@ -131,6 +132,8 @@ cdef class ModelAttempt(Attempt):
         cdef bytes content = request.content
         self.declined = reader.declined
         self.facts.content_ns = self.facts.head_ns
+        if reader.declined == ACTION_DECLINED and self.facts.claims.needs:
+            self.facts.lacking = lacking(text, self.facts.claims.needs)
         if reader.declined == ACTION_UNCLEAR and content is not None:
             if quotes(text, content, self.upstream.model, request.model_as_written()):
                 self.declined = ACTION_DECLINED
@@ -255,6 +258,11 @@ cdef class ModelAttempt(Attempt):
             settle_credential(
                 self.target, &self.usage, request.prompt_guess + request.output_guess, self.tokens_told, self.sent, now
             )
+
+    cdef uint64_t mark(self):
+        cdef bytes content = (<ModelRequest>self.request).content
+        # a long body is dropped once its answer has begun: then those of one size are taken for the same
+        return (body_mark(content) if content is not None else <uint64_t>self.request.body_size) | 1
 
     cdef bint offered(self):
         """Whether the target claims to offer this path: a 404 for what it never offered says nothing about it. Where it
@@ -385,6 +393,7 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
     attempt.grpc_status = -1
     attempt.facts.index = index
     attempt.facts.admit = admit
+    attempt.facts.lacking = -1
     attempt.facts.latency_cell = request.latency_cell
     attempt.facts.key = request.identity.key
     attempt.facts.caller_bound = request.bounded

@@ -273,6 +273,7 @@ cdef class Exchange(AttemptEvents):
         self.selection.tried |= (<uint64_t>1) << choice.index
         attempt = new_attempt(self, request, choice.index, choice.admit, now)
         attempt.facts.generation = choice.generation
+        attempt.facts.claims = choice.claims
         attempt.wants_fresh = self.live.fresh >> choice.index & 1
         if self.state == State.RESUMING:
             expect(<ModelRequest>request, self.response, attempt, <Attempt>self.live.past[-1], now)
@@ -520,7 +521,7 @@ cdef class Exchange(AttemptEvents):
             runtime.deadlines.disarm(self.alarm)
             self.alarm.exchange = None
             self.alarm = None
-        record(request, self.response, self.live, self.charge, status, now, self.place)
+        record(request, self.response, self.live, self.charge, status, now, self.place, self.selection)
         self.stream = None
         request.release()
         request.stream = None

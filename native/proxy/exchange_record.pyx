@@ -58,7 +58,7 @@ cdef str model_name(Request request):
 
 
 cdef object write_record(int why, Request request, Response response, list attempts, Charge charge, int status,
-                         uint64_t now, uint64_t queue_ns):
+                         uint64_t now, uint64_t queue_ns, Selection selection):
     cdef Runtime runtime = request.runtime
     cdef uint64_t started = request.started_ns
     cdef bint routed = request.route is not None
@@ -104,6 +104,7 @@ cdef object write_record(int why, Request request, Response response, list attem
         queue_ns=queue_ns,
         cache="" if response.flight is None else response.flight.result(response.stale),
         rescues=response.rescues,
+        excluded=() if selection is None else selection.exclusions(),
         attempts=tuple([write_attempt(runtime, <Attempt>attempt, started, now) for attempt in attempts]),
     )
 
@@ -117,7 +118,7 @@ cdef bint is_own(Request request) noexcept:
 
 
 cdef int record(Request request, Response response, LiveAttempts live, Charge charge, int status, uint64_t now,
-                 Place place) except -1:
+                 Place place, Selection selection) except -1:
     cdef Runtime runtime = request.runtime
     cdef Recorder recorder = runtime.recorder
     cdef uint64_t first = now
@@ -135,6 +136,8 @@ cdef int record(Request request, Response response, LiveAttempts live, Charge ch
         live.begun > 1,
     )
     if why and not recorder.add(
-        write_record(why, request, response, live.all(), charge, status, now, 0 if place is None else place.waited_ns)
+        write_record(
+            why, request, response, live.all(), charge, status, now, 0 if place is None else place.waited_ns, selection
+        )
     ):
         add64(&runtime.meter.count[<int>W_UNRECORDED], 1)

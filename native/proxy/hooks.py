@@ -31,7 +31,8 @@ class TargetState(NamedTuple):
 
     target: str  # its id
     code: int  # native.balance.balancer.Barred; 0 = it is usable
-    # Behind an open circuit the TripReason, behind a quarantine the Outcome; 1 for a region that is not asked for
+    # Behind an open circuit the TripReason, behind a quarantine the Outcome, behind what does not work there the
+    # native.state.counters.Capability; 1 for a region that is not asked for
     # another reason than the rate limits of its targets; else 0.
     reason: int
     wait_s: float  # until it may be usable again; 0 = not known, or now
@@ -325,8 +326,12 @@ class Replies(Protocol):
         """Return the reply to a request whose head or framing is refused."""
         ...
 
-    def passed_over(self, code: int) -> str:
-        """Return one word for ``x-edge-reason``; ``code`` is a native.balance.balancer.Barred, 0 = a worse choice."""
+    def passed_over(self, code: int, capability: int) -> str:
+        """Return one word for ``x-edge-reason``.
+
+        ``code`` is a native.balance.balancer.Barred, 0 = a worse choice; ``capability`` is the
+        native.state.counters.Capability that does not work, -1 = none.
+        """
         ...
 
     def as_event(self, content: bytes) -> bytes:

@@ -15,7 +15,7 @@ cdef class ModelRequest(Request):
     cdef bytes wildcard         # the upstream model the client named after "provider/"
     cdef bytes suffix           # the path behind the provider's base path, with the part of the query that is kept
     cdef bint stored            # the provider stores the answer, or makes it in the background: never joined
-    cdef Media media            # what of it is no text; all 0 if nothing is metered
+    cdef Media media            # what of it is no text
     cdef Py_ssize_t text_size   # bytes of the rest
     cdef bint usual_known       # output_guess is what answers of the route needed, and no assumption
     cdef bint wants_usage       # the caller is bounded: its streams ask for usage, which it did not ask for

@@ -21,6 +21,7 @@ from native.proxy.router cimport (
     OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES,
     OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, model_of_path,
 )
+from native.proxy.needs cimport needs_of
 from native.proxy.request cimport CHAT_STREAM, PLAIN, SMALL_BODY, Identity, refusal, refuse_bound
 from native.proxy.runtime cimport NEVER, Runtime
 from native.state.allowance cimport longest_output, usual_output
@@ -138,6 +139,7 @@ cdef class ModelRequest(Request):
             self.fields = [(b"content-type", b"application/json")]
         self.text_size = PyBytes_GET_SIZE(self.content) - self.media.size
         self.prompt_guess = self.text_size // 4
+        self.needs = needs_of(self.operation, &self.peek, &self.media, self.text_size)
         if runtime.router.metered:
             self.estimate()
             if caller is not None and caller.budget_nano:
@@ -201,7 +203,7 @@ cdef class ModelRequest(Request):
                 content, size, self.boundary, SOUND if <int>SPOKEN >> self.operation & 1 else PICTURE, &self.peek, &self.media
             )
         else:
-            error = peek_request(content, size, &self.peek, &self.media if self.runtime.router.metered else NULL)
+            error = peek_request(content, size, &self.peek, &self.media)
         if error == PEEK_OK:
             return None
         if error == PEEK_LONG_NAME:

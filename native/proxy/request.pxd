@@ -69,6 +69,7 @@ cdef class Request:
     cdef list body              # the bytes that have come and may be sent again; None = not kept
     cdef Py_ssize_t body_size, holding  # bytes that have come, bytes counted as held
     cdef list trailers
+    cdef uint64_t needs         # a bit per native.state.counters.Capability
     cdef bint begun             # its key has given it a slot and a request, which Charge.reserve() takes over
     cdef int bound              # the native.state.allowance.Bound that refuses it, although its body is read; 0 = none
     cdef uint64_t bound_wait_ns

@@ -1,5 +1,5 @@
-from native.balance.breaker cimport OPEN, circuit_state
-from native.io.atomics cimport add64, load64
+from native.io.atomics cimport add64
+from native.proxy.accounting cimport circuit_open
 from native.state.retry_budget cimport budget_withdraw
 from native.proxy.steps cimport Event, State
 from native.state.shared_state cimport CLIENT_FAULT, DEADLINE, OK, FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
@@ -50,7 +50,7 @@ cdef bint pay_for_retry(Request request, Attempt attempt, int outcome, uint64_t 
     """Leaving a target whose circuit is open only moves load, so it is free. Other retries spend the budget."""
     if attempt.moved or attempt.retry_granted or outcome >= <int>RATE_LIMITED:
         return True
-    if circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN and request.route.pool.size > 1:
+    if circuit_open(attempt.target, &attempt.facts) and request.route.pool.size > 1:
         return True
     if budget_withdraw(request.route.rec, now):
         return True
@@ -63,7 +63,7 @@ cdef int facts_of_late(
 ) except -1:
     facts.may_retry = repeatable(request, attempt, DEADLINE, live.begun, now)
     facts.another = facts.may_retry and selection.another(now, live.running())
-    facts.circuit_open = circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN
+    facts.circuit_open = circuit_open(attempt.target, &attempt.facts)
 
 
 cdef int facts_of_failure(

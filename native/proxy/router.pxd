@@ -96,8 +96,8 @@ cdef class Route:
     cdef int64_t[64] windows        # context windows of members in tokens; 0 = not known
     cdef uint64_t _find_rescuers(self, int index) except? 0
     cdef str _embeds(self)
-    # Which members are never asked this operation, and why each is not.
-    cdef str unfit_because(self, int operation)
+    # "TARGET: WHY" of the members that are never asked this operation.
+    cdef list unfit_because(self, int operation)
 
 cdef class Router:
     """The compiled Snapshot. Immutable after construction; exchanges hold a reference to the one they began with."""

@@ -210,7 +210,7 @@ cdef class Route:
                 best = i
         return "" if best < 0 else self.pool.target_at(best).plan.model
 
-    cdef str unfit_because(self, int operation):
+    cdef list unfit_because(self, int operation):
         cdef list reasons = []
         cdef Target target
         cdef int i
@@ -219,7 +219,7 @@ cdef class Route:
             why = why_unfit(operation, target.plan, self.embeds)
             if why is not None:
                 reasons.append(f"{target.id}: {why}")
-        return "; ".join(reasons)
+        return reasons
 
     cdef uint64_t _find_rescuers(self, int index) except? 0:
         """Return the members that may go on with an answer of this one, as bits. Another region rescues its own."""
@@ -254,6 +254,7 @@ cdef class Router:
         ]
         allowances = [Allowance(shared_state, credential.allowance) for credential in snapshot.credentials]
         for target in self.targets:
+            target.mixed = target.plan.kind == "model" and not target.plan.model
             if target.plan.credential >= 0:
                 target.allowance = allowances[target.plan.credential]
         self.priorities = {key.priority for key in snapshot.keys} | (keys.priorities if keys is not None else frozenset())

@@ -13,6 +13,9 @@ cdef class Selection:
     cdef uint64_t declined      # a bit per member that does not take the request, and would not take it again
     cdef uint64_t excluded_targets      # a bit per member in a region that the request may not enter
     cdef uint64_t unable        # a bit per member that does not offer this operation, or cannot express the request
+    cdef uint64_t needs         # of the request: a bit per native.state.counters.Capability
+    cdef uint64_t barred        # a bit per member that does not do now what the request needs
+    cdef list excluded          # targets that were passed over because of that, and why; None = none was
     cdef Refusal refused        # what they cannot express, or the client's mistake; None = neither
     cdef str failover_reason    # why the first choice did not answer; None = it did
     cdef exclude_visited_regions(self)
@@ -35,8 +38,18 @@ cdef class Selection:
     cdef bint is_mistaken(self)         # the request cannot be read, so that no target of another dialect can get it
     cdef bint is_refused(self)          # mistaken, or nobody can
     cdef object refusal(self)           # the Reply that says so
+    cdef tuple exclusions(self)         # "TARGET: WHY" of members that could not be asked what the request needs
     cdef bint nobody_can(self) noexcept     # no target of the pool can be asked this at all
     cdef bint _ready(self, int index)
+    # Choose a member; where something that the request needs is in doubt, by that too. False: look again.
+    cdef bint _pick(self, uint64_t now, uint64_t tried, Choice* choice) except -1
+    cdef int _pick_able(self, uint64_t now, uint64_t tried, uint64_t due, uint64_t aside, Choice* choice) except -1
+    cdef int _pick_from(self, uint64_t now, uint64_t tried, uint64_t closed, Choice* choice) except -1
+    cdef void _give_back(self, uint64_t now, Choice* choice) noexcept
+    cdef bint _any_usable(self, uint64_t now, uint64_t gone) noexcept
+    cdef bint _find_barred(self, uint64_t now, uint64_t* due, uint64_t* aside) except -1
+    cdef int _note_excluded(self, int index, int capability) except -1
+    cdef int _missing(self, int index, uint64_t now) noexcept   # what a member does not do now, -1 = nothing
     cdef int _draw(self, uint64_t now, uint64_t tried, Choice* choice) except -1
 
 cdef Selection new_selection(Request request)

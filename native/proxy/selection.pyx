@@ -1,8 +1,12 @@
 cimport cython
 from native.balance.balancer cimport (
-    BARRED_EXHAUSTED, BARRED_FULL, BARRED_OPEN, BARRED_QUARANTINED, BARRED_RATE_LIMITED, BARRED_TRIAL, Target, inflight_total,
+    BARRED_CAPABILITY, BARRED_EXHAUSTED, BARRED_FULL, BARRED_OPEN, BARRED_QUARANTINED, BARRED_RATE_LIMITED, BARRED_TRIAL, Target, TargetPool,
+    inflight_total,
 )
 from native.balance.breaker cimport ADMIT_TRIAL, breaker_return, circuit_until_ns
+from native.balance.capability cimport (
+    capability_barred, capability_return, capability_share, capability_take, needed_of,
+)
 from native.io.atomics cimport add64, load32, load64
 from native.io.clock cimport monotonic_ns
 from native.proxy.hooks import TargetState
@@ -22,7 +26,7 @@ cdef double RAMP_STEP_S = 5.0
 cdef int reason_of(TargetRec* rec, int barred) noexcept:
     """Return the TripReason of an open circuit, or the Outcome of a quarantine; 0 = the code needs no reason."""
     if barred == <int>BARRED_OPEN:
-        return load32(&rec.trip_reason)
+        return load32(&rec.own.trip_reason)
     return load32(&rec.quarantine_reason) if barred == <int>BARRED_QUARANTINED else 0
 
 
@@ -30,7 +34,7 @@ cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
     """Return the ns until this target may be usable again; 0 = now, or unknown."""
     cdef uint64_t until = 0
     if barred == <int>BARRED_OPEN or barred == <int>BARRED_TRIAL:
-        until = circuit_until_ns(load64(&rec.circuit))
+        until = circuit_until_ns(load64(&rec.own.circuit))
     elif barred == <int>BARRED_RATE_LIMITED:
         until = load64(&rec.rate_limited_until_ns)
     elif barred == <int>BARRED_QUARANTINED:
@@ -43,6 +47,7 @@ cdef Selection new_selection(Request request):
     selection.request = request
     selection.route = request.route
     selection.unable = request.route.unfit[request.operation]
+    selection.needs = request.needs
     if request.identity.hops is not None and request.route.regions:
         selection.exclude_visited_regions()
     return selection
@@ -68,14 +73,15 @@ cdef class Selection:
         """Return a bit per member that may not be used: every other region while a target of this region is usable,
         otherwise the excluded regions and those that have just reported that they have nothing for the route."""
         cdef Route route = self.route
-        cdef uint64_t closed = self.excluded_targets | self.unable
+        cdef uint64_t unable = self.unable | self.barred
+        cdef uint64_t closed = self.excluded_targets | unable
         cdef int i
         if route.regions == 0:
-            return self.unable
+            return unable
         for i in range(route.pool.size):
             if not route.regions >> i & 1:
-                if route.pool.barred(i, now, tried | self.unable, self.request.identity.priority) == 0:
-                    return route.regions | self.unable
+                if route.pool.barred(i, now, tried | unable, self.request.identity.priority) == 0:
+                    return route.regions | unable
             elif route.absent_ns[i] > now:
                 closed |= <uint64_t>1 << i
         return closed
@@ -117,16 +123,13 @@ cdef class Selection:
         cdef Target target
         cdef uint64_t wait = 0
         while True:
-            self.route.pool.pick(
-                now, self.request.runtime.random(), tried, self.request.latency_cell, self.request.identity.priority,
-                choice, self._closed(tried, now),
-            )
+            if not self._pick(now, tried, choice):
+                continue
             if choice.index < 0:
                 return 0
             target = self.route.pool.target_at(choice.index)
             if self.request.is_foreign(choice.index) and not self._ready(choice.index):
-                if choice.admit == <int>ADMIT_TRIAL:
-                    breaker_return(target.rec, now, choice.generation)
+                self._give_back(now, choice)
                 if self.is_mistaken():
                     choice.index = -1
                     return 0
@@ -138,10 +141,117 @@ cdef class Selection:
             ) == 0:
                 add64(&target.allowance.bounds.rec.count[<int>A_REQUESTS], 1)
                 return 0
-            if choice.admit == <int>ADMIT_TRIAL:
-                breaker_return(target.rec, now, choice.generation)
+            self._give_back(now, choice)
             add64(&target.rec.count[<int>T_EXHAUSTED], 1)
             tried |= (<uint64_t>1) << choice.index
+
+    cdef bint _find_barred(self, uint64_t now, uint64_t* due, uint64_t* aside) except -1:
+        """Find the members that do not do now what the request needs, those whose trial of it is due, and those that
+        stand aside because they return slowly. False: there is no doubt about any member."""
+        cdef TargetPool pool = self.route.pool
+        cdef uint64_t needs, bit
+        cdef bint trial = False, doubt = False
+        cdef double share
+        cdef int i
+        cdef int capability
+        self.barred = due[0] = aside[0] = 0
+        for i in range(pool.size):
+            if not load64(&pool.recs[i].doubted) & self.needs:
+                continue
+            doubt = True
+            bit = <uint64_t>1 << i
+            needs = needed_of(pool.target_at(i).mixed, self.needs)
+            capability = capability_barred(pool.recs[i], needs, now, &trial)
+            if capability >= 0:
+                self.barred |= bit
+                self._note_excluded(i, capability)
+            elif trial:
+                due[0] |= bit
+            else:
+                share = capability_share(pool.recs[i], &pool.policy, needs, now)
+                if share < 1.0 and self.request.runtime.unit_random() >= share:
+                    aside[0] |= bit
+        return doubt
+
+    cdef int _note_excluded(self, int index, int capability) except -1:
+        cdef str label = self.request.runtime.replies.passed_over(<int>BARRED_CAPABILITY, capability)
+        cdef str why = f"{self.route.pool.target_at(index).id}: {label}"
+        if self.excluded is None:
+            self.excluded = []
+        if why not in self.excluded:
+            self.excluded.append(why)
+
+    cdef int _missing(self, int index, uint64_t now) noexcept:
+        cdef bint trial = False
+        return capability_barred(
+            self.route.pool.recs[index], needed_of(self.route.pool.target_at(index).mixed, self.needs), now, &trial
+        )
+
+    cdef int _pick_from(self, uint64_t now, uint64_t tried, uint64_t closed, Choice* choice) except -1:
+        """Choose a member that is not closed, and keep who was full."""
+        cdef uint64_t full = choice.full
+        self.route.pool.pick(
+            now, self.request.runtime.random(), tried, self.request.latency_cell, self.request.identity.priority, choice,
+            self._closed(tried, now) | closed,
+        )
+        choice.full |= full
+
+    cdef bint _any_usable(self, uint64_t now, uint64_t gone) noexcept:
+        cdef int i
+        gone |= self._closed(gone, now)
+        for i in range(self.route.pool.size):
+            if self.route.pool.barred(i, now, gone, self.request.identity.priority) == 0:
+                return True
+        return False
+
+    cdef int _pick_able(self, uint64_t now, uint64_t tried, uint64_t due, uint64_t aside, Choice* choice) except -1:
+        """Choose a member where something that the request needs is in doubt."""
+        cdef uint64_t barred = self.barred
+        if due and not self.tried and self._any_usable(now, tried | ~due):
+            self._pick_from(now, tried, ~due, choice)       # a retry does not take the risk of a trial
+        elif self._any_usable(now, tried | due | aside):
+            self._pick_from(now, tried, due | aside, choice)
+        elif aside and self._any_usable(now, tried | due):
+            self._pick_from(now, tried, due, choice)
+        else:
+            self._pick_from(now, tried, 0, choice)
+        if choice.index < 0 and barred:     # the trickle, as for circuits of targets
+            self.barred = 0
+            self._pick_from(now, tried, ~barred, choice)
+            self.barred = barred
+
+    cdef bint _pick(self, uint64_t now, uint64_t tried, Choice* choice) except -1:
+        cdef uint64_t due = 0, aside = 0
+        cdef TargetPool pool = self.route.pool
+        cdef Target target
+        choice.index = -1
+        choice.full = 0
+        if self.needs and self._find_barred(now, &due, &aside):
+            self._pick_able(now, tried, due, aside, choice)
+        else:
+            self._pick_from(now, tried, 0, choice)
+        choice.claims.needs = choice.claims.trials = 0
+        if choice.index < 0 or not self.needs:
+            return True
+        target = pool.target_at(choice.index)
+        if capability_take(
+            target.rec, &pool.policy, needed_of(target.mixed, self.needs), now, self.barred >> choice.index & 1,
+            &choice.claims
+        ):
+            return True
+        if choice.admit == <int>ADMIT_TRIAL:
+            breaker_return(&target.rec.own, now, choice.generation)
+        if self.barred >> choice.index & 1:
+            choice.index = -1
+            return True
+        return False        # another process was quicker: the next look finds it barred
+
+    cdef void _give_back(self, uint64_t now, Choice* choice) noexcept:
+        """Give the permits of a member back that is not asked after all."""
+        cdef TargetRec* rec = self.route.pool.recs[choice.index]
+        if choice.admit == <int>ADMIT_TRIAL:
+            breaker_return(&rec.own, now, choice.generation)
+        capability_return(rec, now, &choice.claims)
 
     cdef bint _ready(self, int index):
         """Put the request into the words of a target of another dialect; False: it cannot be asked."""
@@ -166,11 +276,15 @@ cdef class Selection:
     cdef object refusal(self):
         cdef str unfit
         if not self.is_mistaken() and self.route.unfit[self.request.operation]:
-            unfit = self.route.unfit_because(self.request.operation)
+            unfit = "; ".join(self.route.unfit_because(self.request.operation))
             if self.refused is None:
                 return self.request.runtime.replies.problem("not_offered", unfit)
             self.refused.detail = f"{unfit}; {self.refused.detail}"
         return self.request.runtime.replies.problem(self.refused.kind, self.refused.detail)
+
+    cdef tuple exclusions(self):
+        cdef list found = self.route.unfit_because(self.request.operation)
+        return tuple(found if self.excluded is None else found + self.excluded)
 
     cdef bint nobody_can(self) noexcept:
         cdef int i
@@ -180,13 +294,7 @@ cdef class Selection:
         return self.unable != 0
 
     cdef bint another(self, uint64_t now, uint64_t running) noexcept:
-        cdef uint64_t gone = self.tried | running | self.declined
-        cdef int i
-        gone |= self._closed(gone, now)
-        for i in range(self.route.pool.size):
-            if self.route.pool.barred(i, now, gone, self.request.identity.priority) == 0:
-                return True
-        return False
+        return self._any_usable(now, self.tried | running | self.declined)
 
     cdef void narrow(self, uint64_t usable) noexcept:
         self.declined |= ~usable | self.tried
@@ -203,15 +311,17 @@ cdef class Selection:
     cdef int set_failover_reason(self, int chosen, uint64_t now) except -1:
         """Note why no target of the best tier was chosen."""
         cdef int i
-        cdef int code
+        cdef int code, capability
         for i in range(self.route.pool.size):
             if self.route.pool.tiers[i] < self.route.pool.tiers[chosen]:
                 code = self.route.pool.barred(i, now, 0, self.request.identity.priority)
-                if code == 0:
+                capability = self._missing(i, now) if code == 0 and self.needs else -1
+                if capability >= 0:
+                    code = <int>BARRED_CAPABILITY
+                elif code == 0:
                     code = self.route.pool.aside(i, now)
-                self.failover_reason = (
-                    f"{self.route.pool.target_at(i).id}: {self.request.runtime.replies.passed_over(code)}"
-                )
+                label = self.request.runtime.replies.passed_over(code, capability)
+                self.failover_reason = f"{self.route.pool.target_at(i).id}: {label}"
                 return 0
 
     cdef object unavailable(self, uint64_t now, list failed_attempts):
@@ -222,7 +332,7 @@ cdef class Selection:
             return request.runtime.replies.deadline(self.route.name, failed_attempts, states, wait)
         return request.runtime.replies.unavailable(
             self.route.name, failed_attempts, states, wait, not request.is_model(),
-            excluded=self.route.unfit_because(request.operation) if self.route.unfit[request.operation] else "",
+            excluded="; ".join(self.route.unfit_because(request.operation)),
         )
 
     cdef object overloaded(self, uint64_t now, list failed_attempts):
@@ -234,7 +344,7 @@ cdef class Selection:
         """Return for every target of the route why it is not usable, and for how long."""
         cdef list states = []
         cdef int i
-        cdef int code
+        cdef int code, capability
         cdef uint64_t until
         cdef Target target
         for i in range(self.route.pool.size):
@@ -254,13 +364,19 @@ cdef class Selection:
                     if not self.route.absent_ns[i] & 1:
                         states.append(TargetState(target.id, code, NOT_ITS_RATE, until / 1e9))
                         continue
+            capability = self._missing(i, now) if code == 0 and self.needs else -1
+            if capability >= 0:
+                until = circuit_until_ns(load64(&target.rec.capability[capability].circuit))
+                until = until - now if until > now else 0
+                states.append(TargetState(target.id, <int>BARRED_CAPABILITY, capability, until / 1e9))
+                continue
             states.append(TargetState(target.id, code, reason_of(target.rec, code), until / 1e9))
         return states
 
     cdef double _wait_s(self, uint64_t now, list states):
         """Return the seconds until the earliest recovery."""
         cdef uint64_t earliest = self.route.pool.earliest_ns(now)
-        if self.route.regions and earliest <= now:      # a region is usable, but not for this request
+        if (self.route.regions or self.barred) and earliest <= now:     # one is usable, but not for this request
             return min([state.wait_s for state in states if state.wait_s > 0], default=1.0)
         return 1.0 if earliest <= now or earliest == NEVER else (earliest - now) / 1e9
 

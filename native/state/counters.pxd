@@ -19,10 +19,22 @@ cpdef enum Outcome:
     CANCELLED = 14          # the client left first; never counted
     DEADLINE = 15           # the exchange's total deadline passed; counted as slow, not as failed
 
+# What a request may need of a target besides being there: the most special first. edge/terms/capabilities.py has the words.
+cpdef enum Capability:
+    C_VISION = 0
+    C_AUDIO = 1
+    C_EMBEDDINGS = 2
+    C_LONG_CONTEXT = 3      # the prompt has more than native.proxy.needs.LONG_PROMPT tokens, by its size
+    C_REASONING = 4
+    C_JSON = 5              # the answer has to fit a schema, or to be JSON
+    C_TOOLS = 6
+    C_STREAMING = 7
+    C_CHAT = 8
+
 # Counters of a target: [0..15] one per Outcome, then these.
 cpdef enum TargetCounter:
     T_ATTEMPTS = 16
-    T_TRIPS = 17
+    T_TRIPS = 17            # views read CircuitRec.trips, and the same for the next one and T_SLOW
     T_TRIALS = 18
     T_RETRIED = 19          # attempts that left this target for another
     T_CONNECTS = 20

@@ -20,6 +20,17 @@ class Outcome(IntEnum):
     CANCELLED = 14
     DEADLINE = 15
 
+class Capability(IntEnum):
+    C_VISION = 0
+    C_AUDIO = 1
+    C_EMBEDDINGS = 2
+    C_LONG_CONTEXT = 3
+    C_REASONING = 4
+    C_JSON = 5
+    C_TOOLS = 6
+    C_STREAMING = 7
+    C_CHAT = 8
+
 class TargetCounter(IntEnum):
     T_ATTEMPTS = 16
     T_TRIPS = 17

@@ -15,22 +15,29 @@ cdef extern from "native/state/shared_state.h" nogil:
     const int EDGE_LATENCY_BUCKETS
     const int EDGE_PRIORITIES
     const int EDGE_DECLINED
+    const int EDGE_CAPABILITIES
     const uint64_t EDGE_EWMA_TAU_NS
     ctypedef struct SharedStateHeader "edge_state_header":
         uint64_t magic
         uint32_t layout, target_capacity, route_capacity, worker_capacity
         uint64_t created_ns
         uint32_t allowance_capacity, reserved_allowances
-    ctypedef struct TargetRec "edge_target_rec":
+    ctypedef struct CircuitRec "edge_circuit_rec":
         uint64_t circuit, opened_ns, trial_ns
-        uint32_t consecutive, opens, trip_reason, quarantine_reason
-        uint64_t quarantined_until_ns, rate_limited_until_ns, manual
-        uint64_t[2] ewma
-        uint64_t[2] baseline
-        uint64_t keys_epoch, keys_active, keys_failing, keys_before
+        uint32_t consecutive, opens, trip_reason, late_in_a_row
+        uint64_t remote, hint_ns
+        uint64_t keys_epoch, keys_active, keys_failing, keys_before, keys_active_before
+        uint64_t trips, trials, slowed
         uint64_t[10] window
         uint64_t[10] slow
-        uint64_t keys_active_before, hint_ns
+        uint64_t doubted_ns, others_ns, body, failures
+    ctypedef struct TargetRec "edge_target_rec":
+        CircuitRec own
+        uint64_t quarantined_until_ns, rate_limited_until_ns, manual
+        uint32_t quarantine_reason
+        uint64_t doubted
+        uint64_t[2] ewma
+        uint64_t[2] baseline
         uint64_t[2] measured
         uint64_t[32] count
         uint64_t[24] first_hist
@@ -39,13 +46,13 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[2] penalty
         uint64_t[4] declined_at
         uint64_t[4] declined_as
-        uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote, limit_seen, limit_slow, refusals
+        uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, limit_seen, limit_slow, refusals
         uint64_t allowance
         uint64_t[2] highest
         uint32_t[2][64] latency_count
         uint32_t[2] latency_samples
         uint32_t[2] latency_p99_ms
-        uint32_t late_in_a_row
+        CircuitRec[9] capability
         uint32_t[64] inflight
         uint32_t[3][64] inflight_by_priority
     ctypedef struct RouteRec "edge_route_rec":
@@ -84,7 +91,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     uint32_t edge_bucket_first(uint64_t word)
     uint32_t edge_bucket_second(uint64_t word)
     uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count)
-    WindowSum edge_window_sum(TargetRec* rec, uint64_t now_s, int seconds)
+    WindowSum edge_window_sum(CircuitRec* rec, uint64_t now_s, int seconds)
     uint64_t edge_remote(uint32_t thousandths, uint32_t failure_threshold, uint64_t now_ms)
     double edge_remote_weight(uint64_t word, uint64_t now_ms)   # 0..1; 1.0 = no report, or a stale one
     uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now_ms)   # to open; 0 = as in the policy

@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 9u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 10u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -21,6 +21,7 @@
 #define EDGE_LATENCY_BUCKETS 64 /* four an octave, 4 ms to 262 s: see native/balance/lateness */
 #define EDGE_DECLINED 4        /* kinds of answers that a target is remembered to have declined requests with */
 #define EDGE_PRIORITIES 3      /* 0 high, 1 normal, 2 low */
+#define EDGE_CAPABILITIES 9    /* enum Capability in native/state/counters.pxd */
 #define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half-life 7 s */
 
 typedef struct __attribute__((aligned(64))) {
@@ -32,6 +33,7 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t spare[2];
 } edge_state_header;
 
+/* A circuit and its evidence: of a target as a whole, and of each of its capabilities. */
 typedef struct __attribute__((aligned(64))) {
     /* the circuit: state (2 bits) | generation (22) | until_ms (40), moved only by compare-and-swap.
      * CLOSED: until = when the circuit last recovered (0 = never opened); OPEN: until = earliest trial;
@@ -40,27 +42,44 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t opened_ns;      /* when the circuit last opened */
     uint64_t trial_ns;       /* when a trial was last admitted */
     uint32_t consecutive;    /* failures in a row while closed */
-    uint32_t opens;          /* back-off exponent: opens since the target was last healthy for long */
+    uint32_t opens;          /* back-off exponent: opens since it was last healthy for long */
     uint32_t trip_reason;    /* enum TripReason in breaker.pxd */
-    uint32_t quarantine_reason; /* an Outcome (credential refused, misconfigured, not serving); 0 = not quarantined */
-    uint64_t quarantined_until_ns;  /* the target gets no traffic until then */
-    uint64_t rate_limited_until_ns;  /* the target rate-limits until then; the later of two deadlines wins */
-    uint64_t manual;         /* manual override: 0 none, 1 drain, 2 eject */
+    uint32_t late_in_a_row;  /* attempts that became late without a byte, since the last one with a byte */
+    /* report of other regions, written by control every second: weight in thousandths (16) | failures in a row that open
+     * the circuit here, 0 = as in the policy (16) | stamp_ms (32). All zero, or a stamp older than 15 s = no report. */
+    uint64_t remote;
+    uint64_t hint_ns;        /* no hint allows a trial before this, a quarter of the wait since the circuit opened */
 
-    /* latency cells: [0] streams, [1] complete answers; float32 milliseconds | uint32 stamp_ms, by compare-and-swap */
-    uint64_t ewma[2];
-    uint64_t baseline[2];    /* an average with a slow time constant, fed by successes only */
-    uint64_t keys_epoch;     /* the epoch (seconds / 10) of the two maps below */
+    uint64_t keys_epoch;     /* the epoch (seconds / 10) of the maps below */
     uint64_t keys_active;    /* one bit per key (slot modulo 64) seen in this epoch */
     uint64_t keys_failing;   /* one bit per key whose attempt failed in this epoch */
     uint64_t keys_before;    /* keys_failing of the epoch before */
+    uint64_t keys_active_before; /* keys_active of the epoch before */
+    uint64_t trips, trials, slowed;     /* how often it opened, how many trials and slow attempts there were */
 
     /* exact window, a ring by second: stamp (20) | total (22) | failed (22), and stamp (20) | slow (22) | spare (22).
      * The stamp is second / 10; second % 10 is the place in the ring. */
     uint64_t window[EDGE_WINDOW_BUCKETS];
     uint64_t slow[EDGE_WINDOW_BUCKETS];
-    uint64_t keys_active_before; /* keys_active of the epoch before */
-    uint64_t hint_ns;        /* no hint allows a trial before this, a quarter of the wait since the circuit opened */
+    /* of a capability alone (native/balance/capability) */
+    uint64_t doubted_ns;     /* when the failures that cast doubt on it began; 0 = there is no doubt */
+    uint64_t others_ns;      /* when a request that does not need it last succeeded meanwhile */
+    uint64_t body;           /* mark of the first body that failed */
+    uint64_t failures;       /* blamed on it, all time */
+} edge_circuit_rec;
+
+typedef struct __attribute__((aligned(64))) {
+    edge_circuit_rec own;    /* of the target as a whole */
+    uint64_t quarantined_until_ns;  /* the target gets no traffic until then */
+    uint64_t rate_limited_until_ns;  /* the target rate-limits until then; the later of two deadlines wins */
+    uint64_t manual;         /* manual override: 0 none, 1 drain, 2 eject */
+    uint32_t quarantine_reason; /* an Outcome (credential refused, misconfigured, not serving); 0 = not quarantined */
+    uint32_t spare32;
+    uint64_t doubted;        /* a bit per capability in doubt: only these are looked at when a target is chosen */
+
+    /* latency cells: [0] streams, [1] complete answers; float32 milliseconds | uint32 stamp_ms, by compare-and-swap */
+    uint64_t ewma[2];
+    uint64_t baseline[2];    /* an average with a slow time constant, fed by successes only */
     /* for display: the average of successes only; ``penalty`` below is the part of ewma that failures added */
     uint64_t measured[2];
 
@@ -78,9 +97,6 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t limit_floor;    /* ms: time to first token without queueing | when the current window began */
     uint64_t limit_sum_us, limit_count; /* first tokens in the current window */
     uint64_t spill;          /* ramp: concurrent requests of the low class, if the target is in a later tier | stamp_ms */
-    /* report of other regions, written by control every second: weight in thousandths (16) | failures in a row that open
-     * the circuit here, 0 = as in the policy (16) | stamp_ms (32). All zero, or a stamp older than 15 s = no report. */
-    uint64_t remote;
     uint64_t limit_seen;     /* ms: average time to first token in the last complete window | when it ended */
     uint64_t limit_slow;     /* consecutive complete windows that were slow */
     uint64_t refusals;       /* stamp_ms of a first refusal (32) | refusals since (16) | first tokens since (16) */
@@ -93,8 +109,8 @@ typedef struct __attribute__((aligned(64))) {
     uint32_t latency_count[2][EDGE_LATENCY_BUCKETS];    /* halved when their sum reaches 2,000 */
     uint32_t latency_samples[2];   /* their sum, at least the samples since the last halving */
     uint32_t latency_p99_ms[2];    /* recomputed with every sixteenth sample; 0 = unknown */
-    uint32_t late_in_a_row;        /* attempts that became late without a byte, since the last one with a byte */
-    uint32_t spare4[11];
+    uint32_t spare4[12];
+    edge_circuit_rec capability[EDGE_CAPABILITIES];
     uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
     uint32_t inflight_by_priority[EDGE_PRIORITIES][EDGE_MAX_WORKERS]; /* of these, by priority */
 } edge_target_rec;
@@ -174,7 +190,7 @@ typedef struct {
 
 /* Sum the buckets of the last `seconds` seconds, the current one included. A bucket counts only if it carries the stamp
  * of its second, so no stale count is included (stamps wrap around after 121 days). */
-static inline edge_window_counts edge_window_sum(edge_target_rec *rec, uint64_t now_s, int seconds) {
+static inline edge_window_counts edge_window_sum(edge_circuit_rec *rec, uint64_t now_s, int seconds) {
     edge_window_counts sum = {0, 0, 0};
     if (seconds > EDGE_WINDOW_BUCKETS) seconds = EDGE_WINDOW_BUCKETS;
     for (int age = 0; age < seconds && (uint64_t)age <= now_s; age++) {

@@ -19,6 +19,7 @@ cdef class SharedState:
     cdef bint owns_fd       # True = created here, and closed with the shared state; False = borrowed
     cdef size_t size
     cdef TargetRec* target(self, int slot) except NULL
+    cdef CircuitRec* circuit(self, int slot, int capability) except NULL      # -1 = of the target as a whole
     cdef RouteRec* route(self, int slot) except NULL
     cdef WorkerRec* worker(self, int index) except NULL
     cdef AllowanceRec* allowance(self, int slot) except NULL
@@ -27,4 +28,4 @@ cdef class SharedState:
 
 # Allow a trial of an open circuit from now on, but not before rec.hint_ns, because a free probe succeeded. Returns
 # whether that changed the circuit.
-cdef bint circuit_hint(TargetRec* rec, uint64_t now_ns) noexcept nogil
+cdef bint circuit_hint(CircuitRec* rec, uint64_t now_ns) noexcept nogil

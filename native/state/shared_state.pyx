@@ -6,13 +6,13 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close
-from native.io.atomics cimport add64, cas64, load64, store32, store64
+from native.io.atomics cimport add64, cas64, load64, or64, store32, store64
 from native.state.views cimport allowance_view, route_view, target_view, worker_view
 
 LAYOUT = EDGE_STATE_LAYOUT
 
 
-cdef bint circuit_hint(TargetRec* rec, uint64_t now_ns) noexcept nogil:
+cdef bint circuit_hint(CircuitRec* rec, uint64_t now_ns) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     cdef uint64_t allowed = load64(&rec.hint_ns)
     cdef uint64_t due_ms = ((now_ns if now_ns > allowed else allowed) + 999_999) // 1_000_000
@@ -131,6 +131,11 @@ cdef class SharedState:
             raise IndexError(f"target slot {slot} is not on this shared state of {self.header.target_capacity}")
         return self.targets + slot
 
+    cdef CircuitRec* circuit(self, int slot, int capability) except NULL:
+        if not -1 <= capability < EDGE_CAPABILITIES:
+            raise IndexError(f"there is no capability {capability}")
+        return &self.target(slot).own if capability < 0 else &self.target(slot).capability[capability]
+
     cdef RouteRec* route(self, int slot) except NULL:
         if not 0 <= slot < <int>self.header.route_capacity:
             raise IndexError(f"route slot {slot} is not on this shared state of {self.header.route_capacity}")
@@ -244,13 +249,19 @@ cdef class SharedState:
     def clear_target(self, int slot):
         """Prepare a slot for a new target.
 
-        The circuit's generation is advanced, so that outcomes of the former target's attempts are ignored. The
+        The circuits' generations are advanced, so that outcomes of the former target's attempts are ignored. The
         in-flight columns stay, because those attempts still decrement them.
         """
         cdef TargetRec* rec = self.target(slot)
-        cdef uint32_t generation = edge_circuit_generation(load64(&rec.circuit)) + 1
+        cdef uint32_t[EDGE_CAPABILITIES] generations
+        cdef uint32_t generation = edge_circuit_generation(load64(&rec.own.circuit)) + 1
+        cdef int place
+        for place in range(EDGE_CAPABILITIES):
+            generations[place] = edge_circuit_generation(load64(&rec.capability[place].circuit)) + 1
         memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
-        store64(&rec.circuit, edge_circuit(0, generation, 0))
+        store64(&rec.own.circuit, edge_circuit(0, generation, 0))
+        for place in range(EDGE_CAPABILITIES):
+            store64(&rec.capability[place].circuit, edge_circuit(0, generations[place], 0))
 
     def clear_route(self, int slot):
         """Prepare a slot for a new route; the in-flight columns stay, as in ``clear_target``."""
@@ -341,8 +352,8 @@ cdef class SharedState:
         while until < until_ns and not cas64(&rec.rate_limited_until_ns, until, until_ns):
             until = load64(&rec.rate_limited_until_ns)
 
-    def set_remote(self, int slot, double weight, uint32_t failure_threshold, uint64_t now_ns):
-        """Set what other regions report of a target; the report holds for 15 s.
+    def set_remote(self, int slot, double weight, uint32_t failure_threshold, uint64_t now_ns, int capability=-1):
+        """Set what other regions report of a target, or of one of its capabilities (-1: none); it holds for 15 s.
 
         ``weight`` (0.001 to 1.0) is the part of its normal traffic that the target gets while others are available.
         ``failure_threshold`` is the number of failures in a row that open its circuit here; 0 = as in the route's policy.
@@ -350,11 +361,14 @@ cdef class SharedState:
         if not 0.001 <= weight <= 1.0:
             raise ValueError(f"a weight is 0.001 to 1.0, not {weight}")
         cdef uint32_t thousandths = <uint32_t>(weight * 1000 + 0.5)
-        store64(&self.target(slot).remote, edge_remote(thousandths, failure_threshold, now_ns // 1_000_000))
+        cdef CircuitRec* rec = self.circuit(slot, capability)
+        store64(&rec.remote, edge_remote(thousandths, failure_threshold, now_ns // 1_000_000))
+        if capability >= 0:     # it is looked at from now on, until a request that needs it has succeeded
+            or64(&self.target(slot).doubted, <uint64_t>1 << capability)
 
-    def clear_remote(self, int slot):
-        """Clear what other regions have reported of a target."""
-        store64(&self.target(slot).remote, 0)
+    def clear_remote(self, int slot, int capability=-1):
+        """Clear what other regions have reported of a target, or of one of its capabilities (-1: none)."""
+        store64(&self.circuit(slot, capability).remote, 0)
 
     def set_shares(self, int slot, uint64_t requests, uint64_t tokens, *, uint64_t until_ns, uint64_t nodes,
                    uint64_t now_ns, windows_ns=(0, 0), concurrent=None):
@@ -382,7 +396,7 @@ cdef class SharedState:
         Safe at any time and from any process. At worst a request tries the target earlier, but never before a quarter of
         the wait that was set when the circuit opened.
         """
-        return circuit_hint(self.target(slot), now_ns)
+        return circuit_hint(&self.target(slot).own, now_ns)
 
 
 cdef size_t block_size(uint32_t targets, uint32_t routes, uint32_t workers, uint32_t allowances) noexcept nogil:

@@ -4,6 +4,19 @@ from typing import TypedDict
 
 STATE_NAMES: tuple[str, str, str]
 
+class CapabilityView(TypedDict):
+    # A copy of the circuit of one capability of a target: times in monotonic ns.
+    state: str  # one of STATE_NAMES
+    until_ns: int  # as in TargetView
+    opened_ns: int
+    consecutive: int
+    trip_reason: int  # native.balance.breaker.TripReason
+    trips: int
+    trials: int
+    failures: int  # blamed on it, all time
+    window: tuple[int, int, int]  # ended, failed, slow in the last 10 s
+    remote: int  # see shared_state.h
+
 class TargetView(TypedDict):
     # A copy of one target's record: times in monotonic ns, latencies in ms (0.0 = no data).
     state: str  # one of STATE_NAMES
@@ -36,6 +49,7 @@ class TargetView(TypedDict):
     spill: float  # concurrent requests that the low class may have in a later tier
     allowance: float  # concurrent requests in place of a better tier; 0.0 = never used
     remote: int  # see shared_state.h
+    capabilities: dict[int, CapabilityView]  # by Capability; those that were asked lately, or have ever failed
 
 class RouteView(TypedDict):
     # A copy of one route's record.

@@ -1,5 +1,5 @@
 from native.io.atomics cimport load32, load64
-from native.state.counters cimport R_WAITING
+from native.state.counters cimport R_WAITING, T_SLOW, T_TRIALS, T_TRIPS
 
 STATE_NAMES = ("closed", "open", "half_open")
 
@@ -20,18 +20,50 @@ cdef uint64_t sum_workers(uint32_t* columns, int workers) noexcept nogil:
     return total
 
 
+cdef dict capability_views(TargetRec* rec, uint64_t now_ns):
+    """Copy the circuits of the capabilities that have been asked lately, have ever failed, or fail elsewhere."""
+    cdef dict views = {}
+    cdef CircuitRec* part
+    cdef WindowSum window
+    cdef uint64_t circuit
+    cdef int place
+    for place in range(EDGE_CAPABILITIES):
+        part = &rec.capability[place]
+        window = edge_window_sum(part, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
+        circuit = load64(&part.circuit)
+        if not (window.total or window.slow or load64(&part.failures) or load64(&part.trips) or load64(&part.remote)):
+            continue
+        views[place] = {
+            "state": STATE_NAMES[edge_circuit_state(circuit)],
+            "until_ns": edge_circuit_until_ms(circuit) * 1_000_000,
+            "opened_ns": load64(&part.opened_ns),
+            "consecutive": load32(&part.consecutive),
+            "trip_reason": load32(&part.trip_reason),
+            "trips": load64(&part.trips),
+            "trials": load64(&part.trials),
+            "failures": load64(&part.failures),
+            "window": (window.total, window.failed, window.slow),
+            "remote": load64(&part.remote),
+        }
+    return views
+
+
 cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
-    cdef uint64_t circuit = load64(&rec.circuit)
-    cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
+    cdef uint64_t circuit = load64(&rec.own.circuit)
+    cdef WindowSum window = edge_window_sum(&rec.own, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
+    counts = list(copy64(rec.count, EDGE_TARGET_COUNTERS))
+    counts[<int>T_TRIPS] = load64(&rec.own.trips)
+    counts[<int>T_TRIALS] = load64(&rec.own.trials)
+    counts[<int>T_SLOW] = load64(&rec.own.slowed)
     return {
         "state": STATE_NAMES[edge_circuit_state(circuit)],
         "generation": edge_circuit_generation(circuit),
         "until_ns": edge_circuit_until_ms(circuit) * 1_000_000,
-        "opened_ns": load64(&rec.opened_ns),
-        "trial_ns": load64(&rec.trial_ns),
-        "consecutive": load32(&rec.consecutive),
-        "opens": load32(&rec.opens),
-        "trip_reason": load32(&rec.trip_reason),
+        "opened_ns": load64(&rec.own.opened_ns),
+        "trial_ns": load64(&rec.own.trial_ns),
+        "consecutive": load32(&rec.own.consecutive),
+        "opens": load32(&rec.own.opens),
+        "trip_reason": load32(&rec.own.trip_reason),
         "quarantine_reason": load32(&rec.quarantine_reason),
         "quarantined_until_ns": load64(&rec.quarantined_until_ns),
         "rate_limited_until_ns": load64(&rec.rate_limited_until_ns),
@@ -45,7 +77,7 @@ cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
             edge_penalty_in(load64(&rec.ewma[0]), load64(&rec.penalty[0]), now_ns // 1_000_000),
             edge_penalty_in(load64(&rec.ewma[1]), load64(&rec.penalty[1]), now_ns // 1_000_000),
         ),
-        "counts": copy64(rec.count, EDGE_TARGET_COUNTERS),
+        "counts": tuple(counts),
         "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
         "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
         "first_sum_us": load64(&rec.first_sum_us),
@@ -58,7 +90,8 @@ cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
         "limit_seen_ms": edge_cell_ms(load64(&rec.limit_seen)),
         "spill": edge_cell_ms(load64(&rec.spill)),
         "allowance": edge_cell_ms(load64(&rec.allowance)),
-        "remote": load64(&rec.remote),
+        "remote": load64(&rec.own.remote),
+        "capabilities": capability_views(rec, now_ns),
     }
 
 

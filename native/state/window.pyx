@@ -7,7 +7,7 @@ is dropped: the sample is older than the window. Counts saturate at 4,194,303 a 
 from libc.stdint cimport uint32_t, uint64_t
 from native.io.atomics cimport cas64, load64, store64
 from native.state.shared_state cimport (
-    EDGE_BUCKET_COUNT_MASK, EDGE_BUCKET_STAMP_MASK, EDGE_WINDOW_BUCKETS, SharedState, TargetRec, WindowSum, edge_bucket,
+    EDGE_BUCKET_COUNT_MASK, EDGE_BUCKET_STAMP_MASK, EDGE_WINDOW_BUCKETS, CircuitRec, SharedState, WindowSum, edge_bucket,
     edge_bucket_first, edge_bucket_second, edge_bucket_stamp, edge_stamp_of, edge_window_sum,
 )
 
@@ -36,21 +36,21 @@ cdef void count(uint64_t* bucket, uint64_t second, bint also) noexcept nogil:
         word = load64(bucket)
 
 
-cdef void window_add(TargetRec* rec, uint64_t now_ns, bint failed) noexcept nogil:
+cdef void window_add(CircuitRec* rec, uint64_t now_ns, bint failed) noexcept nogil:
     cdef uint64_t second = now_ns // 1_000_000_000
     count(&rec.window[second % EDGE_WINDOW_BUCKETS], second, failed)
 
 
-cdef void window_slow(TargetRec* rec, uint64_t now_ns) noexcept nogil:
+cdef void window_slow(CircuitRec* rec, uint64_t now_ns) noexcept nogil:
     cdef uint64_t second = now_ns // 1_000_000_000
     count(&rec.slow[second % EDGE_WINDOW_BUCKETS], second, False)
 
 
-cdef WindowSum window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil:
+cdef WindowSum window_read(CircuitRec* rec, uint64_t now_ns, int seconds) noexcept nogil:
     return edge_window_sum(rec, now_ns // 1_000_000_000, seconds)
 
 
-cdef void window_clear(TargetRec* rec) noexcept nogil:
+cdef void window_clear(CircuitRec* rec) noexcept nogil:
     cdef int place
     for place in range(EDGE_WINDOW_BUCKETS):
         store64(&rec.window[place], 0)
@@ -61,7 +61,7 @@ cdef class Window:
     """One target's window in a shared state, for Python (tests, tools)."""
 
     def __init__(self, SharedState shared_state not None, int slot):
-        self.rec = shared_state.target(slot)
+        self.rec = &shared_state.target(slot).own
         self.shared_state = shared_state
 
     def add(self, uint64_t now_ns, bint failed=False):

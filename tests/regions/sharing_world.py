@@ -13,6 +13,7 @@ from edge.control.sharing_deps import SharingDeps
 from edge.errors import StoreUnavailableError
 from edge.native import SharedState
 from edge.terms.snapshot import Credential, Target
+from native.balance.capability import Capabilities, Taken
 from tests.breakers import USUAL
 from tests.regions.shared_world import Time
 from tests.snapshots import allowance, snapshot
@@ -97,6 +98,27 @@ class Node:
         generation = self.shared_state.read_target(slot, 0)["generation"]
         for _ in range(5):
             pool.report(0, self.world.time.now_ns(), generation, failed=True)
+
+    def lack(self, capability: int, slot: int = 0) -> None:
+        """Open the circuit of a target's capability: requests that need it fail, and others succeed."""
+        now_ns, part = self.world.time.now_ns(), Capabilities(self.shared_state, slot, USUAL, S)
+        part.work(self._taken(part, 0), now_ns)
+        body = 0
+        while self.part(capability, slot)[0] == "closed":
+            body += 1
+            part.fail(self._taken(part, 1 << capability), now_ns, body)
+
+    def _taken(self, part: Capabilities, needs: int) -> Taken:
+        taken = part.take(needs, self.world.time.now_ns())
+        assert taken is not None
+        return taken
+
+    def part(self, capability: int, slot: int = 0) -> tuple[str, int, int]:
+        """Return the state of a capability here, and what others say of it: thousandths of weight, and threshold."""
+        view = self.shared_state.read_target(slot, self.world.time.now_ns())["capabilities"].get(capability)
+        return (
+            ("closed", 0, 0) if view is None else (view["state"], view["remote"] >> 48, view["remote"] >> 32 & 0xFFFF)
+        )
 
 
 class Regions:

@@ -84,7 +84,8 @@ def test_pictures_are_understood_elsewhere() -> None:
     found = {score.what: score for score in report(played).scores}
     assert found["pictures understood after the provider calls itself recovered"].met
     assert played.edge.images["answered blind"] == played.edge.images["asked blind"] > 100
-    assert played.edge.images["declined blind"] > 100, "there is no health per capability"
+    # the first two, and then trials: one after an open period of at most 60 s
+    assert 2 < played.edge.images["declined blind"] < 40
     late = played.edge.span(58 * M, 64 * M)
     assert late.answered["deepseek/deepseek-v4-flash"] > late.requests / 2
     assert played.listed.images["answered blind"] == 0

@@ -33,6 +33,7 @@ class World:
         self.counts = {name: [0] * 40 for name in self.states}
         self.route = [0] * 40
         self.others: list[Sign] = []
+        self.lacks: dict[str, tuple[tuple[str, str], ...]] = {}
         self.usual = Usual()
         self.steps: list[tuple[str, str]] = []
 
@@ -41,7 +42,18 @@ class World:
         for _ in range(seconds):
             self.wall += 1
             looks = [
-                Look(name, name[0], False, state, "" if state == "usable" else self.why, self.failed[name], 10, 0, ms)
+                Look(
+                    name,
+                    name[0],
+                    False,
+                    state,
+                    "" if state == "usable" else self.why,
+                    self.failed[name],
+                    10,
+                    0,
+                    ms,
+                    self.lacks.get(name, ()),
+                )
                 for (name, state), ms in zip(self.states.items(), self.first_ms.values(), strict=True)
             ]
             found = [sign for look in looks for sign in signs.of_target(look, self.region, self.usual)]
@@ -89,6 +101,45 @@ def test_targets_and_regions_of_a_provider_are_one_incident() -> None:
     assert world.steps[0] == ("opened", "provider:a")
     assert [step for step, _ in world.steps].count("opened") == 1
     assert incident.title == "a is down in eu, us"
+
+
+EYELESS = (("vision", "requests that need vision: the target declines them"),)
+
+
+def test_a_capability_that_stays_broken_keeps_the_incident_open_and_is_named() -> None:
+    """As in May: the target comes back without eyes. The post-mortem names what is missing until it works again."""
+    world = World()
+    world.states["a/m"] = "open"
+    world.pass_(5)
+    incident = world.one()
+    world.states["a/m"] = "usable"
+    world.lacks["a/m"] = EYELESS
+    world.pass_(200)
+    assert world.one() is incident
+    assert (incident.title, incident.missing) == ("a is down in eu", ["eu: vision at a/m"])
+    told = markdown(incident, world.wall)
+    assert "## What is still missing\n\n- eu: vision at a/m\n" in told
+    assert "- Capabilities that failed alone: vision" in told
+    assert "Spread | eu: vision at a/m: requests that need vision: the target declines them" in told
+    assert "Recovered | eu: a/m works again" in told
+    world.lacks.clear()
+    world.pass_(62)
+    assert world.book.open == {}
+    assert incident.missing == []
+    assert "Recovered | eu: vision at a/m works again" in markdown(incident, world.wall)
+
+
+def test_a_capability_alone_is_an_incident_of_its_own_kind() -> None:
+    """It opens at once, says what is not answered, has its playbook, and joins another region's word."""
+    world = World()
+    world.lacks["a/m"] = EYELESS
+    world.others = signs.elsewhere("eu", {"us": {"a/m#tools": "open"}}, {"a/m": "provider:a"})
+    world.pass_(2)
+    incident = world.one()
+    assert (incident.kind, incident.playbook) == ("capability", "vision-missing")
+    assert incident.title == "a answers no requests that need vision, tools in eu, us"
+    assert incident.missing == ["eu: vision at a/m", "us: tools at a/m"]
+    assert incidents.decode(incidents.encode(incident)).capabilities == ["vision", "tools"]
 
 
 def test_an_incident_closes_when_recovery_lasts() -> None:

@@ -10,7 +10,7 @@ from plans import shared_state_for, snapshot
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.native import HIST_BOUNDS_S, SharedState
+from edge.native import HIST_BOUNDS_S, Capability, SharedState, TripReason
 from edge.native import Allowance as NativeAllowance
 from edge.routing.planner import capacities
 from edge.telemetry import catalog, catalog_node
@@ -21,6 +21,8 @@ from edge.telemetry.sharing import SharingFacts
 from edge.telemetry.usage import month_of
 from edge.terms.snapshot import Credential
 from edge.terms.target_state import REPORTED
+from native.balance.capability import Capabilities
+from tests.breakers import USUAL
 from tests.snapshots import allowance as an_allowance
 from tests.snapshots import key as a_key
 
@@ -80,6 +82,11 @@ def everything() -> tuple[Snapshot, SharedState]:
     targets, routes, *_ = capacities(plan)
     shared_state = SharedState.create(targets, routes, 2, allowance_capacity=2)
     shared_state.beat(0, 1, 1)
+    part = Capabilities(shared_state, plan.targets[0].slot, USUAL, S)
+    taken = part.take(1 << Capability.C_VISION, 99 * S)
+    assert taken is not None
+    assert part.decline(taken, Capability.C_VISION, 99 * S, 1) == 0
+    assert part.decline(taken, Capability.C_VISION, 99 * S, 2) == TripReason.TRIP_DECLINED
     return plan, shared_state
 
 
@@ -265,3 +272,14 @@ providers: {one: {base_url: "http://127.0.0.1:9/v1"}}
     plan = snapshot(text)
     found = samples(shared_state_for(plan), plan)
     assert ('say "hi" \\',) in found["edge_requests_total"]
+
+
+def test_a_capability_is_counted_beside_its_target() -> None:
+    """A circuit, its failures and its trips stand under the target and the capability; the target's own do not move."""
+    plan, shared_state = everything()
+    found, about = samples(shared_state, plan), (plan.targets[0].id, "vision")
+    assert found["edge_target_capability_circuit"] == {about: 1}
+    assert found["edge_target_capability_failures_total"] == {about: 2}
+    assert found["edge_target_capability_trips_total"] == {about: 1}
+    assert found["edge_target_trips_total"][(about[0],)] == 0
+    assert found["edge_target_circuit"][(about[0],)] == 0

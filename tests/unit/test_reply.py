@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge.listen import reply
-from edge.native import Barred, Outcome, TripReason
+from edge.native import Barred, Capability, Outcome, TripReason
 from edge.terms import exhaustion
 from edge.terms.target_state import TRIED
 
@@ -23,6 +23,7 @@ BEHIND = [
     (Barred.BARRED_RAMP, 0),
     (Barred.BARRED_MANUAL, 0),
     (Barred.BARRED_TRIED, 0),
+    *((Barred.BARRED_CAPABILITY, part) for part in Capability),
 ]
 
 
@@ -40,7 +41,8 @@ def test_a_body_says_why(bar: Barred, behind: int) -> None:
 
 def test_who_is_passed_over_has_a_word_of_its_own() -> None:
     """Every bar and every reason to stand aside has its own ``x-edge-reason``; all but one are documented."""
-    words = [reply.passed_over(bar) for bar in Barred]
+    words = [reply.passed_over(bar) for bar in Barred if bar != Barred.BARRED_CAPABILITY]
+    words += [reply.passed_over(Barred.BARRED_CAPABILITY, part) for part in Capability]
     assert len(set(words)) == len(words)
     documented = (Path(__file__).parents[2] / "docs/outcomes.md").read_text()
     assert {word for word in words if f"| `{word}` |" in documented} == set(words) - {TRIED.label}

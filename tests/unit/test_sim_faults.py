@@ -60,6 +60,10 @@ def test_for_s_ends_a_fault() -> None:
         (Fault(kind="capability", asked="json"), Asks("/v1/x"), Asks("/v1/x", stream=True)),
         (Fault(kind="capability", asked="tools"), Asks("/v1/x", tools=True), Asks("/v1/x")),
         (Fault(kind="capability", asked="image"), Asks("/v1/x", image=True), Asks("/v1/x")),
+        (Fault(kind="capability", asked="audio"), Asks("/v1/x", audio=True), Asks("/v1/x", image=True)),
+        (Fault(kind="capability", asked="structured"), Asks("/v1/x", structured=True), Asks("/v1/x", tools=True)),
+        (Fault(kind="capability", asked="reasoning"), Asks("/v1/x", reasoning=True), Asks("/v1/x", stream=True)),
+        (Fault(kind="capability", asked="long"), Asks("/v1/x", prompt=32_769), Asks("/v1/x", prompt=32_768)),
         (Fault(kind="error", model="b"), Asks("/v1/x", model="b"), Asks("/v1/x", model="a")),
     ],
 )

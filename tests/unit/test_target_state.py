@@ -6,7 +6,8 @@ import typing
 
 import pytest
 
-from edge.native import Barred, Outcome, TripReason
+from edge.native import Barred, Capability, Outcome, TripReason
+from edge.terms import capabilities
 from edge.terms import target_state as terms
 from edge.wire.edge.v1 import admin_pb2
 
@@ -23,6 +24,7 @@ NATIVE = {
     "BARRED_RAMP": terms.SPILL_LIMITED,
     "ASIDE_SLOW_START": terms.SLOW_START,
     "ASIDE_REGIONS": terms.UNHEALTHY_ELSEWHERE,
+    "BARRED_CAPABILITY": terms.CAPABILITY_DOWN,
 }
 
 
@@ -37,6 +39,8 @@ def test_codes_are_those_of_the_compiled_part() -> None:
 def test_reasons_are_those_of_the_compiled_part() -> None:
     """Every TripReason has a reason, and so has every Outcome that quarantines a target."""
     assert list(terms.TRIPPED) == list(TripReason)
+    assert list(terms.MISSING) == list(Capability)
+    assert tuple(part.name.removeprefix("C_").lower() for part in Capability) == capabilities.NAMES
     assert set(terms.QUARANTINE) == {Outcome.FAIL_STATUS, Outcome.REFUSED_CREDENTIAL, Outcome.MISCONFIGURED}
 
 
@@ -46,7 +50,7 @@ def test_labels_and_sentences_are_told_apart() -> None:
     labels = [*(state.label for state in terms.STATES), terms.PASSED_OVER[0]]
     assert len(set(labels)) == len(labels)
     assert all(label.replace("_", "").isalpha() and label.islower() for label in labels)
-    for table in (terms.TRIPPED, terms.QUARANTINE, terms.BY_HAND):
+    for table in (terms.TRIPPED, terms.QUARANTINE, terms.BY_HAND, terms.MISSING):
         sentences = [reason.sentence for reason in table.values()]
         assert len(set(sentences)) == len(sentences)
     assert len({state.sentence for state in terms.STATES}) == len(terms.STATES)
