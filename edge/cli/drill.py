@@ -175,19 +175,22 @@ def _run_nodes(args: argparse.Namespace) -> int:
     from edge.drills import nodes, nodes_report  # noqa: PLC0415
     from edge.errors import DrillError  # noqa: PLC0415
 
-    if args.config is not None or args.model or args.rate is not None or args.html:
-        raise DrillError(
-            f"{NODES} plays nodes of its own, and has no pictures: leave out -c, --model, --rate and --html"
-        )
+    if args.config is not None or args.model or args.rate is not None:
+        raise DrillError(f"{NODES} plays nodes of its own: leave out -c, --model and --rate")
     shown = nodes.play(seed=args.seed)
     fewer = nodes.play(shown.nodes // nodes_report.FEWER, shown.regions, seed=args.seed)
     found = nodes_report.report(shown, fewer)
-    if args.json:
+    if args.html:
+        from edge.drills.nodes_page import html  # noqa: PLC0415
+
+        print(html(found), end="")
+    elif args.json:
         import msgspec  # noqa: PLC0415
 
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         _show_nodes(found)
+    _send(args, found, {"source": "nodes of its own", "model": "", "seed": shown.seed})
     return 0 if found.met else 1
 
 

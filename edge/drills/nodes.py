@@ -59,6 +59,15 @@ class Times(Struct, frozen=True):
     end: float = 55.0
 
 
+class Moment(Struct, frozen=True, array_like=True):
+    """One second of the drill."""
+
+    at_s: float
+    writes: float  # a second and node
+    failing: int  # regions in which most circuits of the dead target are not closed
+    lighter: int  # regions that give it less traffic because of what others report
+
+
 class Shown(Struct, frozen=True):
     """What came of it. Rates are writes a second and node."""
 
@@ -78,6 +87,7 @@ class Shown(Struct, frozen=True):
     limit: float  # ... of so many
     moves: int  # transactions in its ledger
     slander: tuple[float, int]  # lowest weight of the slandered target, and lowest failure threshold, 0 = none lowered
+    moments: tuple[Moment, ...] = ()
 
 
 class _Counted(MemoryCluster):
@@ -206,6 +216,8 @@ class _World:
         self.calm_s = times.heals
         self.granted = (math.inf, 0.0)
         self.limit = 0.0
+        self.moments: list[Moment] = []
+        self._told = 0
 
     def mark(self) -> _Mark:
         """Return the counts now."""
@@ -226,11 +238,17 @@ class _World:
         for region in self.regions:
             region.sharing.tick()
         await self.time.settle()
-        if at_s >= self.times.dies and 2 * sum(region.fails(now_ns) for region in self.regions) > len(self.regions):
+        failing = sum(region.fails(now_ns) for region in self.regions)
+        if at_s >= self.times.dies and 2 * failing > len(self.regions):
             self.majority_s = min(self.majority_s, at_s)
             self.calm_s = at_s + 0.25
         for region in self.regions:
             region.look(at_s)
+        if tick % 4 == 0:
+            told = sum(self.mark().writes)
+            lighter = sum(region.effect(DEAD)[0] < 1 for region in self.regions)
+            self.moments.append(Moment(at_s, (told - self._told) / len(self.circuits), failing, lighter))
+            self._told = told
         if at_s >= self.times.quiet[0]:
             shares = [next(iter(region.sharing.shares().values())) for region in self.regions]
             total = sum(share["requests_per_minute"] for share in shares)
@@ -287,6 +305,7 @@ async def _play(nodes: int, regions: int, seed: int, times: Times) -> Shown:
         limit=world.limit,
         moves=sum(region.sharing.state().grant_moves for region in world.regions),
         slander=(min(weight for weight, _ in slander), min((least for _, least in slander if least), default=0)),
+        moments=tuple(world.moments),
     )
 
 

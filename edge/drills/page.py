@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edge.drills.results import Minute
     from edge.drills.scores import Report, Score
 
-_WIDE: Final = "body{max-width:60rem;padding:0 1rem}.ok{color:var(--c2)}.no{color:var(--bad);font-weight:600}"
+WIDE: Final = "body{max-width:60rem;padding:0 1rem}.ok{color:var(--c2)}.no{color:var(--bad);font-weight:600}"
 _STATES: Final = {"closed": "2", "half_open": "1", "open": "bad"}
 
 
@@ -36,9 +36,9 @@ def html(played: Played, report: Report) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}{chart.STYLE}{_WIDE}</style></head><body>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}{chart.STYLE}{WIDE}</style></head><body>'
         f"<h1>{title}</h1><p>{escape(report.says)}</p><p><small>{facts}</small></p>"
-        f"{_scores(report.scores)}{f'<ul>{notes}</ul>' if notes else ''}"
+        f"{table(report.scores)}{f'<ul>{notes}</ul>' if notes else ''}"
         f"<h2>Minute by minute</h2>{_figures(played, axis)}<h2>Three ways to ask</h2>{_sides(report)}"
         f"<h2>Targets</h2>{_targets(played, report)}<h2>What was wrong when</h2>{_phases(played)}"
         "<p><small>Through edge: the exchanges, circuits, balancing, capacity, queues, retry budgets and keys of a "
@@ -49,7 +49,8 @@ def html(played: Played, report: Report) -> str:
     )
 
 
-def _scores(scores: Sequence[Score]) -> str:
+def table(scores: Sequence[Score]) -> str:
+    """Return scores as a table."""
     rows = ""
     for score in scores:
         mark = "" if score.met is None else '<td class="ok">met</td>' if score.met else '<td class="no">not met</td>'

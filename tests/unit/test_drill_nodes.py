@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from msgspec import structs
 
 from edge.cli.main import main
 from edge.drills.nodes import Shown, Times, play
+from edge.drills.nodes_page import html
 from edge.drills.nodes_report import report
 
 TIMES = Times(quiet=(6.0, 11.0), dies=11.0, busy=(11.0, 16.0), heals=18.0, end=36.0)
@@ -63,6 +66,18 @@ def test_the_floors_can_fail(shown: Shown) -> None:
 def test_the_same_seed_gives_the_same_world(shown: Shown) -> None:
     """A second world with the same seed shows the same figures."""
     assert play(16, 4, seed=7, times=TIMES) == shown
+
+
+def test_the_document_stands_alone(shown: Shown) -> None:
+    """The HTML has a picture of writes and one of regions, whose lines follow from each second of the drill."""
+    assert [moment.at_s for moment in shown.moments] == [float(second) for second in range(36)]
+    assert max(moment.failing for moment in shown.moments) == max(moment.lighter for moment in shown.moments) == 4
+    assert (shown.moments[-1].failing, shown.moments[-1].lighter) == (0, 0)
+    assert 0 < max(moment.writes for moment in shown.moments[7:]) <= 1
+    text = html(report(shown, shown))
+    assert text.count("<svg") == text.count("</svg>") == 2
+    assert "Writes a second and node" in text
+    assert re.findall(r"https?://|<script|<link|src=", text) == []
 
 
 def test_the_command_refuses_what_it_does_not_use(capsys: pytest.CaptureFixture[str]) -> None:
