@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,7 @@ def _run(args: argparse.Namespace) -> int:
     from edge.drills.stage import set_stage  # noqa: PLC0415
     from edge.errors import DrillError  # noqa: PLC0415
 
+    logging.getLogger("edge").addHandler(logging.NullHandler())  # what nodes of a drill would log is no news
     if args.name == NODES:
         return _run_nodes(args)
     script = SCRIPTS.get(args.name)

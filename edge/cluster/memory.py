@@ -46,7 +46,7 @@ class MemoryCluster:
         self._compacted = 0
         self._leases: dict[int, _Lease] = {}
         self._next_lease = 1
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in order: a set would wake them by their addresses
 
     def client(self) -> MemoryStore:
         """Return a client of this cluster."""
@@ -101,14 +101,14 @@ class MemoryCluster:
         if self.revision >= revision:
             return
         change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(change)
+        self._waiting[change] = None
         now = self.clock.now_ns()
         ends = min((lease.ends_ns for lease in self._leases.values()), default=now + int(HEARTBEAT_S * _NS))
         timer = asyncio.ensure_future(self.clock.sleep(min(HEARTBEAT_S, max(0.0, (ends - now) / _NS))))
         try:
             await asyncio.wait((change, timer), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._waiting.discard(change)
+            self._waiting.pop(change, None)
             timer.cancel()
 
     def wake(self) -> None:

@@ -147,7 +147,10 @@ class _Composer:
         self._next()  # the end of the document
         event = self._next()
         if not isinstance(event, yaml.StreamEndEvent):
-            sentence = "not valid YAML: expected a single document in the stream, but found another document"
+            sentence = (
+                "not valid YAML: expected a single document in the stream, but found another document; write it into a "
+                "file of its own (of a Kubernetes manifest edge reads the text in the ConfigMap)"
+            )
             raise _RefusedError(sentence, _line(event))
         return root
 

@@ -15,6 +15,7 @@ from edge.drills.neighbours import Neighbours
 from edge.drills.rehearsal import Rehearsal
 from edge.drills.stage import secret_of
 from edge.drills.upstream import Pace, Upstream
+from edge.errors import DrillError
 from edge.native import Price
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _PEAK: Final = 2.5
 _ROOM: Final = {"primary": 8.0, "backup": 2.0, "region": 3.0}
 # The first of several backups is too small for everything: others use it already.
 _FIRST_BACKUP: Final = 0.3
+MOST_REQUESTS: Final = 1_000_000
+"""Of one drill; all of them are held in memory."""
 THEFT: Final = 20
 THIEF_FROM: Final = 10_000_000
 """The requests of a thief, in times of the usual traffic; they are numbered from ``THIEF_FROM`` on."""
@@ -78,8 +81,18 @@ def room_for(places: tuple[Place, ...], mix: Mix) -> dict[str, int]:
 
 
 def play(script: Script, stage: Stage, *, seed: int, kind: Kind = "chat", rate: float | None = None) -> Played:
-    """Play a script. The same arguments give the same result."""
+    """Play a script. The same arguments give the same result.
+
+    Raises:
+        DrillError: at this rate it would be more requests than a machine should be asked to hold.
+    """
     mix = mix_of(kind, rate)
+    stolen_s = script.leak[1] - script.leak[0] if script.leak is not None else 0.0
+    weight_s = script.seconds + THEFT * stolen_s
+    if mix.rate * weight_s > MOST_REQUESTS:
+        most = math.floor(MOST_REQUESTS / weight_s)
+        many = f"{script.name} at {mix.rate:g} requests a second is more than {MOST_REQUESTS:,} requests"
+        raise DrillError(f"{many}; write --rate {most}")
     rooms = room_for(stage.places, mix)
     minutes = int(script.seconds // 60)
     prices = {place.target.id: Price(place.target.price) for place in stage.places if place.target.price is not None}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct, structs
 
+from edge.config.files import read_file
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
 from edge.errors import DrillError
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot, Target
 
 EXAMPLE: Final = Path(__file__).with_name("example.yaml")
-MADE_UP: Final = "made-up-for-a-drill-0000"
-"""The value of every variable that the environment lacks. Nothing leaves the process, so no secret is needed."""
+MADE_UP: Final = "made-up-for-a-drill-"
+"""How the value of a variable that the environment lacks begins. Nothing leaves the process, so no secret is needed."""
 
 
 Role = Literal["primary", "backup", "region"]
@@ -58,7 +59,7 @@ class _Filled(Mapping[str, str]):
         self._environ = environ
 
     def __getitem__(self, name: str) -> str:
-        return self._environ.get(name, MADE_UP)
+        return self._environ.get(name, MADE_UP + name)  # each its own: the reader finds a variable by its value
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -89,16 +90,19 @@ def set_stage(path: Path | None, *, route: str = "", environ: Mapping[str, str],
         DrillError: it has no such model, or no target to ask.
     """
     file = path or EXAMPLE
+    source = "the shipped example" if path is None else str(path)
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DrillError(f"{file}: cannot be read: {error}") from error
+        text = read_file(file).decode()
+    except OSError as error:
+        raise DrillError(f"{source}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DrillError(f"{source}: cannot be read: it is not UTF-8 text") from error
     document = read_text(text, file.name, file.absolute().parent, _Filled(_defaulted(text, environ)))
     snapshot = compile_config(checked(document), now=now)
     name = route or next((model for model in snapshot.models if "*" not in model and "/" not in model), "")
     if name not in snapshot.models:
         known = ", ".join(snapshot.models) or "none"
-        raise DrillError(f"{file}: there is no model {name!r} to drill; models are {known}")
+        raise DrillError(f"{source}: there is no model {name!r} to drill; models are {known}")
     plan = snapshot.routes[snapshot.models[name]]
     snapshot = structs.replace(
         snapshot,
@@ -117,7 +121,7 @@ def set_stage(path: Path | None, *, route: str = "", environ: Mapping[str, str],
     )
     members = sorted(plan.members, key=lambda member: member.tier)
     if not members:
-        raise DrillError(f"{file}: the model {name!r} has no target; write models.{name}.targets")
+        raise DrillError(f"{source}: the model {name!r} has no target; write models.{name}.targets")
     targets = [snapshot.targets[member.target] for member in members]
     primary = targets[0].provider
     places = [
@@ -131,9 +135,8 @@ def set_stage(path: Path | None, *, route: str = "", environ: Mapping[str, str],
     ]
     callers = tuple(key.name for key in snapshot.keys if not key.models or name in key.models)
     if snapshot.keys and not callers:
-        raise DrillError(f"{file}: no key may ask for {name!r}; write it in keys[].models, or drill another --model")
-    source = "the shipped example" if path is None else file.name
-    return Stage(source, snapshot, name, tuple(places), callers)
+        raise DrillError(f"{source}: no key may ask for {name!r}; write it in keys[].models, or drill another --model")
+    return Stage(source if path is None else path.name, snapshot, name, tuple(places), callers)
 
 
 def _defaulted(text: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -235,7 +235,7 @@ async def test_an_outage_is_told_as_it_was_seen(tmp_path: Path, etcd: EtcdCluste
         await until(lambda: time.time() % 60 > 20, 60)  # by then the last full minute has been told to the others
     assert [(each["event"], each["alert"]) for each in outside.notices] == [
         ("opened", "target_down"),
-        ("resolved", "target_recovered"),
+        ("resolved", "target_down"),
     ]
     assert len({each["incident"] for each in outside.notices}) == 1
     check_histories(tmp_path, clients, eu, minute)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from random import Random
@@ -14,6 +18,7 @@ import pytest
 from msgspec import structs
 
 from edge.cli.main import main
+from edge.cluster.memory import MemoryCluster
 from edge.drills import load
 from edge.drills.page import html
 from edge.drills.play import play
@@ -21,7 +26,9 @@ from edge.drills.scores import report
 from edge.drills.scripts import SCRIPTS
 from edge.drills.stage import set_stage
 from edge.drills.upstream import WELL, Condition, Phase
+from edge.drills.virtual_time import VirtualTime
 from edge.errors import ConfigInvalidError, DrillError
+from edge.terms.ports import Write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,6 +234,8 @@ def test_callers_with_tokens_are_played_without(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "model", "error", "says"),
     [
+        (f'node: {{workers: "${{WORKERS}}"}}\n{LONE}', "", ConfigInvalidError, "'${WORKERS}' is not a whole number"),
+        (f"{LONE}\n---\nnode: {{}}\n", "", ConfigInvalidError, "a Kubernetes manifest"),
         (LONE, "chit", DrillError, "there is no model 'chit' to drill; models are chat"),
         (LONE.replace("only/small", "other/small"), "", ConfigInvalidError, "other"),
         ("services: {a: {match: {host: a.test}, targets: ['127.0.0.1:9']}}\n", "", DrillError, "models are none"),
@@ -240,6 +249,50 @@ def test_a_stage_that_cannot_be_set_says_why(
     file.write_text(text)
     with pytest.raises(error, match=re.escape(says)):
         stage(file, route=model)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """A missing file, a folder, a device and bytes are errors with the file's name."""
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    for name, says in ((".", "directory"), ("gone", "No such file"), ("bytes", "UTF-8"), ("/dev/zero", "regular file")):
+        with pytest.raises(DrillError, match=says) as error:
+            stage(tmp_path / name)
+        assert str(error.value).startswith(f"{tmp_path / name}: cannot be read: ")
+
+
+def test_a_rate_that_no_machine_bears_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hours at a high rate would be requests without number; the error names the highest rate."""
+    assert main(["drill", "run", "march", "--rate", "1000"]) == 1
+    assert "more than 1,000,000 requests; write --rate 33" in capsys.readouterr().err
+    assert main(["drill", "run", "key-leak", "--rate", "30"]) == 1
+    assert "write --rate 25" in capsys.readouterr().err
+
+
+def test_the_report_depends_on_no_order_of_hashes() -> None:
+    """Two processes with other seeds of Python's hashes print the same bytes."""
+    command = [sys.executable, "-m", "edge", "drill", "run", "quota", "--rate", "0.2", "--json"]
+    reports = [
+        subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONHASHSEED": seed}).stdout
+        for seed in ("1", "2")
+    ]
+    assert len(reports[0]) > 1000
+    assert reports[0] == reports[1]
+
+
+async def test_a_store_wakes_its_watches_in_order() -> None:
+    """Who waits first is woken first; in the order of addresses in memory no drill could be repeated."""
+    cluster = MemoryCluster(VirtualTime(1))
+    woken: list[int] = []
+
+    async def wait(number: int) -> None:
+        await cluster.wait(cluster.revision + 1)
+        woken.append(number)
+
+    tasks = [asyncio.create_task(wait(number)) for number in range(100)]
+    await asyncio.sleep(0)
+    cluster.write((), (Write("a", b"1"),))
+    await asyncio.gather(*tasks)
+    assert woken == list(range(100))
 
 
 def test_the_command_lists_and_plays(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
