@@ -2,4 +2,4 @@
 
 # Whether edge.providers.retry_after may find a time to wait in these fields; False is certain. ``fields`` are
 # (lower-case name, value) pairs, which are borrowed.
-cdef bint may_ask_to_wait(list fields)
+cdef bint may_ask_to_wait(list fields) noexcept

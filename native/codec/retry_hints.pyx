@@ -1,77 +1,82 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.string cimport memcmp, strlen
+from cpython.list cimport PyList_GET_SIZE
+from libc.string cimport memcmp
+from native.codec.field_list cimport FieldView, field_at
 
-# Providers send these with every answer, so a reset alone says nothing: it counts if nothing remains.
-cdef const char* OPENAI = b"x-ratelimit-"
-cdef const char* ANTHROPIC = b"anthropic-ratelimit-"
-cdef const char* WAITS = b"retry-after"
-cdef const char* AZURE_WAITS = b"x-ms-retry-after"
-cdef const char* RESET = b"reset"
-cdef const char* REMAINING = b"remaining"
-
-
-cdef inline bint _begins(bytes name, const char* prefix) noexcept:
-    cdef Py_ssize_t size = <Py_ssize_t>strlen(prefix)
-    return PyBytes_GET_SIZE(name) >= size and memcmp(PyBytes_AS_STRING(name), prefix, size) == 0
+cdef enum:
+    RESET = 5               # characters of "reset", "remaining" and of what stands before them
+    REMAINING = 9
+    OPENAI = 12
+    ANTHROPIC = 20
 
 
-cdef Py_ssize_t _at_reset(bytes name) noexcept:
+cdef inline bint _begins(const FieldView* field, const char* prefix, Py_ssize_t size) noexcept:
+    return field.name_size >= size and memcmp(field.name, prefix, size) == 0
+
+
+cdef Py_ssize_t _at_reset(const FieldView* field) noexcept:
     """Return where "reset" is in the name of a reset field; -1 = it is not one."""
     cdef Py_ssize_t at
-    if _begins(name, OPENAI):
-        at = <Py_ssize_t>strlen(OPENAI)
-    elif _begins(name, ANTHROPIC):
-        at = PyBytes_GET_SIZE(name) - <Py_ssize_t>strlen(RESET)
+    if _begins(field, b"x-ratelimit-", OPENAI):
+        at = OPENAI
+    elif _begins(field, b"anthropic-ratelimit-", ANTHROPIC):
+        at = field.name_size - <Py_ssize_t>RESET
     else:
         return -1
-    if PyBytes_GET_SIZE(name) < at + <Py_ssize_t>strlen(RESET):
+    if field.name_size < at + <Py_ssize_t>RESET:
         return -1
-    return at if memcmp(PyBytes_AS_STRING(name) + at, RESET, strlen(RESET)) == 0 else -1
+    return at if memcmp(field.name + at, b"reset", RESET) == 0 else -1
 
 
-cdef bint _is_positive(bytes value) noexcept:
+cdef bint _is_positive(const FieldView* field) noexcept:
     """Return whether a value is a plain decimal number of at least 1; other forms are the parser's."""
-    cdef const char* p = PyBytes_AS_STRING(value)
+    cdef const char* p = field.value
     cdef Py_ssize_t i
     if p[0] < c"1" or p[0] > c"9":  # b"" has a zero byte there
         return False
-    for i in range(1, PyBytes_GET_SIZE(value)):
+    for i in range(1, field.value_size):
         if p[i] != c"." and (p[i] < c"0" or p[i] > c"9"):
             return False
     return True
 
 
-cdef bint _remains(list fields, bytes reset, Py_ssize_t at):
+cdef bint _remains(list fields, const FieldView* reset, Py_ssize_t at) noexcept:
     """Return whether the field that matches a reset field says that something remains."""
-    cdef Py_ssize_t tail = PyBytes_GET_SIZE(reset) - at - <Py_ssize_t>strlen(RESET)
-    cdef Py_ssize_t after = at + <Py_ssize_t>strlen(REMAINING)
-    cdef const char* wanted = PyBytes_AS_STRING(reset)
-    cdef const char* p
-    cdef bytes name, value
+    cdef Py_ssize_t tail = reset.name_size - at - <Py_ssize_t>RESET
+    cdef Py_ssize_t after = at + <Py_ssize_t>REMAINING
+    cdef FieldView field
+    cdef Py_ssize_t place
     cdef bint found = False
-    for name, value in fields:
-        p = PyBytes_AS_STRING(name)
+    for place in range(PyList_GET_SIZE(fields)):
         if (
-            PyBytes_GET_SIZE(name) != after + tail
-            or memcmp(p, wanted, at) != 0
-            or memcmp(p + at, REMAINING, strlen(REMAINING)) != 0
-            or memcmp(p + after, wanted + at + strlen(RESET), tail) != 0
+            not field_at(fields, place, &field)
+            or field.name_size != after + tail
+            or memcmp(field.name, reset.name, at) != 0
+            or memcmp(field.name + at, b"remaining", REMAINING) != 0
+            or memcmp(field.name + after, reset.name + at + <Py_ssize_t>RESET, tail) != 0
         ):
             continue
-        if not _is_positive(value):
+        if not _is_positive(&field):
             return False
         found = True
     return found
 
 
-cdef bint may_ask_to_wait(list fields):
-    cdef bytes name
-    cdef Py_ssize_t at
-    for name, _ in fields:
-        if _begins(name, WAITS) or _begins(name, AZURE_WAITS):
+cdef bint may_ask_to_wait(list fields) noexcept:
+    """Providers send resets with every answer, so a reset alone says nothing: it counts if nothing remains."""
+    cdef FieldView field
+    cdef Py_ssize_t place, at
+    cdef char first
+    for place in range(PyList_GET_SIZE(fields)):
+        if not field_at(fields, place, &field):
+            continue
+        first = field.name[0]       # b"" has a zero byte there
+        if first != c"r" and first != c"x" and first != c"a":
+            continue
+        if _begins(&field, b"retry-after", 11) or _begins(&field, b"x-ms-retry-after", 16):
             return True
-        at = _at_reset(name)
-        if at >= 0 and not _remains(fields, name, at):
+        at = _at_reset(&field)
+        if at >= 0 and not _remains(fields, &field, at):
             return True
     return False
 

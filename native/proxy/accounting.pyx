@@ -1,4 +1,5 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
+from libc.string cimport memcmp
 from native.balance.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total
 from native.balance.breaker cimport (
     ADMIT_TRIAL, ADMIT_YES, OPEN, TRIP_LATE, Policy, breaker_report_target, breaker_return, breaker_slow, breaker_trip,
@@ -10,6 +11,7 @@ from native.balance.capability cimport (
 )
 from native.balance.capacity cimport capacity_first, capacity_refused
 from native.balance.lateness cimport heard, late_after_ns, late_again, lateness_known, lateness_observe
+from native.codec.field_list cimport FieldView, field_at
 from native.codec.numbers cimport parse_length
 from native.io.atomics cimport add32, add64, cas64, load64, store32, store64
 from native.state.allowance cimport BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant, bounds_learn, bounds_settle, note_usage
@@ -282,28 +284,26 @@ cdef void set_aside(Route route, Target target, const AttemptFacts* facts, int o
         store64(&rec.quarantined_until_ns, now_ns + QUARANTINE_NS)
 
 
+cdef inline bint _ends(const FieldView* field, const char* suffix, Py_ssize_t size) noexcept nogil:
+    return field.name_size >= size and memcmp(field.name + field.name_size - size, suffix, size) == 0
+
+
 cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wait_ns):
     cdef const Grant* bounds = &target.allowance.bounds
-    cdef tuple pair
-    cdef bytes name
-    cdef const char* p
-    cdef Py_ssize_t size
+    cdef FieldView field
+    cdef Py_ssize_t place
     cdef int64_t remaining
     cdef int bound
     cdef bint tokens_told = False
-    for item in fields:
-        pair = <tuple>item
-        name = <bytes>pair[0]
-        size = PyBytes_GET_SIZE(name)
-        if size < 28:
+    for place in range(PyList_GET_SIZE(fields)):
+        if not field_at(fields, place, &field) or field.name_size < 28:
             continue
-        p = PyBytes_AS_STRING(name)
         bound = UNBOUND
-        if p[0] == c"x" and name.startswith(b"x-ratelimit-remaining-"):
-            bound = BOUND_REQUESTS if name.endswith(b"-requests") else BOUND_TOKENS if name.endswith(b"-tokens") else UNBOUND
-        elif p[0] == c"a" and name.startswith(b"anthropic-ratelimit-") and name.endswith(b"-remaining"):
-            bound = BOUND_REQUESTS if name.endswith(b"-requests-remaining") else BOUND_TOKENS
-        remaining = parse_length(<bytes>pair[1]) if bound else -1
+        if memcmp(field.name, b"x-ratelimit-remaining-", 22) == 0:
+            bound = BOUND_REQUESTS if _ends(&field, b"-requests", 9) else BOUND_TOKENS if _ends(&field, b"-tokens", 7) else UNBOUND
+        elif memcmp(field.name, b"anthropic-ratelimit-", 20) == 0 and _ends(&field, b"-remaining", 10):
+            bound = BOUND_REQUESTS if _ends(&field, b"-requests-remaining", 19) else BOUND_TOKENS
+        remaining = parse_length(<bytes>(<tuple>fields[place])[1]) if bound else -1
         if remaining < 0:
             continue
         if bounds_learn(bounds, now_ns, bound, remaining, wait_ns if remaining == 0 else 0) and bound == BOUND_TOKENS:

@@ -24,7 +24,7 @@ from native.proxy.needs cimport lacking
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport PLAIN
 from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_NAMES, PICTURES, UNREAD
-from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
+from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
     REFUSED_CREDENTIAL, T_DROPPED_EVENTS,
@@ -229,7 +229,6 @@ cdef class ModelAttempt(Attempt):
         cdef Price price
         cdef Basis basis
         cdef Used used
-        cdef bint known = False
         cdef int rule = self.target.media_rule
         if self.reader.dropped:
             add64(&self.target.rec.count[<int>T_DROPPED_EVENTS], self.reader.dropped)
@@ -248,7 +247,7 @@ cdef class ModelAttempt(Attempt):
         basis.sound_prompt = request.media.sound[rule]
         basis.prompt_most = max(MOST_PROMPT, <uint64_t>request.text_size + basis.prompt)
         basis.output_most = request.output_most(price)
-        basis.usual = usual_output(self.route.rec, &known)
+        basis.route = self.route.rec
         measure(self.reader, &basis, &used)
         count_usage(self.route, self.target, &self.usage, &used, price, self.upstream.is_region)
         if outcome == <int>OK and not self.detached and request.continuation is None:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.balance.price cimport Used
 from native.proxy.answer_reader cimport AnswerReader
+from native.state.shared_state cimport RouteRec
 
 cdef struct Basis:          # what is known of the attempt besides its answer
     bint complete           # the answer is
@@ -14,7 +15,7 @@ cdef struct Basis:          # what is known of the attempt besides its answer
     uint64_t prompt_most    # no prompt of this size has more
     uint64_t output_most    # no answer to this request has more
     uint64_t output_least   # what an answer without a count has at least, because it says less than it costs
-    uint64_t usual          # output tokens of an answer of which nothing is known
+    RouteRec* route         # whose usual output an answer has of which nothing is known
 
 # Set what the attempt used. A count that cannot be right is replaced by the nearest one that can. Without a count, the
 # prompt is what was estimated, and the output one token for four bytes of text, or for each event, whichever is more.

@@ -2,6 +2,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from native.codec.spoken cimport spoken_in
 from native.codec.usage cimport Tokens, resolve_usage
 from native.proxy.answer_reader cimport EVENTS, FAULT, HOLD
+from native.state.allowance cimport usual_output
 
 
 cdef int64_t seen_of(AnswerReader reader):
@@ -31,6 +32,7 @@ cdef int64_t _bounded(const Tokens* tokens, int64_t most) noexcept:
 cdef int measure(AnswerReader reader, const Basis* basis, Used* used) except -1:
     cdef Tokens tokens
     cdef int64_t prompt, output, seen = -2          # -2: not looked at yet
+    cdef bint known = False
     resolve_usage(&reader.scanner.usage if reader.mode == EVENTS and reader.scanner is not None else &reader.usage, &tokens)
     prompt = tokens.prompt if tokens.prompt <= <int64_t>basis.prompt_most else -1
     output = tokens.output
@@ -45,7 +47,7 @@ cdef int measure(AnswerReader reader, const Basis* basis, Used* used) except -1:
             output = max(output, seen_of(reader))       # a running count, or an initial 0, is too low
         if output < 0:
             seen = 0 if basis.silent else seen_of(reader) if seen == -2 else seen
-            output = <int64_t>basis.usual if seen < 0 else max(seen, <int64_t>basis.output_least)
+            output = <int64_t>usual_output(basis.route, &known) if seen < 0 else max(seen, <int64_t>basis.output_least)
         if prompt < 0:
             prompt = basis.prompt
             tokens.cached = 0

@@ -28,7 +28,7 @@ cdef inline Rate rate_of(const Rate* whole, uint64_t share) noexcept nogil:
     return rate
 
 
-cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+cdef inline Rate _requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     if not bounds.shared:
         return bounds.requests
     return rate_of(
@@ -36,17 +36,25 @@ cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     )
 
 
-cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+cdef inline Rate _tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     if not bounds.shared:
         return bounds.tokens
     return rate_of(&bounds.tokens, edge_share(bounds.rec, &bounds.rec.tokens_share, bounds.tokens.thousandths, now_ns))
+
+
+cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    return _requests_now(bounds, now_ns)
+
+
+cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    return _tokens_now(bounds, now_ns)
 
 
 cdef int bounds_take_tokens(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
     cdef Rate each
     wait_ns[0] = 0
     if bounds.tokens.thousandths and tokens:
-        each = tokens_now(bounds, now_ns)
+        each = _tokens_now(bounds, now_ns)
         wait_ns[0] = bucket_take(&bounds.rec.tokens_tat, now_ns, tokens, each.interval_ns, each.burst)
         if wait_ns[0]:
             return Bound.BOUND_TOKENS
@@ -55,7 +63,7 @@ cdef int bounds_take_tokens(const Grant* bounds, uint64_t now_ns, uint64_t token
 
 
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
-    cdef Rate requests = requests_now(bounds, now_ns)
+    cdef Rate requests = _requests_now(bounds, now_ns)
     cdef int bound
     wait_ns[0] = 0
     if requests.thousandths:
@@ -88,7 +96,7 @@ cdef int bounds_reserve(const Grant* bounds, int worker, int workers, uint64_t n
     reservation.held = 0
     wait_ns[0] = 0
     if bounds.tokens.thousandths and reservation.usual:
-        each = tokens_now(bounds, now_ns)
+        each = _tokens_now(bounds, now_ns)
         left = bucket_remaining(&rec.tokens_tat, now_ns, each.interval_ns, each.burst)
         if reservation.usual > left // MANY:
             reservation.tokens = max(reservation.worst, reservation.usual)
@@ -153,10 +161,10 @@ cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     cdef uint64_t wait = 0
     cdef uint64_t other
     if bounds.requests.thousandths:
-        rate = requests_now(bounds, now_ns)
+        rate = _requests_now(bounds, now_ns)
         wait = bucket_wait(&bounds.rec.requests_tat, now_ns, 1, rate.interval_ns, rate.burst)
     if bounds.tokens.thousandths:
-        rate = tokens_now(bounds, now_ns)
+        rate = _tokens_now(bounds, now_ns)
         other = bucket_wait(&bounds.rec.tokens_tat, now_ns, 1, rate.interval_ns, rate.burst)
         wait = other if other > wait else wait
     return wait
@@ -165,10 +173,10 @@ cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil:
 cdef void bounds_settle(const Grant* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil:
     cdef Rate rate
     if bounds.requests.thousandths and untouched:
-        rate = requests_now(bounds, now_ns)
+        rate = _requests_now(bounds, now_ns)
         bucket_settle(&bounds.rec.requests_tat, now_ns, -1, rate.interval_ns)
     if bounds.tokens.thousandths and reserved != used:
-        rate = tokens_now(bounds, now_ns)
+        rate = _tokens_now(bounds, now_ns)
         bucket_settle(&bounds.rec.tokens_tat, now_ns, <int64_t>(used - reserved), rate.interval_ns)
         if reserved > used:
             add64(&bounds.rec.count[<int>A_RETURNED], reserved - used)
@@ -178,10 +186,10 @@ cdef bint bounds_learn(const Grant* bounds, uint64_t now_ns, int bound, uint64_t
     cdef Rate rate
     cdef bint news = False
     if bound == Bound.BOUND_REQUESTS and bounds.requests.thousandths:
-        rate = requests_now(bounds, now_ns)
+        rate = _requests_now(bounds, now_ns)
         news = bucket_lower(&bounds.rec.requests_tat, now_ns, remaining, wait_ns, rate.interval_ns, rate.burst)
     elif bound == Bound.BOUND_TOKENS and bounds.tokens.thousandths:
-        rate = tokens_now(bounds, now_ns)
+        rate = _tokens_now(bounds, now_ns)
         news = bucket_lower(&bounds.rec.tokens_tat, now_ns, remaining, wait_ns, rate.interval_ns, rate.burst)
     if news:
         add64(&bounds.rec.count[<int>A_LEARNED], 1)
@@ -254,21 +262,22 @@ cdef void note_output(RouteRec* rec, uint64_t tokens) noexcept nogil:
 
 cdef uint64_t usual_output(RouteRec* rec, bint* known) noexcept nogil:
     cdef uint64_t total = 0
-    cdef uint64_t above
-    cdef uint64_t limit
+    cdef uint64_t usual = 0
+    cdef uint64_t below
     cdef int place
     for place in range(EDGE_HIST_BUCKETS):
         total += load64(&rec.output_hist[place])
     known[0] = total >= ENOUGH
     if not known[0]:
         return UNKNOWN_OUTPUT
-    limit = total // 20
-    above = 0
-    for place in range(EDGE_HIST_BUCKETS - 1, 0, -1):
-        above += load64(&rec.output_hist[place])
-        if above > limit:
-            return (<uint64_t>1 << place) - 1
-    return 0
+    # the highest place below which there is less than 19 of 20 answers; they are mostly short
+    below = load64(&rec.output_hist[0])
+    for place in range(1, EDGE_HIST_BUCKETS):
+        if below + total // 20 >= total:
+            break
+        usual = (<uint64_t>1 << place) - 1
+        below += load64(&rec.output_hist[place])
+    return usual
 
 
 cdef uint64_t longest_output(RouteRec* rec) noexcept nogil:
@@ -358,13 +367,13 @@ cdef class Allowance:
         cdef Rate rate
         requests = tokens = None
         if self.bounds.requests.thousandths:
-            rate = requests_now(&self.bounds, now_ns)
+            rate = _requests_now(&self.bounds, now_ns)
             requests = (
                 bucket_remaining(&rec.requests_tat, now_ns, rate.interval_ns, rate.burst),
                 bucket_reset_ns(&rec.requests_tat, now_ns),
             )
         if self.bounds.tokens.thousandths:
-            rate = tokens_now(&self.bounds, now_ns)
+            rate = _tokens_now(&self.bounds, now_ns)
             tokens = (
                 bucket_remaining(&rec.tokens_tat, now_ns, rate.interval_ns, rate.burst),
                 bucket_reset_ns(&rec.tokens_tat, now_ns),
@@ -374,6 +383,6 @@ cdef class Allowance:
     def bursts(self, uint64_t now_ns):
         """Return what this node may grant at once of a full bucket: (requests, tokens); None = no limit."""
         return (
-            requests_now(&self.bounds, now_ns).burst if self.bounds.requests.thousandths else None,
-            tokens_now(&self.bounds, now_ns).burst if self.bounds.tokens.thousandths else None,
+            _requests_now(&self.bounds, now_ns).burst if self.bounds.requests.thousandths else None,
+            _tokens_now(&self.bounds, now_ns).burst if self.bounds.tokens.thousandths else None,
         )

@@ -1,12 +1,19 @@
 """Finds the caller of a request by its key, certificate or token, and enforces the key's limits.
 
-Keys are compared by their SHA-256, tokens by a keyed hash. None is kept in the clear."""
+Keys are compared by their SHA-256 once, and then by a keyed hash, as tokens are. None is kept in the clear."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.state.allowance cimport Allowance, Reservation
 from native.state.rate_limit_fields cimport RateLimitFields
 from native.state.shared_state cimport SharedState
 from native.state.tokens cimport Token, Tokens
+
+cdef extern from "native/state/token_hash.h":
+    enum: EDGE_TOKEN_HASH_SIZE
+
+cdef struct SeenKey:
+    unsigned char[EDGE_TOKEN_HASH_SIZE] name    # the keyed hash of the key
+    void* caller                # a Caller, with a reference; NULL = none
 
 cdef enum Shown:
     SHOWN_NONE = 0          # the request has no credential that could be a key
@@ -62,6 +69,7 @@ cdef class KeyTable:
     cdef SharedState shared_state
     cdef object make                # (entry) -> edge.terms.snapshot.Key
     cdef int workers
+    cdef uint64_t changes           # that were made
     cdef dict entries               # digest -> Caller, or the entry that it is made of at its first request
     cdef public bint complete       # False = the cluster's keys are not known yet
     cdef public bint in_use         # the cluster has, or had, a key; so callers need one
@@ -71,8 +79,14 @@ cdef class KeyTable:
 
 cdef class Callers:
     """All keys of a Snapshot, and the cluster's."""
-    cdef dict known                 # digest -> Caller
+    cdef dict known                 # SHA-256 -> Caller; never changes
     cdef readonly KeyTable table    # None = there is no cluster
+    # Keys that were seen, by a place that their keyed hash gives: SHA-256 takes ten times as long. All are forgotten with
+    # the Snapshot, and when a key of the cluster changes, so that a key that was withdrawn is unknown at once.
+    cdef SeenKey* seen
+    cdef Py_ssize_t seen_mask       # one less than the places
+    cdef uint64_t seen_changes      # of the table, when the first of them was seen
+    cdef bytes secret               # the key of the hash, of these Callers alone
     cdef dict named                 # name of an identity -> Caller
     cdef dict certified             # name in a certificate -> Caller
     cdef dict grouped               # name of a group -> Caller
@@ -89,5 +103,7 @@ cdef class Callers:
     cdef Caller caller_of_certificate(self, tuple names)
     # Whether the field holds a key, or what the field ``used`` holds, which admitted the caller; None = no field did.
     cdef bint knows(self, bytes name, bytes value, tuple used)
+    cdef void forget_seen(self) noexcept
+    cdef Caller find_credential(self, const char* p, Py_ssize_t size)      # the caller of a key, or None
     cdef Caller find_key(self, bytes key)           # the caller of a key in the clear, or None
     cdef Caller of_digest(self, bytes key)          # the caller of a key's SHA-256, or None

@@ -1,6 +1,13 @@
+from os import urandom
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy
+from native.codec.field_list cimport FieldView, field_at
 from native.codec.field_names cimport NOT_FOR_SERVICES, known_names, mark_names
 from native.state.allowance cimport (
     BOUND_BUDGET, BOUND_BUDGET_HELD, BOUND_CONCURRENT, BOUND_REQUESTS, UNBOUND, Allowance, bounds_release,
@@ -16,11 +23,19 @@ cdef extern from "native/state/sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
     void edge_sha256_plain(const void* data, size_t size, unsigned char* out)
 
+cdef extern from "native/state/token_hash.h" nogil:
+    void edge_token_hash(const void* data, size_t size, const uint64_t* key, unsigned char* out)
+    bint edge_token_hash_same(const unsigned char* one, const unsigned char* other)
+
 PRIORITIES = (b"high", b"normal", b"low")
 # Retry-After of a concurrency refusal: the end of running requests is unknown.
 cdef uint64_t SOON_NS = 1_000_000_000
 # No key is longer, so longer credentials are not hashed, unless they may be tokens.
 cdef Py_ssize_t KEY_LIMIT = 1024
+# Keys whose keyed hash is kept. More are hashed by SHA-256 again when two of them meet in one place.
+cdef Py_ssize_t MOST_SEEN = 4096
+# A bit per size of the names of fields that may hold a credential.
+cdef int CREDENTIAL_SIZES = 1 << 13 | 1 << 9 | 1 << 7 | 1 << 14
 # The serial of the Callers that were made last.
 cdef uint64_t made = 0
 
@@ -211,14 +226,17 @@ cdef class KeyTable:
 
     def put(self, bytes digest not None, entry not None):
         """Add a key by its SHA-256, or replace what it leads to. Requests in flight keep what they began with."""
+        self.changes += 1
         self.entries[digest] = entry
 
     def remove(self, bytes digest not None):
         """Remove a key, if it is there."""
+        self.changes += 1
         self.entries.pop(digest, None)
 
     def adopt(self, dict entries not None):
         """Replace all keys: ``entries`` maps digests to entries, and belongs to this object from now on."""
+        self.changes += 1
         self.entries = entries
 
     def lookup(self, bytes digest not None):
@@ -261,12 +279,52 @@ cdef class Callers:
                 self.grouped.setdefault(name, caller)
             for name in plan.certificates:
                 self.certified.setdefault(name, caller)
+        self.secret = urandom(KEY_LIMIT + 32)
+        self.seen_mask = 15 if table is None else 1023
+        while self.seen_mask < 2 * <Py_ssize_t>len(self.known) and self.seen_mask < MOST_SEEN - 1:
+            self.seen_mask = 2 * self.seen_mask + 1
+        self.seen = <SeenKey*>calloc(self.seen_mask + 1, sizeof(SeenKey))
+        if self.seen == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.seen != NULL:
+            self.forget_seen()
+        free(self.seen)
+
+    cdef void forget_seen(self) noexcept:
+        cdef Py_ssize_t place
+        for place in range(self.seen_mask + 1):
+            Py_XDECREF(<PyObject*>self.seen[place].caller)
+            self.seen[place].caller = NULL
 
     def __len__(self):
         return len(self.named)
 
+    cdef Caller find_credential(self, const char* p, Py_ssize_t size):
+        cdef unsigned char[EDGE_TOKEN_HASH_SIZE] name
+        cdef uint64_t place = 0
+        cdef SeenKey* seen
+        if size > KEY_LIMIT:
+            return None
+        if self.table is not None and self.table.changes != self.seen_changes:
+            self.seen_changes = self.table.changes      # what was seen may be gone
+            self.forget_seen()
+        edge_token_hash(p, size, <const uint64_t*>PyBytes_AS_STRING(self.secret), name)
+        memcpy(&place, name, sizeof(place))
+        seen = &self.seen[place & <uint64_t>self.seen_mask]
+        if seen.caller != NULL and edge_token_hash_same(seen.name, name):
+            return <Caller>seen.caller
+        caller = self.of_digest(digest(p, size))
+        if caller is not None:
+            memcpy(seen.name, name, sizeof(seen.name))
+            Py_XDECREF(<PyObject*>seen.caller)
+            Py_INCREF(caller)
+            seen.caller = <void*>caller
+        return caller
+
     cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns):
-        cdef tuple pair
+        cdef FieldView field
         cdef Caller caller
         cdef Caller by_token = None
         cdef Token token
@@ -275,13 +333,13 @@ cdef class Callers:
         cdef bint may_be_token
         cdef bint first_token = True
         cdef Py_ssize_t size = 0
-        cdef Py_ssize_t place = -1
+        cdef Py_ssize_t place
         shown[0] = SHOWN_NONE
         credential_field[0] = -1
-        for item in fields:
-            place += 1
-            pair = <tuple>item
-            p = credential_in(<bytes>pair[0], <bytes>pair[1], &size)
+        for place in range(PyList_GET_SIZE(fields)):
+            if not field_at(fields, place, &field) or field.name_size > 14:
+                continue
+            p = credential_of(&field, &size) if CREDENTIAL_SIZES >> field.name_size & 1 else NULL
             if p == NULL:
                 continue
             may_be_token = tokens is not None and is_token(p, size)
@@ -299,7 +357,7 @@ cdef class Callers:
                         by_token = caller
                         credential_field[0] = place
                         continue        # a key in another field counts more
-            caller = self.of_digest(digest(p, size)) if size <= KEY_LIMIT else None
+            caller = self.find_credential(p, size)
             if caller is not None:
                 shown[0] = SHOWN_KNOWN
                 credential_field[0] = place
@@ -384,11 +442,11 @@ cdef class Callers:
             q = credential_in(<bytes>used[0], <bytes>used[1], &used_size)
             if q != NULL and size == used_size and memcmp(p, q, size) == 0:
                 return True
-        return size <= KEY_LIMIT and self.of_digest(digest(p, size)) is not None
+        return self.find_credential(p, size) is not None
 
     cdef Caller find_key(self, bytes key):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
-        return self.of_digest(digest(PyBytes_AS_STRING(key), size)) if 0 < size <= KEY_LIMIT else None
+        return self.find_credential(PyBytes_AS_STRING(key), size) if size else None
 
     cdef Caller of_digest(self, bytes key):
         cdef Caller caller = self.known.get(key)
@@ -410,28 +468,36 @@ cdef class Callers:
         return caller, shown, credential_field
 
 
-cdef const char* credential_in(bytes name, bytes value, Py_ssize_t* size) noexcept:
+cdef inline const char* credential_of(const FieldView* field, Py_ssize_t* size) noexcept:
     """Return the credential that a field holds, and its size; NULL = it is no field of credentials, or holds none."""
-    cdef const char* p = PyBytes_AS_STRING(value)
-    cdef Py_ssize_t length = PyBytes_GET_SIZE(name)
-    size[0] = PyBytes_GET_SIZE(value)
-    if length == 13:
-        if memcmp(PyBytes_AS_STRING(name), b"authorization", 13) != 0 or not is_bearer(p, size[0]):
+    cdef const char* p = field.value
+    size[0] = field.value_size
+    if field.name_size == 13:
+        if memcmp(field.name, b"authorization", 13) != 0 or not is_bearer(p, size[0]):
             return NULL
         size[0] -= 7
         p += 7
         while size[0] and p[0] == c" ":
             p += 1
             size[0] -= 1
-    elif length == 9:
-        if memcmp(PyBytes_AS_STRING(name), b"x-api-key", 9) != 0:
+    elif field.name_size == 9:
+        if memcmp(field.name, b"x-api-key", 9) != 0:
             return NULL
-    elif length == 7:
-        if memcmp(PyBytes_AS_STRING(name), b"api-key", 7) != 0:
+    elif field.name_size == 7:
+        if memcmp(field.name, b"api-key", 7) != 0:
             return NULL
-    elif length != 14 or memcmp(PyBytes_AS_STRING(name), b"x-goog-api-key", 14) != 0:
+    elif field.name_size != 14 or memcmp(field.name, b"x-goog-api-key", 14) != 0:
         return NULL
     return p if size[0] else NULL
+
+
+cdef const char* credential_in(bytes name, bytes value, Py_ssize_t* size) noexcept:
+    cdef FieldView field
+    field.name = PyBytes_AS_STRING(name)
+    field.name_size = PyBytes_GET_SIZE(name)
+    field.value = PyBytes_AS_STRING(value)
+    field.value_size = PyBytes_GET_SIZE(value)
+    return credential_of(&field, size)
 
 
 cdef bint is_token(const char* p, Py_ssize_t size) noexcept:

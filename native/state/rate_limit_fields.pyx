@@ -1,3 +1,4 @@
+from native.codec.field_list cimport add_item
 from native.codec.numbers cimport decimal, write_duration
 from native.state.allowance cimport requests_now, tokens_now
 from native.state.token_bucket cimport bucket_remaining, bucket_reset_ns
@@ -26,9 +27,9 @@ cdef class BucketFields:
         if self.reset is None or ms != self.reset_ms:
             self.reset_ms = ms
             self.reset = (self.reset_name, write_duration(ms))
-        fields.append((self.limit_name, decimal(rate.thousandths // 1000)) if self.limit is None else self.limit)
-        fields.append(self.remaining)
-        fields.append(self.reset)
+        add_item(fields, (self.limit_name, decimal(rate.thousandths // 1000)) if self.limit is None else self.limit)
+        add_item(fields, self.remaining)
+        add_item(fields, self.reset)
 
 
 cdef class RateLimitFields:

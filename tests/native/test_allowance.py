@@ -171,6 +171,46 @@ def test_a_key_is_found_by_its_hash_alone() -> None:
         callers.Callers(shared_state, [key("c", "ab" * 32, 0, concurrent=1)], 1)
 
 
+def test_a_key_that_was_seen_is_no_other() -> None:
+    """Each of many keys is found again and again as itself, and what differs from it in one byte is never found."""
+    shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
+    secrets = [f"edge-{number:05}" for number in range(5000)]
+    plans = [key(secret, sha256(secret.encode()).hexdigest(), 0) for secret in secrets]
+    few, many = callers.Callers(shared_state, plans[:3], 1), callers.Callers(shared_state, plans, 1)
+    for known, shown in ((few, secrets[:3]), (many, secrets)):
+        for secret in shown + shown + shown[::-1]:
+            caller, *_ = known.identify([(b"x-api-key", secret.encode())])
+            assert caller is not None
+            assert caller.name == secret
+            for other in (f"{secret}0", f"{secret[:-1]}x"):
+                assert known.identify([(b"x-api-key", other.encode())]) == (None, 1, -1)
+    assert few.identify([(b"x-api-key", secrets[3].encode())]) == (None, 1, -1)
+
+
+def test_a_key_of_the_cluster_is_gone_at_once() -> None:
+    """A key of the table that was seen leads to what it was replaced by, and to nothing once it is removed."""
+    shared_state = SharedState.create(0, 0, 1, allowance_capacity=2)
+    secrets = {name: sha256(name.encode()).digest() for name in ("edge-a", "edge-b")}
+    table = callers.KeyTable(shared_state, lambda entry: key(entry, "ab" * 32, 0), 1)
+    known = callers.Callers(shared_state, [], 1, table)
+
+    def found(secret: str) -> str | None:
+        caller, *_ = known.identify([(b"x-api-key", secret.encode())])
+        return None if caller is None else caller.name
+
+    assert found("edge-a") is None
+    table.put(secrets["edge-a"], "first")
+    assert [found("edge-a"), found("edge-a")] == ["first", "first"]
+    table.put(secrets["edge-a"], "second")
+    assert [found("edge-a"), found("edge-a")] == ["second", "second"]
+    table.remove(secrets["edge-a"])
+    assert found("edge-a") is None
+    table.adopt({secrets["edge-b"]: "third"})
+    assert [found("edge-b"), found("edge-a")] == ["third", None]
+    table.adopt({})
+    assert found("edge-b") is None
+
+
 def test_a_deadline_in_seconds() -> None:
     """x-request-timeout is in seconds or milliseconds and above 0; a million seconds is the maximum."""
     for text, ns in {
