@@ -20,12 +20,12 @@ from msgspec import Struct
 
 from bench.macro import greeter
 from bench.macro.certificates import HOST
-from bench.macro.clients import Long, Paced, Streamed, Whole
+from bench.macro.clients import Long, Paced, Streamed, Translated, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-Kind = Literal["whole", "long", "stream", "paced", "call", "call-stream"]
+Kind = Literal["whole", "long", "stream", "paced", "translated", "call", "call-stream"]
 STREAMED: Final = frozenset[Kind]({"stream", "paced", "call-stream"})
 
 
@@ -159,6 +159,7 @@ _KINDS: Final[dict[Kind, type[Whole | greeter.Calls]]] = {
     "long": Long,
     "stream": Streamed,
     "paced": Paced,
+    "translated": Translated,
     "call": greeter.Calls,
     "call-stream": greeter.Streams,
 }

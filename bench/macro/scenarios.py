@@ -51,6 +51,10 @@ KEYED: Final = Edge(
     },
 )
 FULL: Final = structs.replace(KEYED, name="edge, full", sample="1%")
+TRANSLATING: Final = Edge("edge, translating to Anthropic", provider={"dialect": "anthropic"})
+CACHING: Final = Edge(
+    "edge, from its cache", {"models": {"chat": {"targets": ["local/gpt-4.1-mini"], "cache": {"ttl": "10m"}}}}
+)
 UNLIMITED: Final = Edge("edge, learning no limit", provider={"concurrency": {"adaptive": False}})
 ENVOY: Final = Envoy()
 ENVOY_H2: Final = Envoy("envoy, HTTP/2", http2=True)
@@ -173,6 +177,33 @@ SCENARIOS: Final = (
         )
         for share, bar in ((1, 1.03), (100, 1.6))
         for suffix, workers, counted in (("", True, "the worker alone is"), ("-node", False, "the whole node is"))
+    ),
+    Scenario(
+        name="translate",
+        says="json to a target of Anthropic's dialect and back, beside edge that passes it through",
+        subject=TRANSLATING,
+        beside=EDGE,
+        unit="request",
+        count=4000,
+        kind="translated",
+    ),
+    Scenario(
+        name="translate-sse",
+        says="the same as a stream, by event",
+        subject=TRANSLATING,
+        beside=EDGE,
+        unit="chunk",
+        count=64,
+        kind="stream",
+    ),
+    Scenario(
+        name="cache",
+        says="json answered from the cache, beside edge that asks its target",
+        subject=CACHING,
+        beside=EDGE,
+        unit="request",
+        count=10_000,
+        bar=0.5,
     ),
     structs.replace(_WHOLE, name="json-full", bar=0.32),
     structs.replace(_WHOLE, name="body-64k", says="json with a prompt of 64 KiB", kind="long", count=1500, bar=0.55),

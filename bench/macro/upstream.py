@@ -75,9 +75,10 @@ class Streams:
 class Connection(asyncio.Protocol):
     """A connection of a proxy."""
 
-    def __init__(self, streams: Streams, paced: Streams | None = None) -> None:
+    def __init__(self, streams: Streams, paced: Streams | None = None, messages: Streams | None = None) -> None:
         self._streams = streams
         self._paced = paced or streams
+        self._messages = messages or streams
         self._buffer = b""
         self._parts: list[bytes] = []  # of a long body, while ``_missing`` bytes of it have not arrived
         self._missing = 0
@@ -91,6 +92,7 @@ class Connection(asyncio.Protocol):
         """Stop the stream on this connection."""
         self._streams.forget(self)
         self._paced.forget(self)
+        self._messages.forget(self)
 
     def data_received(self, data: bytes) -> None:
         """Answer each complete request."""
@@ -122,7 +124,12 @@ class Connection(asyncio.Protocol):
                 self._parts.append(buffer)
                 buffer = b""
                 break
-            if b'"stream": true' in buffer[head:end]:
+            if buffer.startswith(wire.MESSAGES):
+                if b'"stream":true' in buffer[head:end]:
+                    self._messages.begin(self)
+                else:
+                    self.write(wire.MESSAGE_ANSWER)
+            elif b'"stream": true' in buffer[head:end]:
                 (self._paced if wire.PACED in buffer[head:end] else self._streams).begin(self)
             else:
                 self.write(wire.WHOLE_ANSWER)
@@ -133,10 +140,11 @@ class Connection(asyncio.Protocol):
 async def _serve(turn_ms: int, cert: str, key: str) -> None:
     loop = asyncio.get_running_loop()
     streams, paced = Streams(loop, turn_ms), Streams(loop, wire.PACE_MS, wire.PACED_WRITES)
+    messages = Streams(loop, turn_ms, wire.MESSAGE_WRITES)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert, key)
     servers = [
-        await loop.create_server(lambda: Connection(streams, paced), "127.0.0.1", 0, ssl=tls, backlog=1024)
+        await loop.create_server(lambda: Connection(streams, paced, messages), "127.0.0.1", 0, ssl=tls, backlog=1024)
         for tls in (None, context)
     ]
     sys.stdout.write(" ".join(str(server.sockets[0].getsockname()[1]) for server in servers) + "\n")

@@ -94,3 +94,37 @@ STREAM_WRITES = _writes(EVENTS)
 PACED: Final = b'"user": "paced"'
 PACED_REQUEST = _post(_chat(max_tokens=256, stream=True, user="paced"))
 PACED_WRITES = _writes(PACED_EVENTS)
+
+# The same answers in Anthropic's dialect: what a translated exchange gets from its target. A client gets as many events
+# for them as for the others: a role, the texts, the end, [DONE].
+MESSAGES: Final = b"POST /v1/messages "
+_USED = {"input_tokens": 21, "output_tokens": 27}
+_MESSAGE = {"id": "msg_9x8y7z6w5v4u3t2s1r", "type": "message", "role": "assistant", "model": "gpt-4.1-mini"}
+MESSAGE_CONTENT = json.dumps(
+    {
+        **_MESSAGE,
+        "content": [{"type": "text", "text": "The Spree, the Havel and the Dahme. " * 3}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": _USED,
+    }
+).encode()
+MESSAGE_ANSWER = (
+    f"{_SERVED}content-type: application/json\r\ncontent-length: {len(MESSAGE_CONTENT)}\r\n\r\n".encode()
+    + MESSAGE_CONTENT
+)
+
+
+def _named(name: str, **more: Any) -> bytes:
+    return _chunk(f"event: {name}\ndata: {json.dumps({'type': name, **more}, separators=(',', ':'))}\n\n".encode())
+
+
+MESSAGE_WRITES = (
+    STREAM_HEAD
+    + _named("message_start", message={**_MESSAGE, "content": [], "stop_reason": None, "usage": _USED})
+    + _named("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+    *[_named("content_block_delta", index=0, delta={"type": "text_delta", "text": " Spree"})] * (EVENTS - 3),
+    _named("content_block_stop", index=0)
+    + _named("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=_USED),
+    _named("message_stop") + LAST_CHUNK,
+)
