@@ -66,6 +66,8 @@ class Page:
         self._node = node
         self._streams = 0
         self._files: dict[str, bytes] = {}
+        self._pictures: object = None  # whose cells these are: what all streams show is made once
+        self._cells: dict[str, dict[str, list[Any]]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to add to the application."""
@@ -149,10 +151,16 @@ class Page:
         """Return every region with the targets that have changed there; those of this node's own are its targets."""
         own, sharing = self._node.snapshot.region, self._node.sharing
         pictures = {} if sharing is None else sharing.pictures
+        if pictures is not self._pictures:
+            self._pictures = pictures
+            self._cells = {
+                name: {} if name == own else {target: _cell(seen) for target, seen in picture.targets.items()}
+                for name, picture in pictures.items()
+            }
         found = {}
         before, known.regions = known.regions, {}
         for name, picture in pictures.items():
-            cells = {} if name == own else {target: _cell(seen) for target, seen in picture.targets.items()}
+            cells = self._cells[name]
             changed, gone = _difference(before.get(name, {}), cells)
             known.regions[name] = cells
             found[name] = {

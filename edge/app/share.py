@@ -29,6 +29,7 @@ def share(node: Node, operations: Operations, config: Config, spending: Spending
         addresses=lambda: _advertised(operations.ledger.config),
         peers_changed=operations.set_peers,
         overrides_changed=operations.apply_overrides,
+        dark_pages=lambda: () if node.chronicle is None else node.chronicle.pages.outages(),
     )
     return Sharing(
         node.shared_state,

@@ -292,7 +292,8 @@ class Sharing:
         here: dict[str, TargetDigest] = {target.id: target for target in self._own.targets}
         beside = [node for node in heard if node.digest.region == self._region]
         edges = {target.id: target.provider for target in snapshot.targets if target.kind == "region"}
-        self.verdicts = verdicts.judge(self._region, here, self.pictures, beside)
+        self.verdicts = verdicts.of_pages(snapshot.targets, self._deps.dark_pages())
+        self.verdicts |= verdicts.judge(self._region, here, self.pictures, beside)
         self.verdicts |= verdicts.elsewhere(edges, self.pictures)
         slots = {target.id: target.slot for target in snapshot.targets}
         for name in self._weighed.keys() - self.verdicts.keys():

@@ -9,7 +9,7 @@ from msgspec import Struct
 from edge.errors import EdgeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from edge.balance.report import TargetReport
     from edge.regions.digest import ManualOverride
@@ -34,6 +34,7 @@ class SharingDeps(Struct, frozen=True):
     addresses: Callable[[], tuple[str, ...]]
     peers_changed: Callable[[Sequence[places.Peer]], None]  # with all usable edges of other regions
     overrides_changed: Callable[[Mapping[str, ManualOverride]], None]  # with all overrides for all regions, by target
+    dark_pages: Callable[[], Collection[str]] = tuple  # providers whose status pages speak of an outage
 
 
 class SharingState(Struct, frozen=True):

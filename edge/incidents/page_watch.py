@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from edge import clock
 from edge.config.addresses import forbidden, is_private, parse_link
 from edge.incidents.pages.read import read
-from edge.incidents.pages.view import NotAPage, PageView
+from edge.incidents.pages.view import OUTAGE, NotAPage, PageView
 from edge.telemetry import logs
 from edge.version import VERSION
 
@@ -62,6 +62,10 @@ class PageWatch:
         self._due_ns: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._proxy = ""
+
+    def outages(self) -> set[str]:
+        """Return the providers whose page speaks of an outage now; a page that cannot be read speaks of nothing."""
+        return {name for name, page in self.pages.items() if page.view.state in OUTAGE}
 
     def tend(self, urls: Mapping[str, str], interval_ns: int, proxy: str, now_ns: int) -> None:
         """Begin the readings that are due.

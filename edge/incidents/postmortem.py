@@ -108,7 +108,8 @@ def _seen(impact: Impact) -> list[str]:
     ]
     if impact.answered_by:
         took = sorted(impact.answered_by.items(), key=lambda each: -each[1])
-        lines.append(f"- Answered meanwhile by {', '.join(f'{plain(name)} ({count})' for name, count in took)}")
+        others = " (these counts have other routes, too)" if sum(impact.answered_by.values()) > impact.requests else ""
+        lines.append(f"- Answered meanwhile by {', '.join(f'{plain(name)} ({count})' for name, count in took)}{others}")
         if abs(impact.extra_usd) >= _LEAST_USD:
             lines.append(f"- These cost {money} than the same tokens would have cost at the target")
     if impact.attempts_failed:

@@ -12,7 +12,8 @@
 5. A region where most providers look failing at once is ignored, including this one: its own network is the likelier
    cause. Other nodes of this region are still heard, because they share its way out.
 6. Another region that is suspect in this way can hardly serve: its edges are used only when no other region's can be.
-7. With fewer than two fresh regions there is no verdict. Nothing here ever removes a target.
+7. A provider's own status page that speaks of an outage counts as hearsay, too.
+8. With fewer than two fresh regions there is no verdict. Nothing here ever removes a target.
 
 Sources: k of n, suspect observers (Route 53, Kubernetes' zones, Eureka): see docs/regions.md.
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from edge.regions.digest import TargetDigest
     from edge.regions.view import Heard, RegionPicture
+    from edge.terms.snapshot import Target
 
 QUORUM: Final = 2
 LEAST_WEIGHT: Final = 0.1
@@ -84,6 +86,20 @@ def judge(
         if verdict is not None:
             found[name] = verdict
     return found
+
+
+def of_pages(targets: Iterable[Target], providers: Collection[str]) -> dict[str, Verdict]:
+    """Return hearsay about the models of providers whose own status page speaks of an outage.
+
+    A page lags, and may be wrong or about something else: as with hearsay, two failures in a row open the circuit, and
+    nothing else changes.
+    """
+    why = "the provider's status page speaks of an outage"
+    return {
+        target.id: Verdict(1.0, HEARSAY_THRESHOLD, why)
+        for target in targets
+        if target.kind == "model" and target.provider in providers
+    }
 
 
 def elsewhere(edges: Mapping[str, str], pictures: Mapping[str, RegionPicture]) -> dict[str, Verdict]:

@@ -53,6 +53,7 @@ class Node:
         self.peers: tuple[Peer, ...] = ()
         self.overrides: dict[str, ManualOverride] = {}
         self.leaving = False
+        self.dark_pages: tuple[str, ...] = ()
         self.store: MemoryStore = world.cluster.client()
         deps = SharingDeps(
             snapshot=lambda: self.snapshot,
@@ -62,6 +63,7 @@ class Node:
             addresses=lambda: (f"{region}:1",),
             peers_changed=self.meet,
             overrides_changed=self.take,
+            dark_pages=lambda: self.dark_pages,
         )
         self.sharing = Sharing(
             self.shared_state, deps, self.store, region=region, node="n", instance=instance or region, clock=world.time

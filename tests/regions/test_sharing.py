@@ -16,6 +16,7 @@ from edge.control.sharing_deps import NothingSharedError
 from edge.errors import StoreUnavailableError
 from edge.regions import digest as told
 from edge.regions.digest import ManualOverride
+from edge.regions.verdicts import HEARSAY_THRESHOLD
 from edge.terms.places import Peer
 from tests.regions.sharing_world import Regions
 from tests.snapshots import allowance
@@ -484,3 +485,20 @@ async def test_a_node_writes_the_same_however_many_there_are(regions: Regions, c
         assert min(rates) >= (0.1 if steady else 0.9)
     largest = max(len(item.value) for item in regions.cluster.list(told.NODES).items)
     print(f"{count} nodes: {rates[0]:.2f} writes/s each while things change; largest digest {largest} bytes")  # noqa: T201
+
+
+async def test_a_page_shortens_the_fuse_and_no_more() -> None:
+    """While a provider's page speaks of an outage two failures open its circuits; its traffic stays, others' too."""
+    world = Regions()
+    node = world.add("eu", "p/m", "q/m")
+    node.sharing.follow()
+    await world.pass_by(1)
+    assert node.remote(0) == (0, 0)
+    node.dark_pages = ("p",)
+    await world.pass_by(1)
+    assert (node.remote(0), node.remote(1)) == ((1000, HEARSAY_THRESHOLD), (0, 0))
+    assert node.sharing.verdicts["p/m"].why == "the provider's status page speaks of an outage"
+    node.dark_pages = ()
+    await world.pass_by(1)
+    assert node.remote(0) == (0, 0)
+    await world.end()

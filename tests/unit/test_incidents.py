@@ -368,3 +368,12 @@ def test_every_kind_has_a_title_and_a_playbook() -> None:
         Incident("i", "provider:a", 0.0, 0.0, [kind]).title + incidents.PLAYBOOKS[kind] for kind in signs.HOLD_S
     ]
     assert len(set(found)) == len(signs.HOLD_S)
+
+
+def test_counts_that_other_routes_share_say_so() -> None:
+    """A target that answers more than the routes of the incident asked is not told as if all of it were theirs."""
+    incident = Incident("i", "provider:p", 10.0, 9.0)
+    incident.impact.requests, incident.impact.answered_by = 5, {"b/m": 5}
+    assert "- Answered meanwhile by b/m (5)\n" in markdown(incident, 20.0)
+    incident.impact.answered_by = {"b/m": 6}
+    assert "- Answered meanwhile by b/m (6) (these counts have other routes, too)\n" in markdown(incident, 20.0)

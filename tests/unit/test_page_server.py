@@ -111,12 +111,13 @@ async def test_the_stream_tells_the_map_of_regions() -> None:
     """Other regions' targets come once and then when their state changes; numbers of healthy ones are no change."""
     async with Running("") as admin:
         node = admin.server._node
-        pictures = {}
+        sharing = SimpleNamespace(pictures={}, shared=False)
 
         def draw(region: str, **targets: TargetPicture) -> None:
-            pictures[region] = RegionPicture(region, 2, 1, 0.4, True, False, 7, targets)
+            picture = RegionPicture(region, 2, 1, 0.4, True, False, 7, targets)
+            sharing.pictures = {**sharing.pictures, region: picture}  # a new survey, as four times a second
 
-        node.sharing = cast("Any", SimpleNamespace(pictures=pictures, shared=False))
+        node.sharing = cast("Any", sharing)
         draw("test", a=seen("open"))
         draw("us", a=seen("usable", p95_ms=70), b=seen("open", error_ratio=0.5), c=seen("usable", bad=True))
         told = page.Known({}, {})
@@ -136,5 +137,5 @@ async def test_the_stream_tells_the_map_of_regions() -> None:
             "d": ["from-later", "limited", 0.0, 70, 0],
         }
         assert second["gone"] == ["c"]
-        del pictures["us"]
+        sharing.pictures = {"test": sharing.pictures["test"]}
         assert list(stream._event(told)["regions"]) == ["test"]

@@ -297,6 +297,7 @@ async def test_a_page_that_cannot_be_read_is_unknown(answer: Any, said: str, mon
         page = watch.pages["p"]
         assert (page.view, page.seen) == (PageView("unknown"), 1.0)
         assert said in page.error
+        assert watch.outages() == set()
         assert told == [("p", PageView("unknown"))]
         await watch.stop()
 
@@ -321,6 +322,7 @@ async def test_a_page_is_read_again_only_when_it_changed() -> None:
             watch.tend({"p": server.url}, 10**9, "", turn * 10**10 + 2 * 10**9)
             await asyncio.gather(*watch._running.values())
         assert told == ["full_outage"]
+        assert watch.outages() == {"p"}
         assert asked == ["", "", '"v1"', '"v1"', '"v1"', '"v1"']
         assert watch.pages["p"].view.state == "full_outage"
         assert watch.pages["p"].error == ""

@@ -56,7 +56,8 @@ export async function showIncidents(name) {
   const page = one.page_said - one.opened;
   const facts = [
     ["Callers", `${meaning(impact)}; ${impact.degraded} answered by a later tier`],
-    ["Answered by", Object.entries(impact.answered_by).map(([who, count]) => `${who} (${count})`).join(", ") || "-"],
+    ["Answered by", (Object.entries(impact.answered_by).map(([who, count]) => `${who} (${count})`).join(", ") || "-")
+      + (Object.values(impact.answered_by).reduce((sum, count) => sum + count, 0) > impact.requests ? ", for other aliases, too" : "")],
     ["Targets", one.targets.join(", ") || "-"], ["Regions", one.regions.join(", ") || "-"], ["Aliases", one.routes.join(", ") || "-"],
     ["Provider's page", one.page_said ? `spoke of it ${span(Math.abs(page))} ${page < 0 ? "before" : "after"} edge` : "has not spoken of it"],
     ["Playbook", `docs/playbooks/${one.playbook}.md`],

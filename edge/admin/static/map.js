@@ -24,7 +24,7 @@ function ownTargets(state) {
 
 function elsewhere(region) {
   return [...region.targets].map(([name, [is, severity, errors, p95, pause]]) => ({
-    name, state: is, severity, until: pause ? `${Math.ceil(pause / 1000)} s left` : "",
+    name: name.replace("#", ": "), state: is, severity, until: pause ? `${Math.ceil(pause / 1000)} s left` : "",
     why: [errors ? `${Math.round(100 * errors)}% errors` : "", p95 ? `first token p95 ${ms(p95)}` : ""].filter(Boolean).join(", "),
   }));
 }

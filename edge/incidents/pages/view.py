@@ -13,6 +13,9 @@ ORDER: Final[tuple[State, ...]] = ("unknown", "operational", "maintenance", "deg
 TROUBLE: Final = frozenset({"degraded", "partial_outage", "full_outage"})
 """States in which a page speaks of trouble. ``unknown`` is none: a page that cannot be read proves nothing."""
 
+OUTAGE: Final = frozenset({"partial_outage", "full_outage"})
+"""States that shorten the fuse of the provider's circuits."""
+
 WORDS: Final[dict[str, State]] = {
     "operational": "operational",
     "none": "operational",
