@@ -19,6 +19,7 @@ from edge.admin.answers import json_answer, problem
 from edge.admin.past import DAY_S, MomentError, span, unknown
 from edge.incidents import incident as incidents
 from edge.incidents.history import HistoryUnavailableError
+from edge.incidents.notices import playbook_url
 from edge.incidents.postmortem import markdown
 from edge.telemetry import logs
 
@@ -88,7 +89,9 @@ class Incidents:
         if form == "markdown":
             text = markdown(found, clock.wall())
             return web.Response(text=text, content_type="text/markdown", charset="utf-8")
-        return json_answer(view(found))
+        playbooks = (each.alert.playbooks for each in self._chronicle.alerting.receivers)
+        link = playbook_url(next(filter(None, playbooks), ""), found.playbook)
+        return json_answer({**view(found), "playbook_url": link})
 
     async def _say(self, request: web.Request) -> web.Response:
         try:

@@ -79,6 +79,11 @@ def notice_of(incident: Incident, step: Step, where: str, at: float) -> Notice:
     )
 
 
+def playbook_url(playbooks: str, name: str) -> str:
+    """Return where a playbook stands; "" if ``playbooks``, the URL of all of them, is ""."""
+    return f"{playbooks.rstrip('/')}/{name}.md" if playbooks else ""
+
+
 def body(notice: Notice, form: str, secret: str, playbooks: str) -> bytes:
     """Return the body of the request.
 
@@ -88,7 +93,7 @@ def body(notice: Notice, form: str, secret: str, playbooks: str) -> bytes:
         secret: PagerDuty's routing key.
         playbooks: URL under which playbooks stand; "" for none.
     """
-    link = f"{playbooks.rstrip('/')}/{notice.playbook}.md" if playbooks else ""
+    link = playbook_url(playbooks, notice.playbook)
     write = {"slack": _slack, "alertmanager": _alertmanager}.get(form, _json)
     value = _pagerduty(notice, link, secret) if form == "pagerduty" else write(notice, link)
     return msgspec.json.encode(value)

@@ -112,7 +112,10 @@ async def test_a_webhook_is_told_once_and_tested(tmp_path: Path, provider: SimPr
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook-path-is-secret"
     await provider.switch(Fault(kind="error", status=401))
-    config = {**chat_config(provider.url), "alerts": [{"webhook": url, "secret": "hook-secret-0123456789"}]}
+    config = {
+        **chat_config(provider.url),
+        "alerts": [{"webhook": url, "secret": "hook-secret-0123456789", "playbooks": "https://wiki.test/edge/"}],
+    }
     try:
         async with RunningNode(tmp_path, config) as node:
             await node.ask()
@@ -131,6 +134,8 @@ async def test_a_webhook_is_told_once_and_tested(tmp_path: Path, provider: SimPr
             node.tell(signal.SIGKILL, "control")
             await node.ready_with(2)
             await incident(node)
+            one = (await node.get(f"/api/incidents/{(await incident(node))['id']}"))[1]
+            assert one["playbook_url"] == "https://wiki.test/edge/credential-refused.md"
             tested = await asyncio.to_thread(edge, "alerts", "test", "--admin", node.admin)
             assert (tested.returncode, tested.stdout) == (0, "127.0.0.1 (json): accepted\n")
             assert [each["event"] for each in got] == ["opened", "test"]

@@ -60,7 +60,8 @@ export async function showIncidents(name) {
       + (Object.values(impact.answered_by).reduce((sum, count) => sum + count, 0) > impact.requests ? ", for other aliases, too" : "")],
     ["Targets", one.targets.join(", ") || "-"], ["Regions", one.regions.join(", ") || "-"], ["Aliases", one.routes.join(", ") || "-"],
     ["Provider's page", one.page_said ? `spoke of it ${span(Math.abs(page))} ${page < 0 ? "before" : "after"} edge` : "has not spoken of it"],
-    ["Playbook", `docs/playbooks/${one.playbook}.md`],
+    ["Playbook", one.playbook_url
+      ? el("a", { href: one.playbook_url, rel: "noreferrer", target: "_blank" }, one.playbook) : `docs/playbooks/${one.playbook}.md`],
     ["Acknowledged", one.acknowledged || "by nobody yet"],
     ...(one.missing.length ? [["Still missing", one.missing.join("; ")]] : []),
   ];
