@@ -92,7 +92,7 @@ def tls(server_name: str, **given: Any) -> UpstreamTls:
 
 def tracing(**given: Any) -> Tracing:
     """Return which exchanges are recorded."""
-    return compiled(Telemetry(), Tracing, **given)
+    return compiled(Telemetry(), Tracing, **{"every_request": False, **given})
 
 
 def snapshot(**given: Any) -> Snapshot:

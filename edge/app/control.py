@@ -52,6 +52,7 @@ from edge.native import SharedState
 from edge.telemetry import logs
 from edge.telemetry.access import AccessLog
 from edge.telemetry.exemplars import ExemplarBook
+from edge.telemetry.line_writer import LineWriter
 from edge.terms.public_status import PublicStatus
 from edge.terms.target_state import OPEN
 
@@ -93,7 +94,8 @@ class Control:
         self._operations: Operations | None = None
         self._admin: AdminServer | None = None
         self._recorder: Recorder | None = None
-        self._access = AccessLog("off")
+        self._lines = LineWriter()
+        self._access = AccessLog("off", write=self._lines.write)
         self._tracing: Tracing | None = None
         self._measuring: Measuring | None = None
         self._opinion: SecondOpinion | None = None
@@ -123,8 +125,8 @@ class Control:
         snapshot = self._compose(ledger.config)
         recent_traces, tracing, measuring = RecentTraces(), Tracing(os.environ), Measuring(os.environ)
         book = ExemplarBook()
-        self._access.mode = ledger.config.log.access
-        publisher = Publisher(snapshot, [recent_traces.take, tracing.take, self._access.take, book.take])
+        self._access.follow(ledger.config.log)
+        publisher = Publisher(snapshot, [recent_traces.take, tracing.take, book.take], self._access.take)
         folder = Path(launch.state_dir) if launch.state_dir and ledger.source else None
         spending = Spending(self._shared_state, SpendFile(folder, ledger.source)) if folder is not None else None
         operations = Operations(
@@ -198,9 +200,13 @@ class Control:
                         prober.stop(),
                         opinion.stop(),
                         health.stop(),
-                        publisher.stop(),
+                        self._last_records(publisher),
                         admin.stop(),
                     )
+
+    async def _last_records(self, publisher: Publisher) -> None:
+        await publisher.stop()
+        await asyncio.to_thread(self._lines.close)
 
     def _identify(self, node: Node, operations: Operations, publisher: Publisher, spending: Spending | None) -> Issuers:
         """Return what follows the issuers of tokens, not started; make what follows the cluster's keys, if any."""
@@ -261,7 +267,7 @@ class Control:
         """Apply those parts of a reloaded configuration that the Snapshot does not carry."""
         if self._admin is not None:
             self._admin.ask_for(config.admin.token)
-        self._access.mode = config.log.access
+        self._access.follow(config.log)
         self._follow_telemetry(config, snapshot)
         if self._chronicle is not None:
             self._chronicle.follow(config)

@@ -34,6 +34,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, renew_certificates, turn_away
+from edge.listen.service_health import ServiceHealth
 from edge.native import AnswerStore, DataPlane, Hooks, Listener, Reactor, Router, SharedState, Tokens
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
@@ -114,6 +115,8 @@ class Worker:
         self._follower = Follower(control_path, self.learn, self.status)
         self._verifier = Verifier(self._follower.want)
         self._tokens = Tokens(self._verifier)
+        usable = ServiceHealth(shared_state).is_usable
+        self._calls = Calls(_inference, models_document, lambda: not self._stop.is_set(), usable)
         self._keys: KeyFollower | None = None
         if keys_fds is not None:
             from edge.app.key_follower import KeyFollower  # noqa: PLC0415  # most nodes have no cluster
@@ -132,6 +135,7 @@ class Worker:
             logs.redact([snapshot.peers.token])
         if self._verifier.learn(snapshot):
             self._tokens.forget_refused()
+        self._calls.follow(snapshot)
         router = self._router(snapshot)
         if self._data_plane is None:
             local = Local(models_document, model_document, self._status)
@@ -145,7 +149,7 @@ class Worker:
                     local=local.answer,
                     retry_hint=retry_after_seconds,
                     translations=Translations(),
-                    calls=Calls(_inference, models_document, lambda: not self._stop.is_set()),
+                    calls=self._calls,
                     peer_names_match=is_named,
                     sink=RecordSink(lambda records: self._follower.send(self._index, records)),
                     cache=self._cache,

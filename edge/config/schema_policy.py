@@ -66,6 +66,13 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True):
         Share,
         about("Retries as a share of traffic, plus a small floor, so that retries do not make an outage worse."),
     ] = 0.2
+    idempotent: Annotated[
+        bool,
+        about(
+            "Of a service: a request may be carried out twice. Then a gRPC call is tried elsewhere after "
+            "timeouts.first_byte too, which bounds each try, and a POST as a GET is."
+        ),
+    ] = False
 
 
 class Cache(Struct, frozen=True, forbid_unknown_fields=True):

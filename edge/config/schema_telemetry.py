@@ -88,13 +88,18 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
         about("The lowest level that is logged. --log-level and EDGE_LOG_LEVEL win."),
     ] = "info"
     access: Annotated[
-        Literal["off", "errors", "sampled"],
+        Literal["off", "errors", "sampled", "all"],
         about(
             "Which requests get a line, with their attempts and reasons. errors: those that failed, as many "
-            "as telemetry.errors_per_second keeps. sampled: also those that telemetry.sample chose; 100% is "
-            "all."
+            "as telemetry.errors_per_second keeps. sampled: also those that telemetry.sample chose. all: every "
+            "request, on standard output, with the client's address; health checks, lists of models and preflights "
+            "aside."
         ),
     ] = "errors"
+    access_format: Annotated[
+        Literal["json", "common"],
+        about("The lines of access: all. json: one object each. common: Common Log Format, as web servers write it."),
+    ] = "json"
     lines_per_second: Annotated[
         int,
         about(

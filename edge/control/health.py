@@ -1,5 +1,6 @@
-"""Health checks of gRPC services by grpc.health.v1.
+"""Health checks of gRPC services by grpc.health.v1: each target is asked for the service that it is a target of.
 
+A server that does not know the name is asked for its health as a whole.
 A target that answers NOT_SERVING is taken out of rotation until it answers otherwise. A target without the health
 service is left to its circuit breaker and checked again now and then. A check that fails has no effect: the circuit
 breaker sees failures sooner, so only an explicit status counts. Source: gRPC Health Checking Protocol.
@@ -73,9 +74,8 @@ class HealthChecks:
 
     async def _check(self, target: Target) -> None:
         channel = self._channel(target)
-        request = health_pb2.HealthCheckRequest(service=target.health)
         try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=LIMIT_S)
+            answer = await _asked(channel, target.health or "")
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 self._rounds.postpone(target.id, clock.now_ns() + WITHOUT_NS)
@@ -114,6 +114,17 @@ class HealthChecks:
             self._quarantined.discard(target.id)
             if self._shared_state.read_target(target.slot, clock.now_ns())["quarantine_reason"] == NOT_SERVING:
                 self._shared_state.clear_quarantine(target.slot)
+
+
+async def _asked(channel: grpc.aio.Channel, service: str) -> health_pb2.HealthCheckResponse:
+    """Return the health of a service, or of the whole server where it knows no such service."""
+    check = health_pb2_grpc.HealthStub(channel).Check
+    try:
+        return await check(health_pb2.HealthCheckRequest(service=service), timeout=LIMIT_S)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND or not service:
+            raise
+    return await check(health_pb2.HealthCheckRequest(), timeout=LIMIT_S)
 
 
 def _channel(target: Target) -> grpc.aio.Channel:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
     from edge.terms.trace import ExchangeRecord
 
+    Taker = Callable[[Sequence[ExchangeRecord]], None]
+
 _MOST_UNREAD: Final = 64 * 1024
 _KEYS: Final = frames.encode(frames.KeysChanged())
 
@@ -27,12 +29,15 @@ class Publisher:
 
     Args:
         snapshot: the first Snapshot.
-        takers: called with every batch of records that a worker sends; they must return at once and not raise.
+        takers: called with every batch of records that a worker sends; they must return at once and not raise. They
+            get no record that is for the access log alone.
+        access: called with every batch, for the access log.
     """
 
-    def __init__(self, snapshot: Snapshot, takers: Sequence[Callable[[Sequence[ExchangeRecord]], None]] = ()) -> None:
+    def __init__(self, snapshot: Snapshot, takers: Sequence[Taker] = (), access: Taker | None = None) -> None:
         self.snapshot = snapshot
         self._takers = takers
+        self._access = access
         self.serving: dict[int, frames.Serving] = {}
         self.wanted: Callable[[str], None] = lambda _source: None
         """Called with each source of signing keys that a worker asks for."""
@@ -76,6 +81,15 @@ class Publisher:
             else:
                 writer.write(_KEYS)
 
+    def _hand_out(self, records: Sequence[ExchangeRecord]) -> None:
+        if self._access is not None:
+            self._access(records)
+        if self.snapshot.tracing.every_request:
+            records = [record for record in records if record.kept != "logged"]
+        if records:
+            for take in self._takers:
+                take(records)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker: int | None = None
         self._writers.add(writer)
@@ -84,8 +98,7 @@ class Publisher:
             while True:
                 message = await frames.read(reader)
                 if isinstance(message, frames.Recorded):
-                    for take in self._takers:
-                        take(message.records)
+                    self._hand_out(message.records)
                     continue
                 if isinstance(message, frames.Wanted):
                     self.wanted(message.source)

@@ -78,6 +78,7 @@ class Calls:
         models: returns the JSON list of a Snapshot's models, as ``GET /v1/models`` does; with a predicate, only those
             that it accepts.
         serving: whether this worker accepts new requests; reported through grpc.health.v1.
+        usable: whether a target of a gRPC service behind edge, by its full name, is in rotation; reported likewise.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class Calls:
         language: Callable[[], Language],
         models: Callable[[Snapshot, Callable[[str], bool] | None], bytes],
         serving: Callable[[], bool] = lambda: True,
+        usable: Callable[[Snapshot, str], bool] = lambda _snapshot, _service: True,
     ) -> None:
+        self._usable = usable
         self._load_language = language
         self._models = models
         self._serving = serving
         self._watch = _path(HEALTH, "Watch")
-        self._formats = {
+        self._own = {
             _path(INFERENCE, "Chat"): CHAT,
             _path(INFERENCE, "ChatStream"): CHAT_STREAM,
             _path(INFERENCE, "ListModels"): LOCAL,
@@ -98,6 +101,12 @@ class Calls:
             self._watch: LOCAL,
             **{_path(version, REFLECTION_METHOD): LOCAL for version in REFLECTION},
         }
+        self._formats = self._own
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Leave to a service of this Snapshot what it names by ``match.grpc``, such as reflection."""
+        named = {match.grpc.partition("/")[0].encode() for match in snapshot.services if match.grpc}
+        self._formats = {path: form for path, form in self._own.items() if path.split(b"/")[1] not in named}
 
     def response_format(self, path: bytes) -> int:
         """Return how the method is answered: PLAIN, CHAT, CHAT_STREAM or LOCAL."""
@@ -131,7 +140,7 @@ class Calls:
     def _local(self) -> LocalCalls:
         from edge.listen.local_calls import LocalCalls  # noqa: PLC0415  # protobuf
 
-        return LocalCalls(self._models, self._serving)
+        return LocalCalls(self._models, self._serving, self._usable)
 
 
 def _path(service: str, method: str) -> bytes:

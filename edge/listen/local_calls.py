@@ -33,12 +33,17 @@ class LocalCalls:
     Args:
         models: returns the JSON list of a Snapshot's models; with a predicate, only those that it accepts.
         serving: whether this worker accepts new requests.
+        usable: whether a target of a service behind edge is in rotation.
     """
 
     def __init__(
-        self, models: Callable[[Snapshot, Callable[[str], bool] | None], bytes], serving: Callable[[], bool]
+        self,
+        models: Callable[[Snapshot, Callable[[str], bool] | None], bytes],
+        serving: Callable[[], bool],
+        usable: Callable[[Snapshot, str], bool],
     ) -> None:
         self._models = models
+        self._usable = usable
         self._serving = serving
         self._list_of: Snapshot | None = None
         self._list = b""
@@ -69,7 +74,7 @@ class LocalCalls:
         service = health_pb2.HealthCheckRequest.FromString(message).service
         if not self._knows(service, snapshot):
             return Code.NOT_FOUND, f"no service {service!r} here", []
-        return Code.OK, "", [self._health()]
+        return Code.OK, "", [self._health(service, snapshot)]
 
     def _watched(self, message: bytes, snapshot: Snapshot, _caller: Caller | None) -> Said:
         service = health_pb2.HealthCheckRequest.FromString(message).service
@@ -77,12 +82,16 @@ class LocalCalls:
             # health.proto: the call stays open, because a later Snapshot may have the service.
             unknown = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
             return Code.OK, "", [bytes(unknown.SerializeToString())]
-        return Code.OK, "", [self._health()]
+        return Code.OK, "", [self._health(service, snapshot)]
 
-    def _health(self) -> bytes:
-        """Return SERVING while edge accepts requests, whatever its upstreams do: it can still report their failures."""
+    def _health(self, service: str, snapshot: Snapshot) -> bytes:
+        """Return SERVING while edge accepts requests, whatever its upstreams do: it can still report their failures.
+
+        A service behind edge, by its name, is SERVING only while a target of it is in rotation.
+        """
         states = health_pb2.HealthCheckResponse
-        status = states.SERVING if self._serving() else states.NOT_SERVING
+        well = self._serving() and (service in _SERVICES or self._usable(snapshot, service))
+        status = states.SERVING if well else states.NOT_SERVING
         return bytes(states(status=status).SerializeToString())
 
     def _knows(self, service: str, snapshot: Snapshot) -> bool:

@@ -170,7 +170,7 @@ class _Planner:
             hints=self._hints,
             found=self._found,
             slots=slots,
-            tracing=compiled(config.telemetry, plan_of.Tracing),
+            tracing=compiled(config.telemetry, plan_of.Tracing, every_request=config.log.access == "all"),
             public_status=config.public_status,
         )
 
@@ -341,7 +341,7 @@ class _Planner:
             capabilities=(),
             proxy="",
             proxy_credentials="",
-            health="" if service.match.grpc else None,
+            health=service.match.grpc.partition("/")[0] or None,
             adaptive=service.concurrency.adaptive is True,
             min_concurrency=float(service.concurrency.min),
             dialect="openai",

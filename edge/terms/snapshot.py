@@ -36,6 +36,7 @@ class Retry(Struct, frozen=True):
 
     attempts: int
     budget: float
+    idempotent: bool
 
 
 class Breaker(Struct, frozen=True):
@@ -199,6 +200,7 @@ class Tracing(Struct, frozen=True):
 
     sample: float
     slow_ns: int  # a response that begins later is slow; 0: none is
+    every_request: bool  # also those that no rule selects, for the access log
     errors_per_second: int  # unsampled exchanges recorded as failed, as slow and as retried, each
     forced_samples_per_second: int  # exchanges sampled because their caller asked for it
     propagation: Literal["continue", "restart"]  # restart: begin a new trace that links to the caller's

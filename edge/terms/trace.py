@@ -2,8 +2,8 @@
 
 The data plane writes them as plain tuples in this order (``native/proxy/response.pyx``, ``record`` and ``tell_of``), a
 worker sends them to control in batches, and control exports them. They hold no header, no body and no query, so they
-cannot leak what a client or a provider sent. They cannot be part of a reference cycle, so Python's cycle collector can
-skip them (``gc=False``).
+cannot leak what a client or a provider sent; ``client`` reaches the access log alone. They cannot be part of a
+reference cycle, so Python's cycle collector can skip them (``gc=False``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kept = Literal["sampled", "failed", "slow", "retried"]
+Kept = Literal["sampled", "failed", "slow", "retried", "logged"]  # logged: for the access log alone
 
 
 class AttemptRecord(Struct, frozen=True, array_like=True, gc=False):
@@ -73,6 +73,8 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
     attempts: tuple[AttemptRecord, ...]
     rescues: int = 0  # how often another target went on with a stream that had broken off
     excluded: tuple[str, ...] = ()  # "TARGET: WHY" of targets that may not be asked what the request needs
+    client: str = ""  # the address of the client, or what a PROXY header says; "": unknown
+    sent_bytes: int = 0  # of the response's content, before any transfer coding
 
     @property
     def reason(self) -> str:

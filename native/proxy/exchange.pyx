@@ -433,7 +433,7 @@ cdef class Exchange(AttemptEvents):
             self.request.route, attempt.facts.index, self.live.begun > 1 or self.selection.failover_reason is not None
         )
         self.response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
-        self.response.relay_end()
+        self.response.relay_end(result.tail)
         if self.flight is not None:
             self.flight.keep(result.tail, monotonic_ns())
         self._close(attempt.head.status)

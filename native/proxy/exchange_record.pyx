@@ -10,7 +10,7 @@ from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS, OPERATION_N
 from native.proxy.runtime cimport Runtime
 from native.state.shared_state cimport W_UNRECORDED
 
-cdef tuple KEPT_NAMES = ("", "sampled", "failed", "slow", "retried")
+cdef tuple KEPT_NAMES = ("", "sampled", "failed", "slow", "retried", "logged")
 # gRPC statuses that say that the server failed (OpenTelemetry's conventions for RPC):
 # UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
 cdef int FAILED_CODES = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15
@@ -55,6 +55,12 @@ cdef str model_name(Request request):
         asked = (<ModelRequest>request).wildcard.decode("utf-8", "replace")
         name = asked if request.route.is_pattern else name[:-1] + asked
     return name
+
+
+cdef str address_of(Request request):
+    """Return the address of the client, or the one that a PROXY header told."""
+    cdef object peer = None if request.stream is None else request.stream.peer()
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 cdef object write_record(int why, Request request, Response response, list attempts, Charge charge, int status,
@@ -105,6 +111,8 @@ cdef object write_record(int why, Request request, Response response, list attem
         cache="" if response.flight is None else response.flight.result(response.stale),
         rescues=response.rescues,
         excluded=() if selection is None else selection.exclusions(),
+        client=address_of(request),
+        sent_bytes=response.sent_bytes,
         attempts=tuple([write_attempt(runtime, <Attempt>attempt, started, now) for attempt in attempts]),
     )
 

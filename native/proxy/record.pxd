@@ -12,6 +12,7 @@ cpdef enum Kept:            # why a record is kept; the first that holds
     FAILED = 2
     SLOW = 3
     RETRIED = 4
+    LOGGED = 5              # every exchange is
 
 cdef struct Second:         # a limit per second, and how much of it is used
     uint64_t at_ns
@@ -21,6 +22,7 @@ cdef class Recorder:
     """Decides which exchanges are recorded, and holds the records until take() removes them. One per worker."""
     cdef uint64_t bound                 # of the low 64 bits of a trace id
     cdef bint every, restart
+    cdef bint logs_all                  # exchanges are recorded that no rule selects
     cdef readonly uint64_t slow_ns      # 0 = nothing is slow
     cdef Second asked                   # samples that callers asked for
     cdef Second[5] spare                # records of exchanges that are not sampled, by Kept

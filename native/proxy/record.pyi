@@ -10,6 +10,7 @@ class Kept(IntEnum):
     FAILED = 2
     SLOW = 3
     RETRIED = 4
+    LOGGED = 5
 
 class Recorder:
     # Decides what is recorded and holds what was, until somebody takes it. One per worker.

@@ -37,6 +37,7 @@ cdef class Recorder:
         self.bound = 0 if self.every else <uint64_t>(share * 18446744073709551616.0)
         self.restart = tracing.propagation == "restart"
         self.slow_ns = tracing.slow_ns
+        self.logs_all = tracing.every_request
         self.asked.most = tracing.forced_samples_per_second
         for kind in range(5):
             self.spare[kind].most = tracing.errors_per_second
@@ -72,10 +73,11 @@ cdef class Recorder:
         cdef int why
         if trace.sampled:
             return <int>SAMPLED
-        if not (failed or slow or retried):
-            return <int>NOT_KEPT
-        why = <int>FAILED if failed else <int>SLOW if slow else <int>RETRIED
-        return why if spend(&self.spare[why], now_ns) else <int>NOT_KEPT
+        if failed or slow or retried:
+            why = <int>FAILED if failed else <int>SLOW if slow else <int>RETRIED
+            if spend(&self.spare[why], now_ns):
+                return why
+        return <int>LOGGED if self.logs_all else <int>NOT_KEPT
 
     cdef bint add(self, object record):
         if len(self.pending) >= self.limit:

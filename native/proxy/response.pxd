@@ -34,6 +34,7 @@ cdef class Response:
     cdef bint spoiled           # a part of the answer could not be translated, so that it is not known what was shown
     cdef int rescues            # how often another target went on with it
     cdef bint hides_usage       # ... and edge asked for the usage in it, which its client did not
+    cdef int64_t sent_bytes     # of content, before any transfer coding
     cdef int grpc_status        # the gRPC status that the client got; -1 = none
     cdef uint64_t last_sent_ns  # when the last comment was sent; at first, when the request began
     cdef Flight flight          # the exchange's part in the cache; None = it has none
@@ -55,7 +56,7 @@ cdef class Response:
     cdef bint has_comments(self)                # the client's dialect has them: Google's SDK for Python takes one for JSON
     # Return how an attempt ends whose events cannot be told to the client.
     cdef int outcome_of(self, object error)
-    cdef relay_end(self)
+    cdef relay_end(self, bytes tail)            # ``tail`` is what finish() will send; None = nothing
     cdef _send(self, bytes data)
     cdef _tell_cut(self)                        # say in a comment that an event was not relayed
     cdef object refused(self, Refusal why)      # the Reply to a request that edge does not accept

@@ -49,10 +49,19 @@ cdef bint is_event_stream(bytes content_type) noexcept:
     )
 
 
+cdef tuple told_id(Request request):
+    """Return the field that identifies a request to its client: the one that the client sent, or edge's."""
+    if has_name(request.head.fields, REQUEST_ID):
+        for pair in request.head.fields:
+            if (<tuple>pair)[0] is REQUEST_ID:
+                return <tuple>pair
+    return REQUEST_ID, request.identifier
+
+
 cdef int complete_answer(list sent, Request request, bytes content_type, uint64_t now) except -1:
     """Add what every answer carries to the fields of an upstream's answer, where it has not said it itself."""
     if not has_name(sent, REQUEST_ID):
-        add_item(sent, (REQUEST_ID, request.identifier))
+        add_item(sent, told_id(request))
     if not has_name(sent, DATE):
         add_item(sent, request.runtime.date_field(now))
     if is_event_stream(content_type) and field_value(sent, b"x-accel-buffering") is None:
@@ -65,7 +74,7 @@ cdef list complete_own(list fields, Request request):
     if request.identifier is None:
         request.identifier = request.runtime.next_id()
     fields = list(fields)
-    for pair in ((b"x-edge-request-id", request.identifier), (REQUEST_ID, request.identifier)):
+    for pair in ((b"x-edge-request-id", request.identifier), told_id(request)):
         if field_value(fields, pair[0]) is None:
             fields.append(pair)
     if field_value(fields, DATE) is None:
@@ -281,7 +290,7 @@ cdef class Response:
         self.spoiled = self.rescues == 0
         return CANCELLED if getattr(error, "blameless", False) else FAIL_MALFORMED
 
-    cdef relay_end(self):
+    cdef relay_end(self, bytes tail):
         """Send the events that complete a translated stream. They belong to what is kept of the answer."""
         if self.reader is not None and self.reader.cut != self.told_cut:
             self._tell_cut()
@@ -291,6 +300,8 @@ cdef class Response:
             events = <bytes>self.dialects.finish()
             if events:
                 self._send(events)
+        if tail is not None:
+            self.sent_bytes += PyBytes_GET_SIZE(tail)
 
     cdef _tell_cut(self):
         """Say in a comment that an event was not relayed, where the client's dialect has comments. What lacks a part is not kept for others."""
@@ -304,9 +315,11 @@ cdef class Response:
         if self.translator is None:
             if self.flight is not None:
                 self.flight.take(data)
+            self.sent_bytes += PyBytes_GET_SIZE(data)
             self.stream.send_data(data)
             return
         for message in self.translator.push_events(data):
+            self.sent_bytes += PyBytes_GET_SIZE(<bytes>message)
             self.stream.send_data(frame(message))
 
     cdef finish(self, list trailers, bytes tail):
@@ -398,6 +411,7 @@ cdef class Response:
         """Close the connection after the reply if the request has not come completely."""
         cdef bytes asked = self.request.head.content_type
         self.source = FROM_EDGE if self.source == NO_SOURCE else self.source
+        self.sent_bytes += 0 if self.request.grpc else PyBytes_GET_SIZE(content)
         if not self.request.received and self.request.head.length != NO_BODY:
             self.stream.closes_connection = True
         if self.request.grpc and not self.stream_begun:

@@ -2,7 +2,7 @@ from native.io.atomics cimport add64
 from native.proxy.accounting cimport circuit_open
 from native.state.retry_budget cimport budget_withdraw
 from native.proxy.steps cimport Event, State
-from native.state.shared_state cimport CLIENT_FAULT, DEADLINE, OK, FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
+from native.state.shared_state cimport CLIENT_FAULT, DEADLINE, OK, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
 
 # First wait before the same target is asked again. Each attempt doubles it; jitter changes it by up to a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
@@ -36,6 +36,7 @@ cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, u
         # gRPC A6: after a transport failure or UNAVAILABLE, unless the server forbade a retry
         return attempt.reader.pushback != -1 and (
             outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS
+            or (outcome == <int>FAIL_FIRST_BYTE and request.route.idempotent)
         )
     return True
 

@@ -79,6 +79,7 @@ cdef class Route:
     cdef readonly Queue queue       # of this worker
     cdef readonly Timeouts timeouts
     cdef readonly int attempts
+    cdef readonly bint idempotent       # a service: what is sent again may be carried out twice
     cdef readonly double budget
     cdef readonly int rescue        # a Rescue
     cdef readonly uint64_t cache_ttl_ns     # how long an answer is fresh; 0 = none is kept

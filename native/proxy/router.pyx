@@ -175,6 +175,7 @@ cdef class Route:
         self.queue = Queue(shared_state, plan.slot, plan.queue.limit, plan.queue.wait_ns)
         self.timeouts = {name: getattr(plan.timeouts, name) for name in plan.timeouts.__struct_fields__}
         self.attempts = plan.retry.attempts
+        self.idempotent = plan.retry.idempotent
         self.budget = plan.retry.budget
         self.rescue = {"never": RESCUE_NEVER, "same_model": RESCUE_SAME_MODEL, "text": RESCUE_TEXT}[plan.rescue]
         if plan.cache is not None:

@@ -148,7 +148,7 @@ cdef class ServiceRequest(Request):
             return True
         if not self.replayable:
             return False
-        return self.grpc or refused or self.head.method in IDEMPOTENT
+        return self.grpc or refused or self.route.idempotent or self.head.method in IDEMPOTENT
 
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
         """Send what has come of the request so far; the rest follows as it comes."""

@@ -31,6 +31,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
+from edge.listen.service_health import ServiceHealth
 from edge.native import AnswerStore, Cell, DataPlane, Hooks, Listener, Reactor, Router, SharedState, Tokens
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.planner import allowance_capacity, capacities
@@ -217,6 +218,8 @@ async def one_data_plane(
     verifier = Verifier(lambda _source: None)
     verifier.learn(snapshot)
     tokens = Tokens(verifier)
+    calls = Calls(lambda: inference, models_document, usable=ServiceHealth(shared_state).is_usable)
+    calls.follow(snapshot)
 
     def take(batch: list[ExchangeRecord]) -> bool:
         records.extend(batch)
@@ -234,7 +237,7 @@ async def one_data_plane(
                 replies=reply,
                 local=Local(models_document, model_document).answer,
                 retry_hint=retry_after_seconds,
-                calls=Calls(lambda: inference, models_document),
+                calls=calls,
                 translations=Translations(),
                 peer_names_match=is_named,
                 sink=RecordSink(take),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import msgspec
 import pytest
 from nodes import RunningNode, chat_config, quick_provider
@@ -65,6 +68,32 @@ async def test_a_failed_request_has_its_line(tmp_path: Path) -> None:
             last = (await node.ask()).headers
             await until(lambda: len(lines(node)) > 1, 40)
             assert [each["request_id"] for each in lines(node)[1:]] == [last["x-edge-request-id"]]
+
+
+@pytest.mark.parametrize("form", ["json", "common"])
+async def test_every_request_has_a_line_on_standard_output(tmp_path: Path, form: str) -> None:
+    """With ``access: all`` nothing is sampled, no limit of lines holds, and traces are exported as before."""
+    async with quick_provider() as provider:
+        log = {"access": "all", "access_format": form, "lines_per_second": 1}
+        config = {**chat_config(provider.url), "telemetry": {"sample": "0%"}, "log": log}
+        async with RunningNode(tmp_path, config, "--workers", "2") as node:
+            begun = len(node.out().splitlines())
+            asked = [(await node.ask()).headers["x-edge-request-id"] for _ in range(30)]
+            async with aiohttp.ClientSession() as client, client.get(f"{node.url}/none") as answer:
+                assert answer.status == 404
+            await until(lambda: len(node.out().splitlines()) == begun + 31, 40)
+            said = node.out().splitlines()[begun:]
+            assert (await node.get(f"/api/traces/{asked[0]}"))[0] == 404
+    if form == "json":
+        told = [msgspec.json.decode(line) for line in said]
+        assert {line["request_id"] for line in told if line["status"] == 200} == set(asked)
+        chat = next(line for line in told if line["route"] == "chat")
+        assert (chat["client"], chat["method"], chat["path"]) == ("127.0.0.1", "POST", "/v1/chat/completions")
+        assert chat["bytes"] > 50
+    else:
+        pattern = r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] "(\S+ \S+ HTTP/1\.1)" (\d{3}) \d+'
+        found = Counter(re.fullmatch(pattern, line).groups() for line in said)  # type: ignore[union-attr]
+        assert found == {("POST /v1/chat/completions HTTP/1.1", "200"): 30, ("GET /none HTTP/1.1", "404"): 1}
 
 
 async def test_sampled_requests_have_theirs(tmp_path: Path) -> None:

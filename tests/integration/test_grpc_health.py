@@ -138,3 +138,26 @@ async def test_a_reload_changes_how_a_service_is_verified(tmp_path: Path, monkey
         await checks.stop()
         if after is not None:
             await after.stop(None)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_target_is_asked_for_its_service(known: bool) -> None:
+    """What the server says of the service counts, not what it says of itself; unless it does not know the service."""
+    states = health_pb2.HealthCheckResponse
+    server, servicer = grpc.aio.server(), health.aio.HealthServicer()
+    await servicer.set("", states.SERVING if known else states.NOT_SERVING)
+    if known:
+        await servicer.set("a.B", states.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    snapshot = compiled(port)
+    shared_state = SharedState.create(*capacities(snapshot), 1)
+    checks = HealthChecks(shared_state)
+    try:
+        assert await settle(checks, shared_state, snapshot.targets[0], out=True)
+        await servicer.set("a.B" if known else "", states.SERVING)
+        assert await settle(checks, shared_state, snapshot.targets[0], out=False)
+    finally:
+        await checks.stop()
+        await server.stop(None)

@@ -33,7 +33,13 @@ def target(slot: int) -> Target:
 
 def route(slot: int, name: str, *members: Member, kind: str = "model") -> Route:
     """A route with the default policy."""
-    policy = {"timeouts": TIMEOUTS, "retry": Retry(3, 0.2), "breaker": USUAL, "rescue": "text", "cache": None}
+    policy = {
+        "timeouts": TIMEOUTS,
+        "retry": Retry(3, 0.2, idempotent=False),
+        "breaker": USUAL,
+        "rescue": "text",
+        "cache": None,
+    }
     return snapshots.route(slot, name, *(members or (member(0),)), kind=kind, **policy)
 
 

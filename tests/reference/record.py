@@ -29,7 +29,8 @@ class Seconds:
 class Recorder:
     """Sampling, forced samples within a budget, and exchanges that are kept without being sampled."""
 
-    def __init__(self, sample: float, errors: int, asked: int, restart: bool) -> None:
+    def __init__(self, sample: float, errors: int, asked: int, restart: bool, logs_all: bool = False) -> None:
+        self.rest = "logged" if logs_all else "not_kept"
         self.every, self.bound, self.restart = sample >= 1, int(sample * 2**64), restart
         self.asked = Seconds(asked)
         self.spare: dict[str, Seconds] = defaultdict(lambda: Seconds(errors))
@@ -61,5 +62,5 @@ class Recorder:
             return "sampled"
         for kind, so in (("failed", failed), ("slow", slow), ("retried", retried)):
             if so:
-                return kind if self.spare[kind].spend(now_ns) else "not_kept"
-        return "not_kept"
+                return kind if self.spare[kind].spend(now_ns) else self.rest
+        return self.rest

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import threading
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from msgspec import structs
 from records import MS, attempt, record
 
 from edge.native import HIST_BOUNDS_S
 from edge.telemetry import catalog, logs
-from edge.telemetry.access import Access, AccessLog, facts
+from edge.telemetry.access import Access, AccessLog, common, facts
 from edge.telemetry.exemplars import ExemplarBook
+from edge.telemetry.line_writer import MOST_BATCHES, LineWriter
 
 if TYPE_CHECKING:
     from edge.terms.trace import ExchangeRecord
@@ -127,3 +131,44 @@ def test_an_exemplar_fits_its_bucket(took_ns: int, place: int) -> None:
     (key,) = book.found
     assert key[2] == place
     assert place == len(HIST_BOUNDS_S) or book.found[key].value <= HIST_BOUNDS_S[place]
+
+
+def test_a_line_of_the_common_log_format() -> None:
+    """The line is Apache's, in UTC, and nothing in it can end a part of it early or control a terminal."""
+    good = structs.replace(RECORD, client="192.0.2.7", sent_bytes=41)
+    assert common(good) == (
+        '192.0.2.7 - team [14/Nov/2023:22:13:20 +0000] "POST /v1/chat/completions HTTP/1.1" 200 41\n'
+    )
+    odd = structs.replace(good, client="", key='a "b', path='/a"\\\x1b[1m', http_version=20, status=-1, sent_bytes=0)
+    assert common(odd) == ('- - a\\x20\\"b [14/Nov/2023:22:13:20 +0000] "POST /a\\"\\\\\\x1b[1m HTTP/2.0" 499 -\n')
+
+
+def test_all_requests_are_written_and_none_is_said() -> None:
+    """Lines of ``all`` are not events: they go to the writer, one per record, without secrets."""
+    written: list[str] = []
+    logs.redact(["sk-0123456789abcdef"])
+    log = AccessLog("all", say=lambda *_, **__: pytest.fail("an event was logged"), write=written.append)
+    log.take([RECORD, structs.replace(RECORD, kept="logged", path="/a/sk-0123456789abcdef")])
+    lines = [msgspec.json.decode(line) for line in "".join(written).splitlines()]
+    assert [line["path"] for line in lines] == ["/v1/chat/completions", "/a/***"]
+    assert lines[0]["time"] == "2023-11-14T22:13:20.000Z"
+
+
+def test_a_reader_that_stops_holds_up_nobody() -> None:
+    """What the reader does not take is dropped and counted, and the rest comes in order."""
+    release = threading.Event()
+    taken: list[str] = []
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            release.wait(20)
+            taken.append(text)
+            return len(text)
+
+    writer = LineWriter(Slow())
+    for number in range(MOST_BATCHES + 100):
+        writer.write(f"{number}\n")
+    release.set()
+    writer.close(20)
+    assert MOST_BATCHES <= len(taken) <= MOST_BATCHES + 1
+    assert taken == [f"{number}\n" for number in range(len(taken))]
