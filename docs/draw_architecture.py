@@ -47,6 +47,7 @@ ROOMS: Final = {
     "providers": "URLs, hints, prices",
     "dialects": "JSON of the APIs",
     "upstream": "names, TLS, connect",
+    "credentials": "tokens of clouds",
     "cluster": "the shared store",
     "regions": "verdicts, shares",
     "discovery": "DNS, Kubernetes, files",

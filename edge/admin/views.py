@@ -93,6 +93,7 @@ def _target_view(target: Target) -> dict[str, Any]:
         "proxy": target.proxy,
         "proxy_credentials": bool(target.proxy_credentials),  # whether there are any
         "fields": [name for name, _ in target.fields],  # names only: the values are credentials
+        "renewed": target.renewed,  # a name too
         "outcomes": target.outcomes,
         "jurisdiction": target.jurisdiction,
         "capabilities": list(target.capabilities),

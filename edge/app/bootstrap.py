@@ -57,15 +57,19 @@ def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> 
     refused = errors(found)
     if refused:
         texts = [problem.text(source) for problem in refused]
-        return _from_state(Ledger(document.config, source=source, mark=mark), folder, texts)
+        return _from_state(
+            Ledger(document.config, source=source, mark=mark, secret_files=document.secret_files), folder, texts
+        )
     for problem in found:
         logs.say(logs.WARNING, problem.text(source))
     if not folder:
         logs.say(logs.INFO, "no state is kept on disk: the node cannot start again without its configuration file")
     stored = _stored(document.config, folder, source)
     known, signing = ({}, {}) if stored is None else (stored.found, stored.signing)
-    snapshot = compile_config(document.config, now=clock.wall(), found=known, signing=signing)
-    ledger = Ledger(document.config, source=source, mark=mark, found=known, signing=signing)
+    tokens = {} if stored is None else stored.tokens
+    snapshot = compile_config(document.config, now=clock.wall(), found=known, signing=signing, tokens=tokens)
+    ledger = Ledger(document.config, source=source, mark=mark, found=known, signing=signing, tokens=tokens)
+    ledger = structs.replace(ledger, secret_files=document.secret_files)
     return Bootstrap(ledger, snapshot, folder)
 
 
@@ -74,7 +78,8 @@ def _stored(config: Config, folder: str, source: str) -> Snapshot | None:
 
     With what they said the node starts while they are dark.
     """
-    if not folder or not (sources(config) or config.auth.jwt):
+    fetched = any(provider.auth is not None and provider.auth.fetched for provider in config.providers.values())
+    if not folder or not (sources(config) or config.auth.jwt or fetched):
         return None
     try:
         stored = StateFile(Path(folder), source).read()

@@ -21,6 +21,7 @@ from msgspec import structs
 from edge import clock
 from edge.admin.server import AdminServer
 from edge.app.discover import discover
+from edge.app.identities import Identities
 from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
 from edge.app.private_memory import keep_memory_private
@@ -29,8 +30,8 @@ from edge.app.supervisor_state import SupervisorState
 from edge.control.certificate_watch import CertificateWatch
 from edge.control.chronicle import chronicle_for
 from edge.control.compose import at_addresses, compile_config
+from edge.control.file_watch import FilesWatch
 from edge.control.health import HealthChecks
-from edge.control.issuers import Issuers
 from edge.control.ledger import Ledger
 from edge.control.measuring import Measuring
 from edge.control.memfd_cell import MemfdCell
@@ -63,8 +64,6 @@ if TYPE_CHECKING:
     from edge.config.schema import Config
     from edge.control.chronicle import Chronicle
     from edge.control.discovering import Discovering, Found
-    from edge.control.issuers import Signing
-    from edge.control.shared_keys import SharedKeys
     from edge.terms.snapshot import Snapshot
 
 
@@ -101,8 +100,7 @@ class Control:
         self._opinion: SecondOpinion | None = None
         self._chronicle: Chronicle | None = None
         self._discovering: Discovering | None = None
-        self._issuers: Issuers | None = None
-        self._keys: SharedKeys | None = None
+        self._identities: Identities | None = None
         self._leave_requested = False
 
     def reload(self) -> None:
@@ -154,7 +152,9 @@ class Control:
             metrics_exported=lambda: measuring.exported,
         )
         node.discovering = self._discovering = discovering = discover(self._found, snapshot.found)
-        issuers = self._identify(node, operations, publisher, spending)
+        self._identities = identities = Identities(
+            launch, node, operations, publisher, shared_state=self._shared_state, spending=spending, keep=self._keep
+        )
         node.sharing = sharing = share(node, operations, ledger.config, spending)
         chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
         node.chronicle = self._chronicle = chronicle
@@ -168,7 +168,7 @@ class Control:
             recorder.record(ledger.config, snapshot)
         # A copy of the descriptor: the supervisor owns the socket, which outlives every control process.
         with socket.socket(fileno=os.dup(launch.control_fd)) as sock:
-            await self._start_keys()  # before a worker serves for the first time
+            await identities.start_keys()
             await publisher.start(sock)
             await admin.start(bind(launch.admin_host, launch.admin_port))
             await chronicle.restore()
@@ -179,7 +179,7 @@ class Control:
                 sharing_task = asyncio.create_task(sharing.run())
                 watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 export_task = asyncio.create_task(measuring.run(node))
-                await asyncio.gather(discovering.start(ledger.config), issuers.start(ledger.config))
+                await asyncio.gather(discovering.start(ledger.config), identities.start(ledger.config))
                 self._serving()
                 try:
                     await self._stop.wait()
@@ -194,8 +194,7 @@ class Control:
                         _ended(export_task),
                         _ended(sharing_task),
                         discovering.stop(),
-                        issuers.stop(),
-                        self._stop_keys(),
+                        identities.stop(),
                         tracing.stop(),
                         prober.stop(),
                         opinion.stop(),
@@ -207,25 +206,6 @@ class Control:
     async def _last_records(self, publisher: Publisher) -> None:
         await publisher.stop()
         await asyncio.to_thread(self._lines.close)
-
-    def _identify(self, node: Node, operations: Operations, publisher: Publisher, spending: Spending | None) -> Issuers:
-        """Return what follows the issuers of tokens, not started; make what follows the cluster's keys, if any."""
-        node.issuers = self._issuers = issuers = Issuers(self._signed, publisher.snapshot.signing)
-        publisher.wanted = issuers.want
-        if self._launch.keys_fds is not None:
-            from edge.app.shared_keys import follow_keys  # noqa: PLC0415  # most nodes have no cluster
-
-            self._keys = follow_keys(self._launch, operations, publisher, self._shared_state, spending)
-        node.shared_keys = self._keys
-        return issuers
-
-    async def _start_keys(self) -> None:
-        if self._keys is not None:
-            await self._keys.start()
-
-    async def _stop_keys(self) -> None:
-        if self._keys is not None:
-            await self._keys.stop()
 
     def _known(self) -> Ledger:
         ledger = self._ledger.recall()
@@ -244,6 +224,7 @@ class Control:
                 previous=previous,
                 found=self._known().found if previous is None else None,
                 signing=self._known().signing if previous is None else None,
+                tokens=self._known().tokens if previous is None else None,
                 capacity=(targets, routes),
                 allowance_capacity=self._shared_state.allowance_capacity,
                 peers=known_peers(previous) if previous is not None else (),
@@ -273,10 +254,8 @@ class Control:
             self._chronicle.follow(config)
         if self._discovering is not None:
             self._discovering.follow(config)
-        if self._issuers is not None:
-            self._issuers.follow(config)
-        if self._keys is not None:
-            self._keys.follow()
+        if self._identities is not None:
+            self._identities.follow(config)
         if self._recorder is not None:
             self._recorder.record(config, snapshot)
 
@@ -291,11 +270,6 @@ class Control:
         if self._operations is None:
             return
         self._keep(self._operations.set_found(found))
-
-    def _signed(self, signing: Signing) -> None:
-        """Publish a Snapshot with the signing keys of issuers, and write it to disk."""
-        if self._operations is not None:
-            self._keep(self._operations.set_signing(signing))
 
     def _keep(self, snapshot: Snapshot | None) -> None:
         if snapshot is not None and self._recorder is not None and self._operations is not None:
@@ -314,7 +288,7 @@ class Control:
         self, node: Node, operations: Operations, prober: Prober, health: HealthChecks, spending: Spending | None
     ) -> None:
         """Once a second: write the heartbeat, log state changes, run probes and health checks, watch the file."""
-        certificates = CertificateWatch()
+        certificates, secrets = CertificateWatch(), FilesWatch()
         watch, output_histogram = StateWatch(), OutputHistogram(self._shared_state, clock.now_ns())
         pulse = MemfdCell(self._launch.pulse_fd, int)
         while True:
@@ -326,8 +300,6 @@ class Control:
                 output_histogram.poll(node.snapshot, clock.now_ns())
                 if self._recorder is not None:
                     self._recorder.poll(clock.now_ns())
-                if self._keys is not None:
-                    self._keys.poll()
                 if spending is not None:
                     spending.poll(node.accounted, clock.now_ns())
             except Exception as error:  # noqa: BLE001  # one failed turn must not end the loop
@@ -335,6 +307,8 @@ class Control:
             try:
                 if certificates.poll(operations.ledger.config) and operations.refresh() is not None:
                     logs.say(logs.INFO, "certificate files have changed; new connections use them")
+                if secrets.poll(operations.ledger.secret_files):
+                    operations.reload_or_log("a file with a secret changed")
                 operations.poll()
             except Exception as error:  # noqa: BLE001  # as above; the current configuration stays in force
                 logs.say_failure("checking the configuration file failed", error)
@@ -351,6 +325,8 @@ class Control:
             if target.id in reports and reports[target.id].state == OPEN.label
         ]
         prober.tend(failing, now_ns, clock.random)
+        if self._identities is not None:
+            self._identities.poll(reports)
         if self._opinion is not None:
             self._opinion.tend(node.snapshot.targets, now_ns, clock.random)
         if node.chronicle is not None:

@@ -7,6 +7,7 @@ every address of a service is asked, once.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -19,12 +20,14 @@ from edge.app.discover import discover
 from edge.cli.doctor_finding import Finding, fault, ok
 from edge.config.check_discovery import sources
 from edge.control.compose import compile_config
+from edge.terms.snapshot import ProviderToken
 from edge.upstream.tls import TlsContexts, TlsError, library_context
 
 if TYPE_CHECKING:
     from edge.config.schema import Config
     from edge.config.schema_auth import Jwt
     from edge.config.schema_cluster import Etcd
+    from edge.config.schema_provider_auth import ProviderAuth
     from edge.control.discovering import Found
     from edge.terms.snapshot import Target
 
@@ -45,10 +48,15 @@ async def of_remote(config: Config) -> list[Finding]:
     """Return what was found outside this machine."""
     held: dict[str, Found] = {"found": {}}
     findings = await _discovered(config, held)
-    snapshot = compile_config(config, now=clock.wall(), found=held["found"])
+    tokens: dict[str, ProviderToken] = {}
+    fetched = {name: provider.auth for name, provider in config.providers.items()}
+    findings += await asyncio.gather(
+        *(_token(name, auth, tokens) for name, auth in fetched.items() if auth is not None and auth.fetched)
+    )
+    snapshot = compile_config(config, now=clock.wall(), found=held["found"], tokens=tokens)
     chosen: dict[tuple[str, ...], Target] = {}
     for target in snapshot.targets:
-        if target.kind != "region":
+        if target.kind != "region" and not (target.renewed and target.provider not in tokens):
             chosen.setdefault((target.kind, target.provider, target.host, str(target.port)), target)
     limit = asyncio.Semaphore(AT_ONCE)
     contexts = TlsContexts(library_context)
@@ -100,6 +108,26 @@ async def _issuer(jwt: Jwt) -> Finding:
     except (aiohttp.ClientError, OSError) as error:
         return _failure(subject, error)
     return ok(subject, f"{len(answer.keys or ())} signing keys")
+
+
+async def _token(name: str, auth: ProviderAuth, tokens: dict[str, ProviderToken]) -> Finding:
+    """Fetch the token of a provider, as a node does, and keep it for the question to the provider."""
+    from edge.credentials.exchange import CredentialError  # noqa: PLC0415  # few files need them
+    from edge.credentials.fetch import fetch  # noqa: PLC0415  # as above
+
+    subject = f"token of provider {name}"
+    try:
+        async with asyncio.timeout(2 * PATIENCE_S):
+            now = clock.wall()
+            grant = await fetch(auth, os.environ, now)
+    except CredentialError as error:
+        return fault(
+            subject, str(error), f"check providers.{name}.auth; docs/credentials.md says what {auth.type} needs"
+        )
+    except TimeoutError:
+        return fault(subject, f"no token within {2 * PATIENCE_S:g} s", "check routes, firewalls and security groups")
+    tokens[name] = ProviderToken(grant.token, now, grant.expires, auth.identity)
+    return ok(subject, f"expires in {grant.expires - now:.0f} s")
 
 
 async def _target(

@@ -221,6 +221,7 @@ def notes(node: dict[str, Any], now: float) -> list[str]:
         lines.append(f"{node['unbuffered']} requests were refused because they exceeded limits.max_buffered")
     lines += [_source_note(source) for source in node.get("discovery", ()) if source["error"]]
     lines += [_issuer_note(issuer) for issuer in node.get("issuers", ()) if issuer["error"]]
+    lines += [_token_note(token) for token in node.get("provider_tokens", ()) if token["error"]]
     lines += _sharing_notes(node.get("sharing"), node.get("region", ""))
     if node.get("state_error"):
         lines.append(f"the last good configuration cannot be written to {node['state_file']}: {node['state_error']}")
@@ -235,6 +236,13 @@ def _source_note(source: dict[str, Any]) -> str:
     """Return a warning about a source of discovery that gives no addresses."""
     age = "were not confirmed since control began" if source["age_s"] is None else f"are {source['age_s']:.0f} s old"
     return f"{source['url']}: {source['error']}; its {source['endpoints']} addresses {age}"
+
+
+def _token_note(token: dict[str, Any]) -> str:
+    """Return a warning about a provider whose token cannot be fetched."""
+    left_s = token["expires_s"]
+    left = "there is none" if left_s is None or left_s <= 0 else f"the last one expires in {left_s:.0f} s"
+    return f"the token of provider {token['provider']} ({token['type']}) cannot be fetched: {token['error']}; {left}"
 
 
 def _issuer_note(issuer: dict[str, Any]) -> str:

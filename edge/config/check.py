@@ -25,6 +25,7 @@ from edge.config import (
     effective,
     words,
 )
+from edge.config.check_provider_auth import provider_auth
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
 from edge.config.units import NS_PER_S, format_duration, format_size
@@ -81,6 +82,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
         *check_keys.providers(config),
         *check_keys.keys(document, config, known),
         *check_auth.auth(document, config),
+        *provider_auth(config),
         *check_peers.peers(config),
         *check_cluster.cluster(config),
         *check_discovery.discovery(config),

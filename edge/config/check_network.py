@@ -87,9 +87,13 @@ def providers(
         if provider.base_url:
             variable = known[name].url_variable if name in known and not document.lines else ""
             yield from _base_url(config, (*path, "base_url"), provider.base_url, variable)
-        if name in known and known[name].needs_key and not provider.api_key and not document.written(*path, "api_key"):
+        if name in known and known[name].needs_key and _lacks_key(provider) and not document.written(*path, "api_key"):
             yield Problem(path, f"api_key is missing: {name} will refuse every request", severity="warning")
         yield from _called(path, provider)
+
+
+def _lacks_key(provider: Provider) -> bool:
+    return not provider.api_key and (provider.auth is None or not provider.auth.fetched)
 
 
 def _no_base_url(name: str, known: Mapping[str, places.Provider], kinds: Collection[str]) -> str:

@@ -61,7 +61,7 @@ def read_text(
     with _uncollected():
         root, problems = tree.compose(text)
         config = reader.read(root)
-    document = Document(config, (), reader.lines, source, reader.taken, reader.kept)
+    document = Document(config, (), reader.lines, source, reader.taken, reader.kept, tuple(reader.secret_files))
     found = {document.as_written(problem) for problem in (*problems, *reader.problems)}
     said = [document.written("telemetry", name) for name in ("sample", "forced_samples_per_second")]
     telemetry, ignored = sampled(config.telemetry, variables, sample=said[0], asked=said[1])

@@ -37,6 +37,7 @@ class Document(Struct, frozen=True):
     ``lines`` maps every path in the file to its line, counted from 1; ``source`` is the file's name.
     ``taken`` maps values from the environment to their spelling in the file, ``${NAME}``, because a value may be a key
     in the wrong place.
+    ``secret_files`` are the files that secrets were read from (``file:/path``).
     ``kept`` maps the path of each list with entries that could not be parsed to the original indexes of the others.
     """
 
@@ -46,6 +47,7 @@ class Document(Struct, frozen=True):
     source: str = ""
     taken: dict[str, str] = {}
     kept: dict[Path, tuple[int, ...]] = {}
+    secret_files: tuple[str, ...] = ()
 
     def as_written(self, problem: Problem) -> Problem:
         """Return a problem with values from the environment replaced by their spelling in the file."""

@@ -44,6 +44,7 @@ class Reader:
         self.problems: list[Problem] = []
         self.lines: dict[Path, int] = {}
         self.taken: dict[str, str] = {}
+        self.secret_files: list[str] = []
         self.kept: dict[Path, tuple[int, ...]] = {}
         self._environ = environ
         self._folder = folder
@@ -100,6 +101,8 @@ class Reader:
             if scalar.kind in _TEXTS and node.tag != tree.TEXT and text == node.text and node.tag in _NOT_TEXT:
                 shown = "it" if scalar.kind == "secret" else repr(text)
                 return self._complain(path, node, f"{shown} is read as {_NOT_TEXT[node.tag]}; put it in quotes")
+            if scalar.kind == "secret" and (file := words.secret_file(text, self._folder)) is not None:
+                self.secret_files.append(str(file.absolute()))
             value = words.understand(scalar, text, self._folder)
         except ValueError as error:
             return self._complain(path, node, str(error))

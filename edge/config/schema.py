@@ -20,6 +20,7 @@ from edge.config.schema_limits import Limits
 from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
 from edge.config.schema_policy import Breaker, Cache, Retry, Timeouts
+from edge.config.schema_provider_auth import ProviderAuth
 from edge.config.schema_telemetry import Log, Telemetry
 from edge.config.units import NS_PER_S
 from edge.terms.places import Dialect
@@ -130,6 +131,9 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
             "Empty: no such header field."
         ),
     ] = Secret()
+    auth: Annotated[
+        ProviderAuth | None, about("How edge authenticates, if not by api_key as its dialect sends it.")
+    ] = None
     headers: Annotated[
         dict[str, Secret], about("Fixed header fields that edge adds to each request, such as openai-organization.")
     ] = field(default_factory=dict)

@@ -57,15 +57,24 @@ def taken(text: str, environ: Mapping[str, str]) -> dict[str, str]:
     return {environ[name]: f"${{{name}}}" for name in names if len(environ.get(name, "")) >= _SHORTEST_SECRET}
 
 
+def secret_file(text: str, folder: Path) -> Path | None:
+    """Return the file that a secret is read from; None: the text is the secret.
+
+    Raises:
+        ValueError: no file can have this name.
+    """
+    return folder / check_name(text.removeprefix(_FILE)) if text.startswith(_FILE) else None
+
+
 def fetch(text: str, folder: Path) -> str:
     """Return the secret for a text; ``file:/path`` is read from that file, without the line break at its end.
 
     Raises:
         ValueError: the file cannot be read, or is not a single line of text.
     """
-    if not text.startswith(_FILE):
+    path = secret_file(text, folder)
+    if path is None:
         return text
-    path = folder / check_name(text.removeprefix(_FILE))
     try:
         value = read_file(path, 4 * _LONGEST_SECRET).decode()
     except (OSError, UnicodeDecodeError) as error:

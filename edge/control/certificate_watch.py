@@ -9,30 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.config import certificates
-from edge.control.file_watch import mark_of
+from edge.control.file_watch import FilesWatch
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
     from edge.config.schema import Config
-    from edge.control.ledger import Mark
 
 
 class CertificateWatch:
     """Remembers the marks of the files at the last poll, and those of what is in use."""
 
     def __init__(self) -> None:
-        self._used: dict[str, Mark | None] | None = None
-        self._last: dict[str, Mark | None] = {}
+        self._files = FilesWatch()
 
     def poll(self, config: Config) -> bool:
         """Return whether files of the configuration in force have changed, and can be used."""
-        marks = {file: mark_of(file) for file in certificates.files(config)}
-        still, self._last = marks == self._last, marks
-        if self._used is None or self._used.keys() != marks.keys():  # the start, or a reload, which has read them
-            self._used = marks
-        if not still or marks == self._used:
+        if not self._files.poll(certificates.files(config)):
             return False
-        self._used = marks
         problems = list(certificates.problems(config))
         for problem in problems:
             logs.say(logs.ERROR, f"certificates have changed, and those from before stay in use: {problem.text()}")

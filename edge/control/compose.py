@@ -9,6 +9,7 @@ from msgspec import structs
 from edge.balance import outcomes, policy
 from edge.config.addresses import is_loopback, parse_address
 from edge.config.check import check
+from edge.config.fields import Secret
 from edge.config.load import from_environment, read
 from edge.config.problems import Document, errors
 from edge.config.shared_keys import shares_keys
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from edge.config.schema import Config
     from edge.terms.places import Endpoint, Peer
-    from edge.terms.snapshot import Listener, SigningKeys, Snapshot, Target
+    from edge.terms.snapshot import Listener, ProviderToken, SigningKeys, Snapshot, Target
 
 # If one of these changes, the id means another target, and what was learned about the old one does not apply.
 _IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
@@ -71,6 +72,7 @@ def compile_config(
     peers: Sequence[Peer] = (),
     found: Mapping[str, Sequence[Endpoint]] | None = None,
     signing: Mapping[str, SigningKeys] | None = None,
+    tokens: Mapping[str, ProviderToken] | None = None,
 ) -> Snapshot:
     """Compile a checked configuration into the next Snapshot.
 
@@ -83,16 +85,20 @@ def compile_config(
         peers: edges of other regions in addition to those in the configuration.
         found: the addresses that sources of discovery name; None: those of ``previous``.
         signing: the signing keys of issuers, by source; None: those of ``previous``.
+        tokens: tokens of providers whose credential is fetched; None: those of ``previous``.
 
     Raises:
         ConfigInvalidError: the node's shared state is too small for this configuration.
     """
     if signing is None:
         signing = previous.signing if previous is not None else {}
+    if tokens is None:
+        tokens = previous.tokens if previous is not None else {}
+    tokens = _usable(config, tokens, now)
     issuers = identity.issuers(config)
     sources = {issuer.source for issuer in issuers}
     snapshot = plan(
-        config,
+        _with_tokens(config, tokens),
         known=KNOWN,
         outcomes=outcomes.TABLES,
         breaker=policy.breaker,
@@ -106,7 +112,33 @@ def compile_config(
         found=found if found is not None or previous is None else previous.found,
     )
     signing = {source: keys for source, keys in signing.items() if source in sources}
-    return structs.replace(snapshot, issuers=issuers, signing=signing, demands_keys=_demands_keys(config))
+    return structs.replace(
+        snapshot, issuers=issuers, signing=signing, tokens=tokens, demands_keys=_demands_keys(config)
+    )
+
+
+def _usable(config: Config, tokens: Mapping[str, ProviderToken], now: float) -> dict[str, ProviderToken]:
+    """Return the tokens that the configuration asks for and that have not expired."""
+    auths = {name: provider.auth for name, provider in config.providers.items()}
+    return {
+        name: token
+        for name, token in tokens.items()
+        if (auth := auths.get(name)) is not None
+        and auth.fetched
+        and token.expires > now
+        and token.wanted == auth.identity
+    }
+
+
+def _with_tokens(config: Config, tokens: Mapping[str, ProviderToken]) -> Config:
+    """Return the configuration with each token in place of its provider's key."""
+    if not tokens:
+        return config
+    providers = {
+        name: structs.replace(provider, api_key=Secret(tokens[name].token)) if name in tokens else provider
+        for name, provider in config.providers.items()
+    }
+    return structs.replace(config, providers=providers)
 
 
 def _demands_keys(config: Config) -> bool:
@@ -123,7 +155,10 @@ def at_addresses(snapshot: Snapshot, held: tuple[Listener, ...]) -> Snapshot:
 
 def _identity(target: Target) -> list[object]:
     tls = target.tls if target.tls is None else structs.replace(target.tls, content="")  # a renewed certificate
-    return [tls if name == "tls" else getattr(target, name) for name in _IDENTITY]
+    # a token that is renewed is no other credential; whether there is one matters
+    fields = [(name, "" if name == target.renewed else value) for name, value in target.fields]
+    seen = {"tls": tls, "fields": fields}
+    return [seen[name] if name in seen else getattr(target, name) for name in _IDENTITY]
 
 
 def moved_targets(snapshot: Snapshot, previous: Snapshot) -> set[str]:

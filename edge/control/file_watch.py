@@ -11,6 +11,8 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge.control.ledger import Mark
 
 
@@ -21,6 +23,28 @@ def mark_of(path: str) -> Mark | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
+
+
+class FilesWatch:
+    """Remembers the marks of several files at the last poll, and those of what is in use."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, Mark | None] | None = None
+        self._last: dict[str, Mark | None] = {}
+
+    def poll(self, files: Iterable[str]) -> bool:
+        """Return whether the files have changed since they were read, and two polls agree.
+
+        Other files than at the last poll have just been read.
+        """
+        marks = {file: mark_of(file) for file in files}
+        still, self._last = marks == self._last, marks
+        if self._used is None or self._used.keys() != marks.keys():
+            self._used = marks
+        if not still or marks == self._used:
+            return False
+        self._used = marks
+        return True
 
 
 class FileWatch:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from edge.config.schema import Config  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.terms.places import Endpoint  # noqa: TC001  # as above
-from edge.terms.snapshot import SigningKeys  # noqa: TC001  # as above
+from edge.terms.snapshot import ProviderToken, SigningKeys  # noqa: TC001  # as above
 
 Mark = tuple[int, int, int, int]
 """Identity of a file's content: mtime in nanoseconds, size, inode, device."""
@@ -47,5 +47,7 @@ class Ledger(Struct, frozen=True):
     reloads: Reloads = Reloads()
     found: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)  # addresses that the stored state knew
     signing: dict[str, SigningKeys] = field(default_factory=dict)  # signing keys that the stored state knew
+    tokens: dict[str, ProviderToken] = field(default_factory=dict)  # tokens of providers that the stored state knew
+    secret_files: tuple[str, ...] = ()  # that the configuration takes secrets from
     by_hand: dict[str, ByHand] = field(default_factory=dict)
     overruled: dict[str, float] = field(default_factory=dict)  # target -> ``since`` of the global override undone here

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge.control.discovering import Discovering
     from edge.control.issuers import Issuers, IssuerState
     from edge.control.operations import Operations
+    from edge.control.provider_tokens import ProviderTokens, TokenState
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
     from edge.control.shared_keys import KeysState, SharedKeys
@@ -103,6 +104,7 @@ class NodeState(Struct, frozen=True):
     unbuffered: int  # requests refused because of that limit, by all workers since the node was started
     discovery: tuple[SourceState, ...]  # one for each source that the configuration names
     issuers: tuple[IssuerState, ...]  # of tokens
+    provider_tokens: tuple[TokenState, ...]  # of providers whose credential is fetched
     shared_keys: KeysState | None  # the cluster's keys; None: there are none
     sharing: SharingState | None  # with other regions; None: there is no cluster
     history: HistoryState | None  # None: nothing is remembered
@@ -157,6 +159,7 @@ class Node:
         self.issuers: Issuers | None = None
         self.chronicle: Chronicle | None = None
         self.shared_keys: SharedKeys | None = None
+        self.provider_tokens: ProviderTokens | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -237,6 +240,7 @@ class Node:
             unbuffered=sum(count[WorkerCounter.W_UNBUFFERED] for count in counts),
             discovery=() if self.discovering is None else self.discovering.states(),
             issuers=() if self.issuers is None else self.issuers.states(),
+            provider_tokens=() if self.provider_tokens is None else self.provider_tokens.states(),
             shared_keys=None if self.shared_keys is None else self.shared_keys.state(),
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
             history=self.chronicle.history.state if self.chronicle is not None else None,

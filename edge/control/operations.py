@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edge.control.spend import Spending
     from edge.native import SharedState
     from edge.terms.places import Endpoint, Peer
-    from edge.terms.snapshot import SigningKeys, Snapshot, Target
+    from edge.terms.snapshot import ProviderToken, SigningKeys, Snapshot, Target
 
 CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
 """The code of each action in the shared state."""
@@ -112,6 +112,7 @@ class Operations:
         """Called with each thing that an operator did: what, the target or "", and the reason."""
         self._found: Mapping[str, Sequence[Endpoint]] = dict(publisher.snapshot.found)
         self._signing: Mapping[str, SigningKeys] = dict(publisher.snapshot.signing)
+        self.tokens: Mapping[str, ProviderToken] = dict(publisher.snapshot.tokens)  # refresh() publishes them
         self._overrides: dict[str, ManualOverride] | None = None  # for all regions; None: the store was not heard yet
 
     def drain(self) -> None:
@@ -166,7 +167,8 @@ class Operations:
             logs.say(logs.WARNING, problem.text(source))
         reloads = self.ledger.reloads
         reloads = structs.replace(reloads, applied=reloads.applied + 1, last_applied=clock.wall(), problems=())
-        self._note(structs.replace(self.ledger, config=document.config, mark=mark, started_from=None, reloads=reloads))
+        ledger = structs.replace(self.ledger, config=document.config, secret_files=document.secret_files)
+        self._note(structs.replace(ledger, mark=mark, started_from=None, reloads=reloads))
         if snapshot is not previous:
             self._publish(snapshot, previous)
             if self._overrides is not None:  # a target that is new here may have a global override already
@@ -335,6 +337,7 @@ class Operations:
                 peers=trusted(config, self._peers),
                 found=self._found,
                 signing=self._signing,
+                tokens=self.tokens,
             )
 
         snapshot = compiled(previous)

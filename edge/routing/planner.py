@@ -296,6 +296,7 @@ class _Planner:
             tls=reach.tls(provider.tls, verified) if url.tls else None,
             protocol=reach.provider_protocol(provider, tls=url.tls),
             fields=reach.fields(provider),
+            renewed=reach.renewed(provider),
             outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
             jurisdiction=provider.jurisdiction or None,
             capabilities=provider.capabilities or (),

@@ -52,9 +52,22 @@ def believed(peers: Peers) -> plan_of.Peers:
 def fields(provider: schema.Provider) -> tuple[tuple[str, str], ...]:
     """Return the header fields of every request to a provider, the credential first."""
     fields = {name.lower(): str(value) for name, value in provider.headers.items()}
-    name, before = _CREDENTIALS.get(provider.dialect or "openai", ("authorization", "Bearer "))
+    name, before = credential_field(provider)
     credential = {name: before + provider.api_key} if provider.api_key else {}
     return tuple((credential | fields).items())
+
+
+def credential_field(provider: schema.Provider) -> tuple[str, str]:
+    """Return the name of the field that carries a provider's credential, and what stands before it."""
+    auth = provider.auth
+    if auth is not None:
+        return (auth.header.lower(), "") if auth.type == "header" else ("authorization", "Bearer ")
+    return _CREDENTIALS.get(provider.dialect or "openai", ("authorization", "Bearer "))
+
+
+def renewed(provider: schema.Provider) -> str:
+    """Return the field whose value is a token that is renewed; "": none is."""
+    return credential_field(provider)[0] if provider.auth is not None and provider.auth.fetched else ""
 
 
 def prefill(provider: schema.Provider, known: places.Provider | None) -> places.Prefill:

@@ -111,6 +111,7 @@ class Target(Struct, frozen=True):
     credential: int = -1  # index into Snapshot.credentials; -1: its limits are unknown
     price: Price | None = None  # None: not a model
     model_prices: dict[str, Price] = field(default_factory=dict)  # of a provider's wildcard target, by upstream model
+    renewed: str = ""  # the field of ``fields`` whose value is a token that is renewed; "": none is
     media: Literal["openai", "anthropic", "gemini"] = "openai"  # how it counts pictures, sound and files
     # How it is told to continue a last message of the assistant; "": it does not. plain: by that message alone; prefix,
     # partial: by this member of the message; final: by continue_final_message in the body.
@@ -290,6 +291,18 @@ class SigningKeys(Struct, frozen=True):
         return self.confirmed + stale_ns * (1 + 1 / CONFIRMED_WITHIN) / 1e9
 
 
+class ProviderToken(Struct, frozen=True):
+    """A token that control has fetched for a provider; it also stands in ``Target.fields``. Times are Unix seconds."""
+
+    token: str
+    fetched: float
+    expires: float
+    wanted: str  # changes with what the configuration says of it
+
+    def __repr__(self) -> str:
+        return f"<ProviderToken until {self.expires:.0f}>"
+
+
 class Credential(Struct, frozen=True):
     """The limits of a provider's credential. The secret itself is in ``Target.fields``."""
 
@@ -337,6 +350,7 @@ class Snapshot(Struct, frozen=True):
     issuers: tuple[Issuer, ...] = ()  # whose tokens are accepted
     signing: dict[str, SigningKeys] = field(default_factory=dict)  # the last good keys of each source, by its URL
     credentials: tuple[Credential, ...] = ()
+    tokens: dict[str, ProviderToken] = field(default_factory=dict)  # by provider; a restart of control begins with them
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     wordings: tuple[tuple[tuple[int, ...], tuple[bytes, ...], int, int], ...] = ()
     found: dict[str, tuple[Endpoint, ...]] = field(

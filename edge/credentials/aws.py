@@ -1,0 +1,200 @@
+"""Bearer tokens for Amazon Bedrock, signed by AWS keys: a short-term API key is a presigned request, in base64.
+
+So SigV4 is computed once for many requests, by control: a signature over each request's body would have to be computed
+on the data path. Where the keys come from is AWS's own order: environment, profile, web identity (IRSA), container
+(Pod Identity, ECS), machine (IMDSv2).
+"""
+
+from __future__ import annotations
+
+import configparser
+import datetime as dt
+from base64 import b64encode
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from edge.config.addresses import is_loopback, parse_link
+from edge.credentials.exchange import CredentialError, Grant, secret_file
+from edge.credentials.sigv4 import AwsKeys, Call, presigned, signed_fields
+
+if TYPE_CHECKING:
+    from edge.config.schema_provider_auth import ProviderAuth
+    from edge.credentials.exchange import Exchange
+
+BEDROCK: Final = "bedrock.amazonaws.com"
+LASTS_S: Final = 12 * 3600
+MACHINE = "http://169.254.169.254"
+"""The Instance Metadata Service, at its own address."""
+
+CONTAINER: Final = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+STS = "https://sts.{region}.amazonaws.com/"
+_MACHINE_KEYS: Final = "/latest/meta-data/iam/security-credentials/"
+_SESSION: Final = "edge"
+
+
+async def fetch(exchange: Exchange, auth: ProviderAuth) -> Grant:
+    """Return a token for Bedrock in a region; it lasts 12 hours, and no longer than the keys that sign it.
+
+    Raises:
+        CredentialError: there are no keys, or they cannot be exchanged.
+    """
+    region = auth.region or exchange.environ.get("AWS_REGION") or exchange.environ.get("AWS_DEFAULT_REGION", "")
+    if not region:
+        raise CredentialError("AWS needs a region (region, or AWS_REGION)")
+    keys = await _keys(exchange, auth, region)
+    if keys.expires and keys.expires <= exchange.now:
+        raise CredentialError("the AWS keys have expired")
+    return bedrock_token(keys, region, exchange.now)
+
+
+def bedrock_token(keys: AwsKeys, region: str, now: float) -> Grant:
+    """Return the short-term API key that these keys sign."""
+    call = Call("POST", BEDROCK, "/", region, "bedrock")
+    query = presigned(call, keys, {"Action": "CallWithBearerToken"}, now, LASTS_S)
+    token = "bedrock-api-key-" + b64encode(f"{BEDROCK}/?{query}&Version=1".encode()).decode()
+    return Grant(token, min(now + LASTS_S, keys.expires or now + LASTS_S))
+
+
+async def _keys(exchange: Exchange, auth: ProviderAuth, region: str) -> AwsKeys:
+    environ = exchange.environ
+    role = auth.role or environ.get("AWS_ROLE_ARN", "")
+    file = auth.token_file or environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "")
+    profile = auth.profile or environ.get("AWS_PROFILE", "")
+    access, secret = environ.get("AWS_ACCESS_KEY_ID", ""), environ.get("AWS_SECRET_ACCESS_KEY", "")
+    if auth.token_file is None and not auth.profile and access and secret:
+        keys = AwsKeys(access, secret, environ.get("AWS_SESSION_TOKEN", ""))
+        return await _assumed(exchange, auth.role, keys, region) if auth.role else keys
+    if profile:
+        return await _of_profile(exchange, profile, auth.role, region)
+    if file:
+        if not role:
+            raise CredentialError("a web identity needs a role (role, or AWS_ROLE_ARN)")
+        token = secret_file(file, "the web identity token")
+        fields = {"Action": "AssumeRoleWithWebIdentity", "RoleArn": role, "WebIdentityToken": token}
+        return await _sts(
+            exchange, {**fields, "RoleSessionName": environ.get("AWS_ROLE_SESSION_NAME", _SESSION)}, region
+        )
+    keys = await _of_profile_or_platform(exchange)
+    return await _assumed(exchange, auth.role, keys, region) if auth.role else keys
+
+
+async def _of_profile_or_platform(exchange: Exchange) -> AwsKeys:
+    """Return the keys of the default profile, else those that the container or the machine has."""
+    keys = _static(_profiles(exchange).get("default", {}))
+    if keys is not None:
+        return keys
+    if exchange.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI") or exchange.environ.get(
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+    ):
+        return await _of_container(exchange)
+    return await _of_machine(exchange)
+
+
+async def _of_container(exchange: Exchange) -> AwsKeys:
+    environ = exchange.environ
+    url = environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
+    url = url or f"http://{CONTAINER[0]}{environ['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI']}"
+    host = parse_link(url).host
+    if host not in CONTAINER and not is_loopback(host):
+        raise CredentialError("AWS_CONTAINER_CREDENTIALS_FULL_URI is not an address of this machine")
+    file = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "")
+    token = secret_file(file, "the container's token") if file else environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
+    return _temporary(await exchange.machine("GET", url, {"authorization": token} if token else {}), "the container")
+
+
+async def _of_machine(exchange: Exchange) -> AwsKeys:
+    """Return the keys of this machine's role, by IMDSv2: a session first, which a forwarded request cannot open."""
+    lasts = {"X-aws-ec2-metadata-token-ttl-seconds": "300"}
+    session = (await exchange.machine("PUT", f"{MACHINE}/latest/api/token", lasts)).decode("ascii", "replace").strip()
+    with_session = {"X-aws-ec2-metadata-token": session}
+    name = (await exchange.machine("GET", MACHINE + _MACHINE_KEYS, with_session)).decode("utf-8", "replace").strip()
+    if not name or not name.replace("-", "").replace("_", "").replace("+", "").replace(".", "").isalnum():
+        raise CredentialError("this machine has no role")
+    return _temporary(await exchange.machine("GET", f"{MACHINE}{_MACHINE_KEYS}{name}", with_session), "the machine")
+
+
+async def _of_profile(exchange: Exchange, name: str, role: str, region: str) -> AwsKeys:
+    profiles = _profiles(exchange)
+    if name not in profiles:
+        raise CredentialError(f"there is no profile {name} in AWS's files of this user")
+    profile = profiles[name]
+    role = role or profile.get("role_arn", "")
+    source = profile.get("source_profile", name)
+    keys = _static(profiles.get(source, {}))
+    if keys is None:
+        raise CredentialError(f"the profile {source} has no aws_access_key_id and aws_secret_access_key")
+    return await _assumed(exchange, role, keys, region) if role else keys
+
+
+def _profiles(exchange: Exchange) -> dict[str, dict[str, str]]:
+    """Return the profiles of the files that AWS's tools write."""
+    home = Path(exchange.environ.get("HOME", "/nonexistent")) / ".aws"
+    files = (
+        exchange.environ.get("AWS_CONFIG_FILE", str(home / "config")),
+        exchange.environ.get("AWS_SHARED_CREDENTIALS_FILE", str(home / "credentials")),
+    )
+    found: dict[str, dict[str, str]] = {}
+    for file in files:
+        read = configparser.RawConfigParser()
+        try:
+            read.read(file)
+        except (configparser.Error, OSError, UnicodeDecodeError) as error:
+            raise CredentialError(f"{file} cannot be read: it is not a file of AWS's profiles") from error
+        for section in read.sections():
+            found.setdefault(section.removeprefix("profile ").strip(), {}).update(read[section])
+    return found
+
+
+def _static(profile: dict[str, str]) -> AwsKeys | None:
+    access, secret = profile.get("aws_access_key_id", ""), profile.get("aws_secret_access_key", "")
+    return AwsKeys(access, secret, profile.get("aws_session_token", "")) if access and secret else None
+
+
+async def _assumed(exchange: Exchange, role: str, keys: AwsKeys, region: str) -> AwsKeys:
+    fields = {"Action": "AssumeRole", "RoleArn": role, "RoleSessionName": _SESSION}
+    return await _sts(exchange, fields, region, keys)
+
+
+async def _sts(exchange: Exchange, fields: dict[str, str], region: str, keys: AwsKeys | None = None) -> AwsKeys:
+    """Ask the Security Token Service; what is signed is signed with ``keys``."""
+    url = STS.format(region=region)
+    query = {**fields, "Version": "2011-06-15"}
+    headers = {}
+    if keys is None:
+        said = await exchange.form(url, query, {"accept": "application/json"})
+    else:
+        call = Call("GET", _authority(url), "/", region, "sts")
+        headers = signed_fields(call, keys, query, {"accept": "application/json"}, exchange.now)
+        headers.pop("host")
+        body = await exchange.send("GET", f"{url}?{urlencode(query)}".replace("+", "%20"), headers, None)
+        said = _object(body, "AWS STS")
+    try:
+        found = said[f"{fields['Action']}Response"][f"{fields['Action']}Result"]["Credentials"]
+        expires = float(found["Expiration"])
+        return AwsKeys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], expires)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CredentialError("AWS STS answers without keys") from error
+
+
+def _authority(url: str) -> str:
+    parts = parse_link(url)
+    return parts.host if parts.port == (443 if parts.tls else 80) else f"{parts.host}:{parts.port}"
+
+
+def _temporary(body: bytes, source: str) -> AwsKeys:
+    said = _object(body, source)
+    try:
+        expires = dt.datetime.fromisoformat(str(said["Expiration"])).timestamp()
+        return AwsKeys(str(said["AccessKeyId"]), str(said["SecretAccessKey"]), str(said["Token"]), expires)
+    except (KeyError, ValueError) as error:
+        raise CredentialError(f"{source} answers without keys") from error
+
+
+def _object(body: bytes, source: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise CredentialError(f"{source} does not answer with JSON") from error
