@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 # A client that connects and sends nothing must not hold a connection for ever.
@@ -22,13 +22,15 @@ class AccessGuard(asyncio.Protocol):
 
     Args:
         http: returns a new protocol for an HTTP/1.1 connection.
-        path: path of the gRPC server's Unix socket.
+        calls: returns the path of the gRPC server's Unix socket, once it serves there; OSError = it cannot.
         tasks: holds references to the connecting tasks, which the event loop itself does not keep alive.
     """
 
-    def __init__(self, http: Callable[[], asyncio.Protocol], path: str, tasks: set[asyncio.Task[None]]) -> None:
+    def __init__(
+        self, http: Callable[[], asyncio.Protocol], calls: Callable[[], Awaitable[str]], tasks: set[asyncio.Task[None]]
+    ) -> None:
         self._http = http
-        self._path = path
+        self._calls = calls
         self._tasks = tasks
         self._seen = b""
 
@@ -64,7 +66,8 @@ class AccessGuard(asyncio.Protocol):
         outer.connection_made(self._transport)
         inner.other = outer  # before it connects: an HTTP/2 server sends first, and its first bytes must not be lost
         try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: inner, self._path)
+            path = await self._calls()
+            await asyncio.get_running_loop().create_unix_connection(lambda: inner, path)
         except OSError:
             self._transport.abort()
             return

@@ -46,7 +46,6 @@ from edge import clock
 from edge.admin.access_guard import AccessGuard
 from edge.admin.answers import json_answer, problem
 from edge.admin.callers import refusal
-from edge.admin.calls import AdminCalls
 from edge.admin.drills import Drills
 from edge.admin.incidents import Incidents
 from edge.admin.page import Page
@@ -65,9 +64,16 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
+    from edge.admin.calls import AdminCalls
     from edge.control.node import Node
 
 _LONGEST_BODY: Final = 64 * 1024
+
+
+def _admin_calls() -> type[AdminCalls]:
+    from edge.admin.calls import AdminCalls  # noqa: PLC0415 - in a thread, at the first gRPC connection
+
+    return AdminCalls
 
 
 class AdminServer:
@@ -85,6 +91,7 @@ class AdminServer:
         self._runner: web.AppRunner | None = None
         self._calls_path = calls_path
         self._calls: AdminCalls | None = None
+        self._calls_begin = asyncio.Lock()
         self._server: asyncio.Server | None = None
         self._splicing: set[asyncio.Task[None]] = set()
 
@@ -134,21 +141,36 @@ class AdminServer:
         if self._calls_path is None:
             await web.SockSite(self._runner, sock).start()
             return
-        path = self._calls_path
-        self._calls = AdminCalls(self._node, lambda: self._token)
-        await self._calls.start(path)
         http = cast("Callable[[], asyncio.Protocol]", self._runner.server)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: AccessGuard(http, path, self._splicing), sock=sock)
+        self._server = await loop.create_server(lambda: AccessGuard(http, self._serve_calls, self._splicing), sock=sock)
+
+    async def _serve_calls(self) -> str:
+        """Return the path of the gRPC server's socket. It starts with its first connection: gRPC takes 20 MiB.
+
+        Raises:
+            OSError: the path cannot be bound.
+        """
+        path = cast("str", self._calls_path)
+        async with self._calls_begin:
+            if self._calls is None:
+                calls = (await asyncio.to_thread(_admin_calls))(self._node, lambda: self._token)
+                try:
+                    await calls.start(path)
+                except RuntimeError as error:
+                    logs.say(logs.ERROR, "the admin listener cannot serve gRPC", path=path, why=str(error))
+                    raise OSError(str(error)) from error
+                self._calls = calls
+        return path
 
     async def stop(self) -> None:
         """Close the listener and its connections."""
         if self._server is not None:
             self._server.close()
-        if self._calls is not None:
-            await self._calls.stop()
         for task in self._splicing:
             task.cancel()
+        if self._calls is not None:
+            await self._calls.stop()
         if self._runner is not None:
             await self._runner.cleanup()
 

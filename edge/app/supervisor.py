@@ -91,7 +91,7 @@ class Supervisor:
         self._shared_state = shared_state
         self._workers = tuple(workers)
         self._others = tuple(others)
-        self._children = (*others, *workers)
+        self._children = (*workers, *others)  # in the order of their starts: requests wait for workers alone
         self._supervisor_state = supervisor_state
         self._pulse = pulse
         self._checked_ns = 0

@@ -12,9 +12,6 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from edge import clock
 from edge.control.rounds import Rounds
 from edge.native import Outcome
@@ -22,6 +19,8 @@ from edge.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import grpc
 
     from edge.native import SharedState
     from edge.terms.snapshot import Target, UpstreamTls
@@ -73,6 +72,10 @@ class HealthChecks:
         await asyncio.gather(*self._closing)
 
     async def _check(self, target: Target) -> None:
+        # most nodes check nothing, and gRPC takes 20 MiB
+        import grpc  # noqa: PLC0415
+        from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
+
         channel = self._channel(target)
         try:
             answer = await _asked(channel, target.health or "")
@@ -128,6 +131,8 @@ async def _asked(channel: grpc.aio.Channel, service: str) -> health_pb2.HealthCh
 
 
 def _channel(target: Target) -> grpc.aio.Channel:
+    import grpc  # noqa: PLC0415 - see HealthChecks._check
+
     host = f"[{target.host}]" if ":" in target.host else target.host
     address = f"{host}:{target.port}"
     # A subchannel pool of its own: otherwise gRPC shares connections, and so their failures, between channels. No proxy

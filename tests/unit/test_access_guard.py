@@ -19,10 +19,19 @@ from edge.errors import ConfigInvalidError
 from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def at(path: str) -> Callable[[], Awaitable[str]]:
+    """Return what tells the guard where the gRPC server is."""
+
+    async def calls() -> str:
+        return path
+
+    return calls
 
 
 class Http(asyncio.Protocol):
@@ -69,7 +78,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     path = str(tmp_path / "inner.sock")
     tasks: set[asyncio.Task[None]] = set()
     inner = await asyncio.start_unix_server(guarded.accept, path)
-    outer = await asyncio.get_running_loop().create_server(lambda: AccessGuard(Http, path, tasks), "127.0.0.1", 0)
+    outer = await asyncio.get_running_loop().create_server(lambda: AccessGuard(Http, at(path), tasks), "127.0.0.1", 0)
     guarded.port = outer.sockets[0].getsockname()[1]
     yield guarded
     outer.close()
@@ -148,7 +157,7 @@ async def test_a_slow_reader_holds_the_sender_back(guarded: Guarded) -> None:
 async def test_nobody_inside(tmp_path: Path) -> None:
     """If the gRPC server is gone, the connection is closed at once."""
     path, tasks = str(tmp_path / "none.sock"), set[asyncio.Task[None]]()
-    server = await asyncio.get_running_loop().create_server(lambda: AccessGuard(Http, path, tasks), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: AccessGuard(Http, at(path), tasks), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
     writer.write(PREFACE)
     with contextlib.suppress(ConnectionResetError):
@@ -221,7 +230,7 @@ async def test_what_the_inner_side_says_first_is_not_lost(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(loop, "create_unix_connection", eager)
     tasks: set[asyncio.Task[None]] = set()
-    server = await loop.create_server(lambda: AccessGuard(Http, "unused", tasks), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: AccessGuard(Http, at("unused"), tasks), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(PREFACE)
     assert await asyncio.wait_for(reader.readexactly(8), 30) == b"settings"
