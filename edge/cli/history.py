@@ -1,4 +1,4 @@
-"""``edge history export`` prints traffic per minute, ``edge history actions`` what operators did."""
+"""``edge history export`` prints traffic per minute, ``actions`` what operators did, ``pages`` what providers said."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAY_S: Final = 86_400
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Add ``edge history export`` and ``edge history actions`` to the parser."""
+    """Add ``edge history`` and its actions to the parser."""
     parser = subparsers.add_parser("history", help="export what a node remembers of traffic and operators")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     export = actions.add_parser("export", help="print traffic per minute of each target and route")
@@ -36,8 +36,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         export.add_argument(f"--{name}", default="", help=said)
     export.set_defaults(run=run)
     done = actions.add_parser("actions", help="print what operators did")
-    done.set_defaults(run=run_actions)
-    for each in (export, done):
+    done.set_defaults(run=run_changes, path="/api/actions")
+    pages = actions.add_parser("pages", help="print what providers' status pages said, whenever that changed")
+    pages.set_defaults(run=run_changes, path="/api/pages/history")
+    for each in (export, done, pages):
         each.add_argument("--format", choices=("csv", "json"), default="csv", help="default: csv")
         each.add_argument("--from", dest="start", type=moment, default=None, metavar="TIME", help="default: a day ago")
         each.add_argument("--to", dest="end", type=moment, default=None, metavar="TIME", help="default: now")
@@ -51,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
         return _print(args, _rows(args, filters))
 
 
-def run_actions(args: argparse.Namespace) -> int:
-    """Print what operators did; return 1 if the node cannot read its history."""
+def run_changes(args: argparse.Namespace) -> int:
+    """Print what operators did or pages said; return 1 if the node cannot read its history."""
     start, end = _span(args)
     query = urlencode({"from": start, "to": end})
-    status, found = ask(args, f"/api/actions?{query}", shape=list, refusals=_REFUSALS)
+    status, found = ask(args, f"{args.path}?{query}", shape=list, refusals=_REFUSALS)
     if status != _OK:
         print(f"edge: {found['error']}", file=sys.stderr)
         return 1

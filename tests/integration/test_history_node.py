@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
 from nodes import RunningNode, chat_config, edge
 from soon import until
 
@@ -126,3 +128,36 @@ async def test_a_drill_is_left_at_the_node(tmp_path: Path, provider: SimProvider
             assert (await node.send("POST", "/api/drills", wrong))[0] == 400
         assert (await node.send("POST", "/api/drills", good, Origin="https://evil.test"))[0] == 403
         assert len((await node.get("/api/drills"))[1]) == 1
+
+
+async def test_what_a_page_said_is_exported(tmp_path: Path, provider: SimProvider) -> None:
+    """Each change of a provider's page is in the history with its time, and printed as CSV."""
+
+    async def page(_request: web.Request) -> web.Response:
+        part = {"id": "a", "name": "API", "status": "major_outage"}
+        return web.json_response({"page": {}, "status": {"indicator": "none"}, "components": [part], "incidents": []})
+
+    app = web.Application()
+    app.router.add_get("/summary.json", page)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        config = chat_config(provider.url)
+        config["providers"]["p0"]["status_page"] = f"http://127.0.0.1:{runner.addresses[0][1]}/summary.json"
+        async with RunningNode(tmp_path, config) as node:
+            found: list[dict[str, str]] = []
+            async with asyncio.timeout(60):
+                while not found:
+                    printed = await asyncio.to_thread(edge, "history", "pages", "--admin", node.admin)
+                    assert printed.returncode == 0, printed.stderr
+                    found = list(csv.DictReader(printed.stdout.splitlines()))
+            assert [(row["provider"], row["state"], row["text"]) for row in found] == [("p0", "full_outage", "API")]
+            verdicts: dict[str, dict[str, Any]] = {}  # the page shortens the fuse, and is named as the reason
+            async with asyncio.timeout(30):
+                while "p0/sim-small" not in verdicts:
+                    verdicts = (await node.get("/api/regions"))[1]["verdicts"]
+            assert verdicts["p0/sim-small"]["failure_threshold"] == 2
+            assert "status page" in verdicts["p0/sim-small"]["why"]
+    finally:
+        await runner.cleanup()
