@@ -21,6 +21,7 @@
 
     POST /api/reload                                  reload the configuration; 422 with every problem
     POST /api/drain                                   take the node out of service, then stop it
+    PUT  /api/targets/ID/weight                       {"weight": 2, "reason": "..."}; null: the one in the configuration
     PUT  /api/targets/ID/drain|eject|restore          {"reason": "..."}; take a target out of rotation, or put it back;
                                                       with ?all=1 in all regions
     DELETE /api/spend/REGION/NODE                     forget what a node has spent this month

@@ -14,6 +14,7 @@ from edge.control.node_spending import NodeAliveError, UnknownNodeError, forget
 from edge.control.operations import NoSourceError, UnknownTargetError
 from edge.control.reasons import NoReasonError
 from edge.control.sharing_deps import NothingSharedError
+from edge.control.weighing import BadWeightError, weigh
 from edge.errors import ConfigInvalidError, StoreRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
+class Weight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a PUT request for a weight; null: the one in the configuration."""
+
+    weight: float | None
+    reason: str = ""
+
+
 class Steps:
     """Request handlers for the write operations."""
 
@@ -44,6 +52,7 @@ class Steps:
             web.post("/api/reload", self.reload),
             web.post("/api/drain", self.drain),
             web.put("/api/targets/{id:.+}/{action:drain|eject|restore}", self.steer),
+            web.put("/api/targets/{id:.+}/weight", self.weigh),
             web.delete("/api/spend/{node:.+}", self.forget),
         ]
 
@@ -90,6 +99,24 @@ class Steps:
             return problem(400, str(error))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return problem(400, f'the body must be JSON such as {{"reason": "why, for later readers"}}: {error}')
+        shown: list[dict[str, Any]] = targets_view(self._node.targets(clock.now_ns()))
+        return json_answer(next(target for target in shown if target["id"] == name))
+
+    async def weigh(self, request: web.Request) -> web.Response:
+        """Set a target's weight and answer with its new status; 404: unknown target, 400: no reason, or no weight."""
+        name = request.match_info["id"]
+        try:
+            body = msgspec.json.decode(await request.read(), type=Weight)
+            weigh(self._operations, name, body.weight, body.reason)
+        except UnknownTargetError as error:
+            return problem(404, str(error))
+        except (NoReasonError, BadWeightError) as error:
+            return problem(400, str(error))
+        except ConfigInvalidError as error:
+            return problem(409, "nothing has changed", problems=error.problems)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return problem(400, f'the body must be JSON such as {{"weight": 2, "reason": "why"}}: {error}')
+        await self._node.applied(self._node.snapshot.version, TAKEN_S)
         shown: list[dict[str, Any]] = targets_view(self._node.targets(clock.now_ns()))
         return json_answer(next(target for target in shown if target["id"] == name))
 

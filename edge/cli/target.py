@@ -1,4 +1,7 @@
-"""``edge target drain|eject|restore ID --reason WHY``: takes a target out of rotation until it is restored."""
+"""``edge target drain|eject|restore ID --reason WHY``: takes a target out of rotation until it is restored.
+
+``edge target weight ID WEIGHT --reason WHY`` changes its share of the traffic until the weight is ``configured`` again.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ _REFUSALS: Final = frozenset({400, 404, 409, 503})
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Add ``edge target drain``, ``eject`` and ``restore`` to the parser."""
-    parser = subparsers.add_parser("target", help="take a target of a running node out of rotation, or put it back")
+    """Add ``edge target drain``, ``eject``, ``restore`` and ``weight`` to the parser."""
+    parser = subparsers.add_parser("target", help="take a target of a running node out of rotation, or weigh it")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     for name, description in _HELP.items():
         action = actions.add_parser(name, help=description)
@@ -30,13 +33,30 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         add_address(action)
         action.set_defaults(run=run, action=name)
 
+    action = actions.add_parser("weight", help="change a target's share of the traffic, on this node")
+    action.add_argument("id", help="as `edge status` shows it, such as openai/gpt-4.1-mini")
+    action.add_argument("weight", type=weight_of, help="relative to the other targets of its tier, or `configured`")
+    action.add_argument("--reason", default="", help="why, for later readers; needed for a weight")
+    add_address(action)
+    action.set_defaults(run=run, action="weight", all=False)
+
+
+def weight_of(text: str) -> float | None:
+    """Return a weight as a number; None: the one in the configuration.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return None if text == "configured" else float(text)
+
 
 def run(args: argparse.Namespace) -> int:
     """Send the operation; return 0 once it is in force."""
     from urllib.parse import quote  # noqa: PLC0415
 
     path = f"/api/targets/{quote(args.id, safe='', errors='replace')}/{args.action}" + ("?all=1" if args.all else "")
-    status, answer = ask(args, path, method="PUT", body={"reason": args.reason}, refusals=_REFUSALS)
+    body = {"reason": args.reason} | ({"weight": args.weight} if args.action == "weight" else {})
+    status, answer = ask(args, path, method="PUT", body=body, refusals=_REFUSALS)
     if status in _REFUSALS:
         print(f"edge: {answer['error']}", file=sys.stderr)
         return 1

@@ -18,6 +18,7 @@ from edge.providers import IN_ENVIRONMENT, KNOWN
 from edge.providers.wordings import WORDINGS
 from edge.routing import identity
 from edge.routing.planner import plan
+from edge.routing.weights import weighed
 
 if TYPE_CHECKING:
     import os
@@ -73,6 +74,7 @@ def compile_config(
     found: Mapping[str, Sequence[Endpoint]] | None = None,
     signing: Mapping[str, SigningKeys] | None = None,
     tokens: Mapping[str, ProviderToken] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Snapshot:
     """Compile a checked configuration into the next Snapshot.
 
@@ -86,6 +88,7 @@ def compile_config(
         found: the addresses that sources of discovery name; None: those of ``previous``.
         signing: the signing keys of issuers, by source; None: those of ``previous``.
         tokens: tokens of providers whose credential is fetched; None: those of ``previous``.
+        weights: what operators have set, by target id; None: those of ``previous``.
 
     Raises:
         ConfigInvalidError: the node's shared state is too small for this configuration.
@@ -111,6 +114,9 @@ def compile_config(
         wordings=WORDINGS,
         found=found if found is not None or previous is None else previous.found,
     )
+    if weights is None:
+        weights = previous.weights if previous is not None else {}
+    snapshot = weighed(snapshot, weights)
     signing = {source: keys for source, keys in signing.items() if source in sources}
     return structs.replace(
         snapshot, issuers=issuers, signing=signing, tokens=tokens, demands_keys=_demands_keys(config)

@@ -268,6 +268,10 @@ class Node:
             if name in reports:
                 why = f"{reports[name].why}: {done.reason}"
                 reports[name] = structs.replace(reports[name], why=why, since=done.since)
+        for name, weight in self.snapshot.weights.items():
+            if name in reports:
+                whys = [reports[name].why] if reports[name].why else []
+                reports[name] = structs.replace(reports[name], why="; ".join([*whys, f"weight {weight:g} by hand"]))
         return reports
 
     def keys(self, now_ns: int) -> list[KeyReport]:

@@ -113,6 +113,7 @@ class Operations:
         self._found: Mapping[str, Sequence[Endpoint]] = dict(publisher.snapshot.found)
         self._signing: Mapping[str, SigningKeys] = dict(publisher.snapshot.signing)
         self.tokens: Mapping[str, ProviderToken] = dict(publisher.snapshot.tokens)  # refresh() publishes them
+        self.weights: dict[str, float] = dict(publisher.snapshot.weights)  # edge.control.weighing changes them
         self._overrides: dict[str, ManualOverride] | None = None  # for all regions; None: the store was not heard yet
 
     def drain(self) -> None:
@@ -198,7 +199,7 @@ class Operations:
             UnknownTargetError: no route has such a target.
             NoReasonError: the reason is missing or not one line of text.
         """
-        target = self._named(name)
+        target = self.named(name)
         reason = checked_reason(action, reason)
         by_hand = {known: done for known, done in self.ledger.by_hand.items() if known != name}
         overruled, before = self.ledger.overruled, self.ledger.by_hand.get(name)
@@ -219,7 +220,7 @@ class Operations:
             UnknownTargetError: no route here has such a target.
             NoReasonError: the reason is missing or not one line of text.
         """
-        self._named(name)
+        self.named(name)
         said = checked_reason(action, reason)
         if action == "restore":
             return None
@@ -310,7 +311,7 @@ class Operations:
             self.apply_overrides(self._overrides)
         return snapshot
 
-    def _named(self, name: str) -> Target:
+    def named(self, name: str) -> Target:
         """Return the target of this name.
 
         Raises:
@@ -338,6 +339,7 @@ class Operations:
                 found=self._found,
                 signing=self._signing,
                 tokens=self.tokens,
+                weights=self.weights,
             )
 
         snapshot = compiled(previous)

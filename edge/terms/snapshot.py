@@ -353,6 +353,7 @@ class Snapshot(Struct, frozen=True):
     tokens: dict[str, ProviderToken] = field(default_factory=dict)  # by provider; a restart of control begins with them
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     wordings: tuple[tuple[tuple[int, ...], tuple[bytes, ...], int, int], ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)  # set by operators, by target id; in ``members`` already
     found: dict[str, tuple[Endpoint, ...]] = field(
         default_factory=dict
     )  # the last good answer of each source of discovery, by its URL; a restart of control begins with it
