@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import grpc
+    from grpc_health.v1 import health_pb2
 
     from edge.native import SharedState
     from edge.terms.snapshot import Target, UpstreamTls
@@ -74,7 +75,7 @@ class HealthChecks:
     async def _check(self, target: Target) -> None:
         # most nodes check nothing, and gRPC takes 20 MiB
         import grpc  # noqa: PLC0415
-        from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
+        from grpc_health.v1 import health_pb2  # noqa: PLC0415
 
         channel = self._channel(target)
         try:
@@ -121,6 +122,9 @@ class HealthChecks:
 
 async def _asked(channel: grpc.aio.Channel, service: str) -> health_pb2.HealthCheckResponse:
     """Return the health of a service, or of the whole server where it knows no such service."""
+    import grpc  # noqa: PLC0415  # as above
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
+
     check = health_pb2_grpc.HealthStub(channel).Check
     try:
         return await check(health_pb2.HealthCheckRequest(service=service), timeout=LIMIT_S)
