@@ -20,7 +20,7 @@ from edge import clock
 from edge.admin.reflect import reflection_calls
 from edge.admin.views import targets_view
 from edge.control.operations import NoSourceError, UnknownTargetError
-from edge.control.reasons import NoReasonError
+from edge.control.reasons import OPERATOR, NoReasonError, operator_of
 from edge.errors import ConfigInvalidError
 from edge.telemetry import logs
 from edge.version import VERSION
@@ -102,9 +102,11 @@ class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic f
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
         token = self._token()
+        given_fields: Iterable[tuple[str, str | bytes]] = handler_call_details.invocation_metadata or ()
+        fields = dict(given_fields)
+        OPERATOR.set(operator_of(str(fields.get("x-edge-operator", ""))))
         if token and not handler_call_details.method.startswith(f"/{HEALTH}/"):
-            metadata: Iterable[tuple[str, str | bytes]] = handler_call_details.invocation_metadata or ()
-            authorization = str(dict(metadata).get("authorization", ""))
+            authorization = str(fields.get("authorization", ""))
             scheme, _, given = authorization.partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
                 return self._refusal

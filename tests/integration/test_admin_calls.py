@@ -67,8 +67,9 @@ async def test_admin(tmp_path: Path) -> None:
                 assert routes["spare"] == (3, 0.5, admin_pb2.TARGET_STATE_USABLE)
                 watch = stub.WatchVerdicts(admin_pb2.WatchVerdictsRequest(targets=[name]), metadata=bearer)
                 assert (await watch.read()).now == admin_pb2.TARGET_STATE_USABLE
+                named = (*bearer, ("x-edge-operator", "Zo%C3%AB"))
                 drained = await stub.Drain(
-                    admin_pb2.DrainRequest(target=name, reason="a bill"), timeout=5, metadata=bearer
+                    admin_pb2.DrainRequest(target=name, reason="a bill"), timeout=5, metadata=named
                 )
                 assert drained.target.state == admin_pb2.TARGET_STATE_MANUAL
                 assert "a bill" in drained.target.why
@@ -88,6 +89,14 @@ async def test_admin(tmp_path: Path) -> None:
                 listed = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
                 told = [answer async for answer in listed(iter([b"\x3a\x00"]), timeout=5, metadata=bearer)]
                 assert b"edge.v1.Admin" in told[0]
+            assert [
+                (each["what"], each["by"])
+                for each in (await node.get("/api/actions", Authorization=f"Bearer {TOKEN}"))[1]
+            ] == [
+                ("drain", "Zoë"),
+                ("restore", ""),
+                ("reload", ""),
+            ]
             async with aiohttp.ClientSession() as client:
                 async with client.get(f"http://{address}/ready") as answer:
                     assert answer.status == 200
