@@ -208,12 +208,16 @@ def _cell(seen: TargetPicture) -> list[Any]:
 
 
 def _row(report: TargetReport, answered: int) -> list[Any]:
-    """Return a target as a short list, in the order that ``views.js`` reads."""
+    """Return a target as a short list, in the order that ``views.js`` reads.
+
+    A capability that does not work stands beside the state: "usable, no vision".
+    """
     until = None if report.until_s is None else round(report.until_s)
+    lacks = [part for part in report.capabilities if part.severity == "failing"]
     return [
-        report.state,
-        report.severity,
-        report.why,
+        ", no ".join([report.state, *(part.name for part in lacks)]),
+        "limited" if lacks and report.severity == "ok" else report.severity,
+        "; ".join(filter(None, [report.why, *(part.why for part in lacks)])),
         until,
         report.inflight,
         report.latency_ms["stream"],

@@ -90,6 +90,7 @@ cdef class Route:
     cdef uint64_t[21] foreign       # by operation: a bit per member that does not speak the client's dialect
     cdef uint64_t[21] unfit         # by operation: a bit per member that is never asked it
     cdef str embeds                 # the upstream model that embeddings are asked of
+    cdef bint mixed                 # a member is asked more than chats
     cdef uint64_t regions           # a bit per member that is another region's edge
     cdef uint64_t[64] rescuers      # by member: a bit per member that may go on with an answer which breaks off there
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest

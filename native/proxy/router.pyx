@@ -192,6 +192,7 @@ cdef class Route:
             self.absent_ns[index] = 0
             self.windows[index] = plan.members[index].window
             target = pool.target_at(index).plan
+            self.mixed = self.mixed or pool.target_at(index).mixed
             native = native_operations(target)
             for operation in range(<int>OPERATIONS):
                 if not native >> <int>operation & 1:

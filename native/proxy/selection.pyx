@@ -47,7 +47,7 @@ cdef Selection new_selection(Request request):
     selection.request = request
     selection.route = request.route
     selection.unable = request.route.unfit[request.operation]
-    selection.needs = request.needs
+    selection.needs = needed_of(request.route.mixed, request.needs)
     if request.identity.hops is not None and request.route.regions:
         selection.exclude_visited_regions()
     return selection

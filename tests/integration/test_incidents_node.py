@@ -146,3 +146,36 @@ async def test_a_webhook_is_told_once_and_tested(tmp_path: Path, provider: SimPr
                 assert secret not in state + node.log() + shown.stdout
     finally:
         await runner.cleanup()
+
+
+async def test_a_capability_that_stays_broken_is_named(tmp_path: Path, provider: SimProvider) -> None:
+    """An outage that text survives and pictures do not: status, top, metrics and the post-mortem say vision."""
+
+    def content(picture: int) -> list[dict[str, Any]]:
+        url = {"url": f"https://pictures.example/{picture}.png"}
+        return [{"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": url}]
+
+    async with SimProvider(ProviderSpec(name="p1", pace=FAST, key=KEY)) as backup:
+        config = chat_config(provider.url, backup.url, breaker={"open_duration": "30s"})
+        async with RunningNode(tmp_path, config) as node:
+            await provider.switch(Fault(kind="capability", asked="image", status=400))
+            for picture in range(3):
+                said = await node.ask(messages=[{"role": "user", "content": content(picture)}])
+                assert said.headers["x-edge-target"] == "p1/sim-small"
+            assert said.headers["x-edge-reason"] == "p0/sim-small: vision_down"
+            assert (await node.ask()).headers["x-edge-target"] == "p0/sim-small"
+            found = await incident(node)
+            assert (found["kind"], found["playbook"], found["targets"]) == (
+                "capability", "vision-missing", ["p0/sim-small"],
+            )  # fmt: skip
+            text = edge("incidents", "show", found["id"], "--markdown", "--admin", node.admin).stdout
+            assert "# p0 answers no requests that need vision in local" in text
+            assert "## What is still missing\n\n- local: vision at p0/sim-small" in text
+            assert "vision is open: requests that need vision: the target declines them" in " ".join(
+                edge("status", "--admin", node.admin).stdout.split()
+            )
+            assert "usable, no vision" in edge("top", "--once", "--admin", node.admin).stdout
+            assert (
+                'edge_target_capability_circuit{target="p0/sim-small",capability="vision"} 1'
+                in (await node.get("/metrics"))[1]
+            )

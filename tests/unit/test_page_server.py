@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from msgspec import structs
 from plans import SECRET
 from test_admin import TOKEN, Running
 
 from edge.admin import page
 from edge.admin.page import FILES
+from edge.balance import report
 from edge.regions.view import RegionPicture, TargetPicture
 
 if TYPE_CHECKING:
@@ -139,3 +141,23 @@ async def test_the_stream_tells_the_map_of_regions() -> None:
         assert second["gone"] == ["c"]
         sharing.pictures = {"test": sharing.pictures["test"]}
         assert list(stream._event(told)["regions"]) == ["test"]
+
+
+def test_a_capability_that_is_missing_stands_beside_the_state() -> None:
+    """A usable target without eyes says so, and why; one that is down keeps its severity."""
+    eyeless = report.CapabilityReport(
+        "vision", "open", "failing", False, "requests that need vision: the target declines them", 3.0, 1.0, 4, 1
+    )
+    slow = structs.replace(eyeless, name="tools", state="slow_start", severity="limited")
+    plain = report.TargetReport(
+        "usable", "ok", True, "", None, 0, {"stream": 1.0, "whole": None}, {}, 0.0, 0.0, 0, 0, 0, {}, ()
+    )
+    lacking = structs.replace(plain, capabilities=(eyeless, slow))
+    assert page._row(plain, 7)[:4] == ["usable", "ok", "", None]
+    assert page._row(lacking, 7)[:4] == [
+        "usable, no vision", "limited", "requests that need vision: the target declines them", None,
+    ]  # fmt: skip
+    down = structs.replace(lacking, state="open", severity="failing", why="it failed")
+    assert page._row(down, 7)[:3] == [
+        "open, no vision", "failing", "it failed; requests that need vision: the target declines them",
+    ]  # fmt: skip
