@@ -13,7 +13,8 @@ from aiohttp import web
 
 from edge.admin.answers import json_answer, problem
 from edge.admission.key_documents import KeyDocumentError
-from edge.control.shared_keys import KeyExistsError, UnknownKeyError, checked_key
+from edge.control.checked_key import checked_key
+from edge.control.shared_keys import KeyExistsError, UnknownKeyError
 from edge.errors import ConfigInvalidError, EdgeError, StoreRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class KeySteps:
     async def list(self, request: web.Request) -> web.Response:
         """Answer the keys whose names begin with ``prefix``, revoked ones too, and how many there are."""
         keys = self._node.shared_keys
-        if keys is None:
+        if keys is None or not keys.shared:
             return problem(409, _UNSHARED)
         number, shown = keys.listed(request.query.get("prefix", ""), MOST_LISTED)
         return json_answer({"number": number, "keys": shown, "state": msgspec.to_builtins(keys.state())})
@@ -100,7 +101,7 @@ class KeySteps:
 
     async def _done(self, what: str, name: str, step: Step) -> web.Response:
         keys = self._node.shared_keys
-        if keys is None:
+        if keys is None or not keys.shared:
             return problem(409, _UNSHARED)
         try:
             shown = await step(keys)

@@ -63,6 +63,7 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
                 "budget_nano": key.budget_nano,
                 "priority": PRIORITIES[key.priority],
                 "identities": list(key.identities),
+                "apart": key.apart,
                 "groups": list(key.groups),
                 "certificates": list(key.certificates),
             }

@@ -62,6 +62,8 @@ class Identities:
 
             node.shared_keys = follow_keys(launch, operations, publisher, shared_state, spending)
         self._keys = node.shared_keys
+        if self._keys is not None:
+            publisher.wanted_member = self._keys.want
 
     async def start_keys(self) -> None:
         """Follow the cluster's keys; before a worker serves for the first time."""

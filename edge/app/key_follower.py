@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from edge import clock
 from edge.admission.key_documents import KeyDocument
 from edge.control.key_cells import KeyBase, KeyFacts, slot_and_body
 from edge.native import KeyTable
@@ -20,11 +21,35 @@ if TYPE_CHECKING:
     from edge.native import SharedState
     from edge.terms.snapshot import Key
 
+AGAIN_S: Final = 1.0
+MOST_ASKED: Final = 10_000
+KEY_DIGEST: Final = 32
 
-def key_of(entry: bytes) -> Key:
-    """Return the key of what :meth:`edge.control.key_cells.Entry.packed` returned, as a Snapshot has it."""
-    slot, body = slot_and_body(entry)
-    return allowances.key(msgspec.json.decode(body, type=KeyDocument).key, slot)
+
+class KeyMaker:
+    """Makes callers of what control has written, and asks for records of members that have none.
+
+    Args:
+        want: asks control for a record of an identity of a group.
+    """
+
+    def __init__(self, want: Callable[[str, str], None]) -> None:
+        self._want = want
+        self._asked: dict[tuple[str, str], float] = {}
+
+    def __call__(self, entry: bytes) -> Key:
+        """Return the key of what :meth:`edge.control.key_cells.Entry.packed` returned, as a Snapshot has it."""
+        slot, body = slot_and_body(entry)
+        return allowances.key(msgspec.json.decode(body, type=KeyDocument).key, slot)
+
+    def want(self, group: str, name: str) -> None:
+        """Ask for a record, but not twice within a second: the answer takes milliseconds."""
+        now_s = clock.now_ns() / 1e9
+        if now_s - self._asked.get((group, name), 0.0) >= AGAIN_S:
+            if len(self._asked) >= MOST_ASKED:
+                self._asked.clear()
+            self._asked[group, name] = now_s
+            self._want(group, name)
 
 
 class KeyFollower:
@@ -34,16 +59,24 @@ class KeyFollower:
         cells: where control writes.
         shared_state: the node's shared state.
         workers: number of columns in use on this node.
-        changed: called when what all keys have in common has changed, for which a Router has to be made anew.
+        changed: called when a Router has to be made anew: what keys have in common has changed, or a member's record.
+        want: asks control for a record of an identity of a group.
     """
 
-    def __init__(self, cells: KeyCells, shared_state: SharedState, workers: int, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        cells: KeyCells,
+        shared_state: SharedState,
+        workers: int,
+        changed: Callable[[], None],
+        want: Callable[[str, str], None] = lambda _group, _name: None,
+    ) -> None:
         self._cells = cells
         self._changed = changed
         self._number, self._applied = -1, 0
         self._facts = KeyFacts()
         self._loading: asyncio.Task[None] | None = None
-        self.table = KeyTable(shared_state, key_of, workers)
+        self.table = KeyTable(shared_state, KeyMaker(want), workers)
 
     def load(self) -> None:
         """Read all keys at once, before this worker serves."""
@@ -103,14 +136,19 @@ class KeyFollower:
             self._note(base.facts)
 
     def _apply(self, changes: KeyChanges) -> None:
+        moved = False  # tokens remember the callers that they lead to
         for change in changes.changes[self._applied :]:
+            moved = moved or any(len(digest) > KEY_DIGEST for digest in change.gone)
             for digest in change.gone:
                 self.table.remove(digest)
             packed = change.entry.packed() if change.entry.digests else b""
             for digest in change.entry.digests:
+                moved = moved or (len(digest) > KEY_DIGEST and self.table.lookup(digest) is not None)
                 self.table.put(digest, packed)
         self._applied = len(changes.changes)
         self._note(changes.facts)
+        if moved:
+            self._changed()
 
     def _note(self, facts: KeyFacts) -> None:
         before, self._facts = self._facts, facts

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from edge import clock
 from edge.admission.key_documents import secret_of
 from edge.cluster.open import open_store
+from edge.config.shared_keys import shares_keys
 from edge.control.kept_file import StateUnusableError
 from edge.control.key_book import KeyBook
 from edge.control.key_cells import KeyCells, KeyFile
+from edge.control.members import Members
 from edge.control.shared_keys import ROOT, SharedKeys
 from edge.control.spend import SpendFile
 from edge.telemetry import logs
@@ -66,7 +68,8 @@ def follow_keys(
     folder = Path(launch.state_dir) if launch.state_dir and operations.ledger.source else None
     return SharedKeys(
         book,
-        open_store(config, beside=ROOT),
+        open_store(config, beside=ROOT) if shares_keys(config) else None,
+        members=Members(book, shared_state, lambda: operations.ledger.config, clock),
         secret=lambda: secret_of(operations.ledger.config),
         config=lambda: operations.ledger.config,
         told=publisher.tell_keys,

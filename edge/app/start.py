@@ -23,7 +23,7 @@ from edge.app.supervisor import Supervisor
 from edge.app.supervisor_state import SupervisorState
 from edge.config.addresses import parse_address
 from edge.config.schema import Node
-from edge.config.shared_keys import MOST_SHARED_KEYS, shares_keys
+from edge.config.shared_keys import MOST_SHARED_KEYS, has_members, shares_keys
 from edge.config.units import NS_PER_S
 from edge.control.compose import compile_config, from_keys
 from edge.control.ledger import Ledger
@@ -115,7 +115,7 @@ def _share(
     admin_port = held.enter_context(bindings.port(admin_host, admin_port))
     sock = held.enter_context(bindings.control_socket())
     targets, routes = capacities(snapshot, config)
-    with_keys = shares_keys(config)
+    with_keys = shares_keys(config) or has_members(config)
     shared_state = SharedState.create(
         targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot), MOST_SHARED_KEYS if with_keys else 0
     )

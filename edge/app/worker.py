@@ -122,7 +122,9 @@ class Worker:
             from edge.app.key_follower import KeyFollower  # noqa: PLC0415  # most nodes have no cluster
             from edge.control.key_cells import KeyCells  # noqa: PLC0415  # as above
 
-            self._keys = KeyFollower(KeyCells(keys_fds), shared_state, workers, self._route_anew)
+            self._keys = KeyFollower(
+                KeyCells(keys_fds), shared_state, workers, self._route_anew, self._follower.want_member
+            )
             self._follower.keys_changed = self._keys.refresh
 
     def learn(self, snapshot: Snapshot) -> None:

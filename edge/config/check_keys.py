@@ -57,8 +57,9 @@ def keys(document: Document, config: Config, known: Mapping[str, places.Provider
         hashes.setdefault(digest, key.name)
         yield from _models(document, config, known, path, key)
         yield from _bounds(path, key)
-        if key.budget is not None:
+        if key.budget is not None or (key.each is not None and key.each.budget is not None):
             yield from _budget(config, known, path, key)
+        yield from _each(path, key)
         yield from _scope(config, (*path, "scope"), key.scope)
     yield from _identities(document, config)
 
@@ -174,6 +175,16 @@ def _unknown(  # noqa: PLR0911  # one return per fault
 def _likely(name: str, names: Iterable[str]) -> str:
     listed = sorted(names)
     return words.nearest(name, listed) or (f"; known are {', '.join(listed)}" if listed else "; none is configured")
+
+
+def _each(path: Path, key: Key) -> Iterator[Problem]:
+    if key.each is None:
+        return
+    if key.sha256:
+        yield Problem((*path, "each"), "a key with a sha256 is one caller; write each in a key without one")
+    together = ("requests_per_minute", "tokens_per_minute", "concurrent", "budget")
+    if any(getattr(key, field) for field in together) or key.scope != "node":
+        yield Problem((*path, "each"), f"{', '.join(together)} and scope are not beside it; write limits within each")
 
 
 def _bounds(path: Path, key: Key) -> Iterator[Problem]:

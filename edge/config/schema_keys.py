@@ -61,6 +61,26 @@ class ProviderLimits(Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class Each(Struct, frozen=True, forbid_unknown_fields=True):
+    """What each identity that leads to a key by a token or a certificate may use, in place of what all may together."""
+
+    requests_per_minute: Annotated[int, about("As of a key. 0: no limit.", low=0, high=MOST)] = 0
+    tokens_per_minute: Annotated[int, about("As of a key. 0: no limit.", low=0, high=MOST)] = 0
+    concurrent: Annotated[int, about("As of a key. 0: no limit.", low=0, high=1_000_000)] = 0
+    budget: Annotated[
+        float | None, about("US dollars per calendar month (UTC). Default: no limit.", above=0, high=1_000_000_000)
+    ] = None
+    most: Annotated[
+        int,
+        about(
+            "Identities that have limits of their own at once, on each node. Further ones share what one may use, "
+            "until others have been idle.",
+            low=1,
+            high=100_000,
+        ),
+    ] = 1000
+
+
 class Key(Struct, frozen=True, forbid_unknown_fields=True):
     """A caller and what it may use. `edge keys new NAME` makes the key and prints these lines."""
 
@@ -93,6 +113,13 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
             "everything, services included."
         ),
     ] = ()
+    each: Annotated[
+        Each | None,
+        about(
+            "Limits of each identity that leads here, which is a caller of its own then, such as research/ann. Not "
+            "beside limits that all share."
+        ),
+    ] = None
     requests_per_minute: Annotated[
         int, about("Requests per minute. Above it: 429 with the exact Retry-After. 0: no limit.", low=0, high=MOST)
     ] = 0

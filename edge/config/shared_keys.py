@@ -13,6 +13,11 @@ MOST_SHARED_KEYS: Final = 131_072
 """Keys of the cluster that a node has records for."""
 
 
+def has_members(config: Config) -> bool:
+    """Return whether identities of a key are callers of their own."""
+    return any(key.each is not None for key in config.keys)
+
+
 def shares_keys(config: Config) -> bool:
     """Return whether callers' keys in the store count: forged ones can be told, or nobody else can write there.
 

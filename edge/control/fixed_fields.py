@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge.config.problems import Problem
+from edge.config.shared_keys import has_members, shares_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,4 +41,7 @@ def unchangeable(document: Document, current: Config) -> list[Problem]:
             path: Path = tuple(name.split("."))
             sentence = "this cannot change while the node runs; put it back, or restart the node"
             found.append(Problem(path, sentence, document.line(path)))
+    if has_members(document.config) and not (has_members(current) or shares_keys(current)):
+        sentence = "this node was started without records for members of groups; restart it, or remove each"
+        found.append(Problem(("keys",), sentence, document.line(("keys",))))
     return found

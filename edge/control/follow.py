@@ -80,6 +80,11 @@ class Follower:
         if self._writer is not None:
             self._writer.write(frames.encode(frames.Wanted(source)))
 
+    def want_member(self, group: str, name: str) -> None:
+        """Ask control for a record of an identity; if control is down, the next request asks again."""
+        if self._writer is not None and self._writer.transport.get_write_buffer_size() <= MOST_UNREAD:
+            self._writer.write(frames.encode(frames.WantedMember(group, name)))
+
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         try:

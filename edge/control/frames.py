@@ -56,13 +56,20 @@ class Wanted(Struct, frozen=True, tag="wanted"):
     source: str
 
 
+class WantedMember(Struct, frozen=True, tag="wanted_member"):
+    """Worker to control: an identity of this group has no record of its own (edge.control.members)."""
+
+    group: str
+    name: str
+
+
 class FrameError(EdgeError):
     """The peer sent something that is not a valid message."""
 
     kind = "bad_frame"
 
 
-Message = Publish | KeysChanged | Serving | Recorded | Wanted
+Message = Publish | KeysChanged | Serving | Recorded | Wanted | WantedMember
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

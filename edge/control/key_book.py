@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
@@ -47,6 +48,7 @@ class KeyBook:
         self._base: KeyBase = KeyBase(0, KeyFacts())
         self._changes: KeyChanges = KeyChanges(0, KeyFacts())
         self._next_slot = self._first
+        self._freed: deque[int] = deque()  # of members; used again after all that were never used
         self._complained: dict[str, str] = {}
         self.unread = 0
         """Documents that count for nothing."""
@@ -76,14 +78,17 @@ class KeyBook:
             self._changes, self._facts = changes, changes.facts
             entries.update((change.entry.name, change.entry) for change in changes.changes)
         for entry in entries.values():
-            self._hold(entry)
+            if entry.digests or "/" not in entry.name:  # else a member of a group, which has given up its record
+                self._hold(entry)
 
     def restore(self, entries: dict[str, Entry], now: float) -> None:
         """Begin with the keys of an earlier run of the node; their records are assigned anew."""
         for entry in entries.values():
             document = self._read(entry)
-            if document is not None:
-                self._hold(structs.replace(entry, slot=self._slot(entry.name), digests=document.digests(now)))
+            is_member = "/" in entry.name
+            if document is not None and (entry.digests or not is_member):
+                digests = entry.digests if is_member else document.digests(now)
+                self._hold(structs.replace(entry, slot=self._slot(entry.name), digests=digests))
                 self._note(document)
         self.finish()
 
@@ -98,6 +103,33 @@ class KeyBook:
             document = self._read(entry)
             if document is not None:
                 yield document
+
+    def members(self) -> list[str]:
+        """Return the names of the members of groups, as GROUP/NAME; no key of the cluster has a slash in its name."""
+        return [name for name in self._entries if "/" in name]
+
+    def slot(self, name: str) -> int:
+        """Return the record of a key or member that is known."""
+        return self._entries[name].slot
+
+    def admit(self, name: str, digest: bytes, document: KeyDocument, body: bytes) -> KeyChange:
+        """Add a member of a group, or change what it may use; return the change.
+
+        Raises:
+            KeyDocumentError: there is no record for it.
+        """
+        before = self._entries.get(name)
+        entry = Entry(name, self._slot(name) if before is None else before.slot, (digest,), body)
+        self._hold(entry, document)
+        self._note(document)
+        return KeyChange(entry, ())
+
+    def dismiss(self, name: str) -> KeyChange:
+        """Take its record from a member of a group; return the change."""
+        entry = self._entries.pop(name)
+        self._by_slot.pop(entry.slot, None)
+        self._freed.append(entry.slot)
+        return KeyChange(structs.replace(entry, digests=()), entry.digests)
 
     def take(self, name: str, value: bytes | None, secret: bytes, now: float) -> KeyChange | None:
         """Take what the store says of a name; None: it changes nothing here.
@@ -220,7 +252,10 @@ class KeyBook:
             KeyDocumentError: there is none.
         """
         slot = self._next_slot
-        if slot >= self._first + self._most:
+        if slot >= self._first + self._most and self._freed:
+            slot = self._freed.popleft()
+            self._shared_state.clear_allowance(slot)
+        elif slot >= self._first + self._most:
             gone = next((entry for entry in self._entries.values() if self._is_revoked(entry)), None)
             if gone is None:
                 raise KeyDocumentError(f"a node has records for {self._most} keys of the cluster, and they are used up")

@@ -241,7 +241,7 @@ class Node:
             discovery=() if self.discovering is None else self.discovering.states(),
             issuers=() if self.issuers is None else self.issuers.states(),
             provider_tokens=() if self.provider_tokens is None else self.provider_tokens.states(),
-            shared_keys=None if self.shared_keys is None else self.shared_keys.state(),
+            shared_keys=self.shared_keys.state() if self.shared_keys is not None and self.shared_keys.shared else None,
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
             history=self.chronicle.history.state if self.chronicle is not None else None,
             incidents=self._open_incidents(),

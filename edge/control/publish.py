@@ -41,6 +41,8 @@ class Publisher:
         self.serving: dict[int, frames.Serving] = {}
         self.wanted: Callable[[str], None] = lambda _source: None
         """Called with each source of signing keys that a worker asks for."""
+        self.wanted_member: Callable[[str, str], None] = lambda _group, _name: None
+        """Called with each group, and identity of it, that a worker wants a record for."""
         self._frame = frames.encode(frames.Publish(snapshot))
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -102,6 +104,9 @@ class Publisher:
                     continue
                 if isinstance(message, frames.Wanted):
                     self.wanted(message.source)
+                    continue
+                if isinstance(message, frames.WantedMember):
+                    self.wanted_member(message.group, message.name)
                     continue
                 if not isinstance(message, frames.Serving):
                     raise frames.FrameError(f"a worker sent {type(message).__name__}")  # noqa: TRY301

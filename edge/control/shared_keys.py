@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, structs
@@ -16,12 +15,9 @@ from msgspec import Struct, structs
 from edge import clock as real
 from edge.admission.key_documents import KeyDocument, KeyDocumentError, decode, encode, verified
 from edge.cluster.follow import Follower
-from edge.config.check_keys import keys as check_keys
-from edge.config.load import read_text
-from edge.config.problems import spell
+from edge.cluster.memory import MemoryCluster
 from edge.config.schema_keys import Key
-from edge.errors import ConfigInvalidError, EdgeError
-from edge.providers import KNOWN
+from edge.errors import EdgeError
 from edge.telemetry import logs
 from edge.terms.ports import Unchanged, Write
 
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
     from edge.config.schema import Config
     from edge.control.key_book import KeyBook
     from edge.control.key_cells import KeyFile
+    from edge.control.members import Members
     from edge.terms.ports import Item, Store
     from edge.terms.snapshot import Key as PlannedKey
 
@@ -78,7 +75,8 @@ class SharedKeys:
 
     Args:
         book: the keys; only this object changes them.
-        store: the store, whose keys are names.
+        store: the store, whose keys are names; None: there is no cluster, and only members of groups are kept.
+        members: the members of groups that have records.
         secret: returns the secret of the documents' MACs; None: none counts.
         config: returns the configuration in force.
         told: called after each change that workers should read.
@@ -89,8 +87,9 @@ class SharedKeys:
     def __init__(
         self,
         book: KeyBook,
-        store: Store,
+        store: Store | None,
         *,
+        members: Members,
         secret: Callable[[], bytes | None],
         config: Callable[[], Config],
         told: Callable[[], None],
@@ -98,13 +97,15 @@ class SharedKeys:
         clock: Clock = real,
     ) -> None:
         self._book = book
-        self._store = store
+        self._members = members
+        self._shared = store is not None
+        self._store: Store = MemoryCluster(clock).client() if store is None else store
         self._secret = secret
         self._config = config
         self._told = told
         self._file = file
         self._clock = clock
-        self._follower = Follower(store, "", self._changed, clock=clock, relist_s=RELIST_S)
+        self._follower = Follower(self._store, "", self._changed, clock=clock, relist_s=RELIST_S)
         self._pending: dict[str, bytes | None] = {}
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -131,7 +132,22 @@ class SharedKeys:
     def follow(self) -> None:
         """Let the file's keys come first, as the configuration in force names them."""
         now = self._clock.wall()
-        changes = self._book.yield_to({key.name for key in self._config().keys}, now)
+        changes = self._book.yield_to({key.name for key in self._config().keys}, now) + self._members.follow()
+        if changes:
+            self._publish(changes)
+
+    @property
+    def shared(self) -> bool:
+        """Whether there is a store with keys of the cluster."""
+        return self._shared
+
+    def want(self, group: str, name: str) -> None:
+        """Give an identity of a group a record of its own, if there is one; workers ask."""
+        try:
+            changes = self._members.admit(group, name)
+        except KeyDocumentError as error:
+            logs.say(logs.WARNING, "an identity of a group gets no record of its own", key=group, reason=str(error))
+            return
         if changes:
             self._publish(changes)
 
@@ -180,7 +196,11 @@ class SharedKeys:
         """Return how many keys have names that begin with ``prefix``, and the first of them, without their hashes."""
         now = self._clock.wall()
         found = sorted(
-            (document for document in self._book.documents() if document.key.name.startswith(prefix)),
+            (
+                document
+                for document in self._book.documents()
+                if document.key.name.startswith(prefix) and "/" not in document.key.name
+            ),
             key=lambda document: document.key.name,
         )
         return len(found), [self._shown(document, now) for document in found[:most]]
@@ -306,11 +326,10 @@ class SharedKeys:
 
     async def _take(self) -> None:
         secret, now = self._secret(), self._clock.wall()
-        if secret is None:
-            self._pending.clear()
-            return
         changes = []
-        while self._pending:
+        if secret is None:  # nothing that the store says can be believed
+            self._pending.clear()
+        while self._pending and secret is not None:
             for _ in range(min(PER_TURN, len(self._pending))):
                 name = next(iter(self._pending))
                 change = self._book.take(name, self._pending.pop(name), secret, now)
@@ -354,23 +373,3 @@ class SharedKeys:
                 logs.say(logs.WARNING, sentence, path=self._file.path, error=self._disk_error)
             else:
                 self._disk_error = ""
-
-
-def checked_key(entry: Mapping[str, Any], config: Config) -> Key:
-    """Return the key that an entry, as a file would have it, describes.
-
-    Raises:
-        ConfigInvalidError: with every problem.
-    """
-    document = read_text("keys: [" + json.dumps(entry) + "]\n", environ={})
-    whole = structs.replace(config, keys=document.config.keys)
-    problems = [*document.problems, *check_keys(document, whole, KNOWN)]
-    found = [f"{spell(each.path[2:])}: {each.sentence}" for each in problems if each.severity == "error"]
-    fixed = [field for field in ("identities", "groups", "certificates") if entry.get(field)]
-    found += [f"{field}: only keys of the file can have them" for field in fixed]
-    if found or len(document.config.keys) != 1:
-        raise ConfigInvalidError(found or ["write one key"])
-    key = document.config.keys[0]
-    if not key.sha256:
-        raise ConfigInvalidError(["sha256: write the SHA-256 of the key, 64 hex digits"])
-    return structs.replace(key, sha256=key.sha256.lower())

@@ -26,13 +26,16 @@ _REQUESTS_BURST: Final = 10
 
 def key(written: WrittenKey, slot: int) -> Key:
     """Return a caller's key; ``slot`` is its record in the shared state and selects its bit in the breakers' maps."""
+    apart = written.each is not None
     return compiled(
         written,
         Key,
+        apart=apart,
         sha256=written.sha256.lower(),
         certificates=tuple(name if "://" in name else name.lower() for name in written.certificates),
         slot=slot,
-        allowance=_allowance(slot, written, written.requests_burst, written.tokens_burst),
+        # a group whose members are callers of their own is none itself
+        allowance=None if apart else _allowance(slot, written, written.requests_burst, written.tokens_burst),
         # 0 would mean no limit, so a tiny budget becomes the smallest amount that can be counted
         budget_nano=0 if written.budget is None else max(round(written.budget * NANO), 1),
         priority=PRIORITIES.index(written.priority),

@@ -252,6 +252,7 @@ class Key(Struct, frozen=True):
     identities: tuple[str, ...]  # names in tokens that are this caller, besides ``name``
     groups: tuple[str, ...]  # groups in tokens whose members use it
     certificates: tuple[str, ...]  # names in clients' certificates that are this caller; of DNS in lower case
+    apart: bool = False  # each identity that leads to it is a caller of its own, by edge.control.member_book
 
 
 class Issuer(Struct, frozen=True):

@@ -210,7 +210,8 @@ cdef class KeyTable:
     """The cluster's keys as one worker knows them. It outlives Snapshots, so a change of one key costs one entry.
 
     Args:
-        make: returns the ``edge.terms.snapshot.Key`` of an entry, once, when its key is first used.
+        make: returns the ``edge.terms.snapshot.Key`` of an entry, once, when its key is first used. ``make.want(group,
+            name)`` is called when a member of a group has no record.
         workers: the number of in-flight columns in use.
     """
 
@@ -249,6 +250,24 @@ cdef class KeyTable:
             entry = Caller(self.shared_state, self.make(entry), self.workers)
             self.entries[key] = entry
         return <Caller>entry
+
+
+cdef Caller member_of(KeyTable table, Caller group, str name):
+    """Return the caller that a member of a group is by itself, or None: it has no record yet, and one is asked for.
+
+    Where there are too many members, the others are one caller together, whose name is ``*``. Digests of members are
+    longer than those of keys, so that no key leads to one.
+    """
+    cdef bytes text
+    if table is None:
+        return None
+    text = f"{group.name}\0{name}".encode()
+    member = table.find(b"m" + digest(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)))
+    if member is None:
+        table.make.want(group.name, name)
+        text = f"{group.name}\0*".encode()
+        member = table.find(b"m" + digest(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)))
+    return <Caller>member
 
 
 cdef class Callers:
@@ -409,10 +428,17 @@ cdef class Callers:
                         break
             if token.caller is None and token.otherwise:
                 token.caller = self.named.get(token.otherwise)
+            if token.caller is not None and (<Caller>token.caller).plan.apart:
+                member = member_of(self.table, <Caller>token.caller, token.name)
+                if member is None:
+                    token.serial = 0    # look again at the next request: by then the member may have a record
+                else:
+                    token.caller = member
         return <Caller>token.caller
 
     cdef Caller caller_of_certificate(self, tuple names):
         cdef Caller found = None
+        cdef Caller member = None
         for kind, name in names:
             # a URI byte by byte (RFC 3986 6.2.1), as SPIFFE IDs are; a name of DNS in any case (RFC 4343)
             if kind == "URI" and "://" in name:
@@ -425,7 +451,9 @@ cdef class Callers:
                 if found is not None and caller is not found:
                     return None
                 found = <Caller>caller
-        return found
+                if found.plan.apart:
+                    member = member_of(self.table, found, name if kind == "URI" else name.lower())
+        return found if member is None else member
 
     def identify_certificate(self, tuple names not None):
         """Return the caller whose certificate has these names, as (kind, name), or None."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 from soon import until
 
+from edge import clock
 from edge.admission.key_documents import KeyDocument, encode, secret_of
 from edge.admission.keys import sha256_of
 from edge.app.key_follower import KeyFollower
@@ -20,11 +21,13 @@ from edge.config.schema_keys import Key
 from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
 from edge.control import key_book
+from edge.control.checked_key import checked_key
 from edge.control.compose import compile_config
 from edge.control.kept_file import StateUnusableError
 from edge.control.key_book import KeyBook
 from edge.control.key_cells import KeyCells, KeyFile
-from edge.control.shared_keys import KeyExistsError, SharedKeys, UnknownKeyError, checked_key
+from edge.control.members import Members
+from edge.control.shared_keys import KeyExistsError, SharedKeys, UnknownKeyError
 from edge.errors import ConfigInvalidError
 from edge.native import Callers, SharedState
 from edge.terms.ports import Write
@@ -268,6 +271,7 @@ class Nodes:
         return SharedKeys(
             bench.book,
             self.cluster.client(),
+            members=Members(bench.book, bench.shared_state, lambda: self.config, clock),
             secret=lambda: SECRET,
             config=lambda: self.config,
             told=bench.worker.refresh,
