@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.balance.report import TargetReport, Use, report
+from edge.balance.report import CapabilityReport, TargetReport, Use, report, states_of
 from edge.telemetry import logs
+from edge.terms.capabilities import NAMES, part_of, split
 from edge.terms.target_state import HALF_OPEN, OPEN, USABLE
 
 if TYPE_CHECKING:
@@ -46,26 +47,41 @@ class StateWatch:
         self._states: dict[str, str] = {}
 
     def poll(self, reports: dict[str, TargetReport]) -> list[tuple[int, str, dict[str, object]]]:
-        """Return (level, message, facts) for each target whose state has changed since the last call.
+        """Return (level, message, facts) for each target, or capability of one, whose state has changed.
 
-        A target that is seen for the first time counts as usable before.
+        What is seen for the first time counts as usable before, and so does a capability that is reported no more.
         """
         lines: list[tuple[int, str, dict[str, object]]] = []
         for name, now in reports.items():
             before = self._states.get(name, USABLE.label)
-            if now.state == before:
-                continue
-            facts: dict[str, object] = {"target": name, "was": before, "now": now.state}
-            if now.why:
-                facts["why"] = now.why
-            if now.until_s is not None:
-                facts["for_s"] = round(now.until_s, 1)
-            lines.append((_level(before, now), f"target is {now.state}", facts))
-        self._states = {name: now.state for name, now in reports.items()}
+            if now.state != before:
+                lines.append(_line("target", before, now, {"target": name}))
+            for part in now.capabilities:
+                before = self._states.get(part_of(name, part.name), USABLE.label)
+                if part.state != before:
+                    lines.append(_line("capability", before, part, {"target": name, "capability": part.name}))
+        states = states_of(reports)
+        for name, before in self._states.items():
+            target, number = split(name)
+            if number >= 0 and name not in states and target in reports and before != USABLE.label:
+                facts = {"target": target, "capability": NAMES[number], "was": before, "now": USABLE.label}
+                lines.append((logs.INFO, f"capability is {USABLE.label}", dict(facts)))
+        self._states = dict(states)
         return lines
 
 
-def _level(before: str, now: TargetReport) -> int:
+def _line(
+    what: str, before: str, now: TargetReport | CapabilityReport, names: dict[str, object]
+) -> tuple[int, str, dict[str, object]]:
+    facts = {**names, "was": before, "now": now.state}
+    if now.why:
+        facts["why"] = now.why
+    if now.until_s is not None:
+        facts["for_s"] = round(now.until_s, 1)
+    return _level(before, now), f"{what} is {now.state}", facts
+
+
+def _level(before: str, now: TargetReport | CapabilityReport) -> int:
     if now.state == HALF_OPEN.label:
         return logs.DEBUG
     if now.state == OPEN.label and before == HALF_OPEN.label:
