@@ -27,6 +27,7 @@ from edge.app.parent_death import die_with_parent
 from edge.app.private_memory import keep_memory_private
 from edge.app.share import known_peers, share
 from edge.app.supervisor_state import SupervisorState
+from edge.control.canaries import Canaries
 from edge.control.certificate_watch import CertificateWatch
 from edge.control.chronicle import chronicle_for
 from edge.control.compose import at_addresses, compile_config
@@ -290,6 +291,7 @@ class Control:
         """Once a second: write the heartbeat, log state changes, run probes and health checks, watch the file."""
         certificates, secrets = CertificateWatch(), FilesWatch()
         watch, output_histogram = StateWatch(), OutputHistogram(self._shared_state, clock.now_ns())
+        canaries = Canaries(self._shared_state, operations, lambda: node.snapshot.targets)
         pulse = MemfdCell(self._launch.pulse_fd, int)
         while True:
             pulse.keep(clock.now_ns())
@@ -298,6 +300,7 @@ class Control:
                 self._watch_targets(node, watch, prober)
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
                 output_histogram.poll(node.snapshot, clock.now_ns())
+                canaries.poll(clock.now_ns())
                 if self._recorder is not None:
                     self._recorder.poll(clock.now_ns())
                 if spending is not None:

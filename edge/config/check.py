@@ -286,6 +286,10 @@ def _members(
         if member.target in seen:
             yield Problem((*path, index), f"{member.target} is listed twice; list it once, with a higher weight")
         seen.add(member.target)
+        if member.canary is not None and not any(
+            other.tier == member.tier and other.target != member.target for other in members
+        ):
+            yield Problem((*path, index, "canary"), "no other target of its tier is there to compare it with; add one")
 
 
 def _which(name: str, known: Iterable[str]) -> str:

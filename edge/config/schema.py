@@ -19,7 +19,7 @@ from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
-from edge.config.schema_policy import Breaker, Cache, Retry, Timeouts
+from edge.config.schema_policy import Breaker, Cache, Canary, Retry, Timeouts
 from edge.config.schema_provider_auth import ProviderAuth
 from edge.config.schema_telemetry import Log, Telemetry
 from edge.config.units import NS_PER_S
@@ -228,6 +228,7 @@ class ModelTarget(Struct, frozen=True, forbid_unknown_fields=True):
     weight: Annotated[
         float, about("Its share of the tier's traffic, relative to the other targets.", above=0, high=1000)
     ] = 1.0
+    canary: Annotated[Canary | None, about("Take it out if it does worse than its tier. Default: never.")] = None
     context_window: Annotated[
         int,
         about(
@@ -308,6 +309,7 @@ class ServiceTarget(Struct, frozen=True, forbid_unknown_fields=True):
     weight: Annotated[
         float, about("Its share of the tier's traffic, relative to the other targets.", above=0, high=1000)
     ] = 1.0
+    canary: Annotated[Canary | None, about("Take it out if it does worse than its tier. Default: never.")] = None
 
 
 class Service(Struct, frozen=True, forbid_unknown_fields=True):
