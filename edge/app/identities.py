@@ -90,7 +90,8 @@ class Identities:
         if self._keys is not None:
             self._keys.poll()
         for target in self._publisher.snapshot.targets:
-            if target.renewed and target.id in reports and reports[target.id].state == "quarantined":
+            report = reports.get(target.id) if target.renewed else None
+            if report is not None and report.state == "quarantined" and self._is_refused(target.slot):
                 self._tokens.refused(target.provider)
 
     async def stop(self) -> None:
@@ -115,7 +116,9 @@ class Identities:
         snapshot = self._operations.refresh()
         self._keep(snapshot)
         for target in () if snapshot is None else snapshot.targets:
-            if target.renewed and before.get(target.id) != target.fields:
-                view = self._shared_state.read_target(target.slot, 0)
-                if view["quarantine_reason"] == Outcome.REFUSED_CREDENTIAL:
-                    self._shared_state.clear_quarantine(target.slot)
+            if target.renewed and before.get(target.id) != target.fields and self._is_refused(target.slot):
+                self._shared_state.clear_quarantine(target.slot)
+
+    def _is_refused(self, slot: int) -> bool:
+        """Return whether a target is out because its provider refuses edge's credential."""
+        return self._shared_state.read_target(slot, 0)["quarantine_reason"] == Outcome.REFUSED_CREDENTIAL

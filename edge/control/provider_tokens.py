@@ -39,7 +39,8 @@ FIRST_S: Final = 3.0
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 30.0
 REFUSED_S: Final = 5.0
-"""Time between two fetches that a provider's refusal of the token causes."""
+LONGEST_REFUSED_S: Final = 300.0
+"""Time between two fetches that a provider's refusal of the token causes: it doubles while each new one is refused."""
 
 LIMIT_S: Final = 30.0
 _LONGEST_ERROR: Final = 300
@@ -62,6 +63,7 @@ class _Followed:
         self.tried_ns = 0
         self.failures = 0
         self.error = ""
+        self.refusals = 0  # that each caused a fetch, in a row
         self.wanted = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -124,8 +126,11 @@ class ProviderTokens:
     def refused(self, provider: str) -> None:
         """Fetch another token soon, because the provider refuses this one; it may have been revoked."""
         one = self._followed.get(provider)
-        if one is not None and self._clock.now_ns() - one.tried_ns > REFUSED_S * 1e9:
-            one.wanted.set()
+        if one is not None and not one.wanted.is_set():
+            wait_s = min(REFUSED_S * 2.0 ** min(one.refusals, 10), LONGEST_REFUSED_S)
+            if self._clock.now_ns() - one.tried_ns > wait_s * 1e9:
+                one.refusals += 1
+                one.wanted.set()
 
     async def stop(self) -> None:
         """Stop renewing."""
@@ -155,6 +160,8 @@ class ProviderTokens:
             await self._pause(one, _renewed_in(one.known, self._clock.wall()))
         while True:
             one.tried_ns = self._clock.now_ns()
+            if not one.wanted.is_set():
+                one.refusals = 0
             one.wanted.clear()
             try:
                 async with asyncio.timeout(LIMIT_S):

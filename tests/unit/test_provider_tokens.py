@@ -119,7 +119,7 @@ async def test_a_dark_endpoint_changes_nothing_and_is_asked_again() -> None:
 
 
 async def test_a_refused_token_is_replaced_but_not_in_a_loop() -> None:
-    """A provider's refusal fetches another one, at most every five seconds."""
+    """A provider's refusal fetches another one, but ever more seldom."""
     source, seen = Issuing(), []
     tokens = ProviderTokens(seen.append, {}, {}, source, source.fetch)
     await tokens.start(config())
@@ -131,6 +131,13 @@ async def test_a_refused_token_is_replaced_but_not_in_a_loop() -> None:
         tokens.refused("p")
         await asyncio.sleep(0)
     assert source.given == 2
+    source.wall_s += provider_tokens.REFUSED_S + 1
+    tokens.refused("p")
+    await asyncio.sleep(0)
+    assert source.given == 2  # the next one only after twice the time
+    source.wall_s += provider_tokens.REFUSED_S
+    tokens.refused("p")
+    await until(lambda: len(seen) == 3)
     await tokens.stop()
 
 
