@@ -103,7 +103,7 @@ __all__ = [
     "set_virtual",
 ]
 
-SHARED_STATE_LAYOUT: Final = 10  # the version that this module was written for; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 11  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
         f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"

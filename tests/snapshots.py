@@ -63,6 +63,8 @@ def route(slot: int, name: str, *members: Member, **given: Any) -> Route:
         "members": members,
         "rescue": "never",
         "cache": None,
+        "affinity": "none",
+        "prefer": "order",
         "strict": False,
         "shares": structs.astuple(Shares()),
     }

@@ -73,6 +73,13 @@ CASES: Final = (
 TOKENS: Final = Case("tokens", structs.replace(KEYED, sample="0%"), token=True)
 """Beside ``keys``: a verified token costs at most a few percent more than a key, which a test holds it to."""
 
+_TWO: Final = {"targets": ["local/gpt-4.1-mini", "local/gpt-4.1"]}
+SPREAD: Final = Case("spread", Edge(more={"models": {"chat": {**_TWO, "affinity": "none"}}}, sample="0%"))
+AFFINITY: Final = Case("affinity", Edge(more={"models": {"chat": {**_TWO, "affinity": "auto"}}}, sample="0%"))
+"""A pool of two targets: conversations that are kept cost at most 2% more, which a test holds them to."""
+
+BESIDE: Final = (TOKENS, SPREAD, AFFINITY)
+
 _ISSUER: Final = "https://id.example"
 _SOURCE: Final = f"{_ISSUER}/keys"
 
@@ -142,7 +149,7 @@ async def measure(names: list[str] | None = None) -> list[Cost]:
             load() as asking,
             counted(Path(folder), *command) as under,
         ):
-            wanted = [case for case in (*CASES, TOKENS) if (case.name in names if names else case in CASES)]
+            wanted = [case for case in (*CASES, *BESIDE) if (case.name in names if names else case in CASES)]
             await under.say(json.dumps(config_of(wanted[0], behind)))  # imports are not counted, which makes them fast
             await under.begin()
             return [await _measure(case, under, asking, behind) for case in wanted]
@@ -169,7 +176,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--renew", action="store_true", help=f"write {KEPT.name}")
     parser.add_argument(
-        "--only", metavar="NAME", action="append", help=", ".join(case.name for case in (*CASES, TOKENS))
+        "--only", metavar="NAME", action="append", help=", ".join(case.name for case in (*CASES, *BESIDE))
     )
     asked = parser.parse_args()
     try:

@@ -5,6 +5,7 @@
     /ready           200: a load balancer may send requests here; else 503 with the reason
     /metrics         Prometheus text; OpenMetrics where Accept asks for it
     /api/targets     every target: state, reason, time of the next change, numbers
+    /api/choices     what affinity and prefer of each model have done, and saved
     /api/snapshot    the Snapshot that the data path uses, without secrets
     /api/metrics     the metrics as JSON
     /api/keys        usage and limits of each key and of each provider credential with limits
@@ -56,6 +57,7 @@ from edge.admin.shared_keys import KeySteps
 from edge.admin.steps import Steps
 from edge.admin.traces import Traces
 from edge.admin.views import keys_view, metrics_view, regions_view, snapshot_view, targets_view
+from edge.balance.choices import choices
 from edge.control.node_spending import node_spending
 from edge.control.reasons import OPERATOR, operator_of
 from edge.telemetry import exposition, logs
@@ -117,6 +119,7 @@ class AdminServer:
                 web.get("/ready", self._ready),
                 web.get("/metrics", self._metrics),
                 web.get("/api/targets", self._targets),
+                web.get("/api/choices", self._choices),
                 web.get("/api/snapshot", self._snapshot),
                 web.get("/api/metrics", self._numbers),
                 web.get("/api/keys", self._keys),
@@ -189,7 +192,7 @@ class AdminServer:
                 404,
                 f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
                 "/api/keys /api/spend /api/traces /api/regions /api/node /api/history /api/actions /api/incidents "
-                "/api/pages /api/alerts /api/report /api/drills /api/cluster/keys, "
+                "/api/pages /api/alerts /api/report /api/drills /api/choices /api/cluster/keys, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:
@@ -226,6 +229,9 @@ class AdminServer:
 
     async def _targets(self, _request: web.Request) -> web.Response:
         return json_answer(targets_view(self._node.targets(clock.now_ns())))
+
+    async def _choices(self, _request: web.Request) -> web.Response:
+        return json_answer(msgspec.to_builtins(choices(self._node.shared_state, self._node.snapshot)))
 
     async def _regions(self, _request: web.Request) -> web.Response:
         return json_answer(regions_view(self._node))

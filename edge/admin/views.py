@@ -44,6 +44,8 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
                 "retry": msgspec.to_builtins(route.retry),
                 "breaker": msgspec.to_builtins(route.breaker),
                 "rescue": route.rescue,
+                "affinity": route.affinity,
+                "prefer": route.prefer,
             }
             for route in snapshot.routes
         ],

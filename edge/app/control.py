@@ -34,6 +34,7 @@ from edge.control.compose import at_addresses, compile_config
 from edge.control.file_watch import FilesWatch
 from edge.control.health import HealthChecks
 from edge.control.ledger import Ledger
+from edge.control.loads import Loads
 from edge.control.measuring import Measuring
 from edge.control.memfd_cell import MemfdCell
 from edge.control.node import Node
@@ -99,6 +100,7 @@ class Control:
         self._tracing: Tracing | None = None
         self._measuring: Measuring | None = None
         self._opinion: SecondOpinion | None = None
+        self._loads: Loads | None = None
         self._chronicle: Chronicle | None = None
         self._discovering: Discovering | None = None
         self._identities: Identities | None = None
@@ -175,8 +177,8 @@ class Control:
             await chronicle.restore()
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._shared_state.hint(slot, clock.now_ns()))
-                health = HealthChecks(self._shared_state)
-                self._opinion = opinion = SecondOpinion(self._shared_state, asker.status)
+                health, opinion, loads = self._checks(asker)
+                self._opinion, self._loads = opinion, loads
                 sharing_task = asyncio.create_task(sharing.run())
                 watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 export_task = asyncio.create_task(measuring.run(node))
@@ -199,6 +201,7 @@ class Control:
                         tracing.stop(),
                         prober.stop(),
                         opinion.stop(),
+                        loads.stop(),
                         health.stop(),
                         self._last_records(publisher),
                         admin.stop(),
@@ -207,6 +210,11 @@ class Control:
     async def _last_records(self, publisher: Publisher) -> None:
         await publisher.stop()
         await asyncio.to_thread(self._lines.close)
+
+    def _checks(self, asker: Asker) -> tuple[HealthChecks, SecondOpinion, Loads]:
+        """Return what asks targets of itself, beside the probes."""
+        state = self._shared_state
+        return HealthChecks(state), SecondOpinion(state, asker.status), Loads(asker.text, state)
 
     def _known(self) -> Ledger:
         ledger = self._ledger.recall()
@@ -332,6 +340,8 @@ class Control:
             self._identities.poll(reports)
         if self._opinion is not None:
             self._opinion.tend(node.snapshot.targets, now_ns, clock.random)
+        if self._loads is not None:
+            self._loads.tend(node.snapshot, now_ns, clock.random)
         if node.chronicle is not None:
             node.chronicle.poll(reports, clock.wall(), now_ns)
 

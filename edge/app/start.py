@@ -117,7 +117,13 @@ def _share(
     targets, routes = capacities(snapshot, config)
     with_keys = shares_keys(config) or has_members(config)
     shared_state = SharedState.create(
-        targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot), MOST_SHARED_KEYS if with_keys else 0
+        targets,
+        routes,
+        workers,
+        clock.now_ns(),
+        allowance_capacity(snapshot),
+        MOST_SHARED_KEYS if with_keys else 0,
+        snapshot.limits.affinity,
     )
     if begun.state_dir:  # before any worker serves, so that no budget is spent twice
         spent = SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn()

@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
         with interpreting(args):
             console = screen()
             console.print(_shown(args, console.width))
+            for line in _choices(args):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
             for line in _pages(args):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
             for line in _notes(args):
@@ -294,3 +296,26 @@ def page_lines(pages: list[dict[str, Any]], now: float) -> list[str]:
 def _pages(args: argparse.Namespace) -> list[str]:
     status, pages = ask(args, "/api/pages", shape=list, refusals=frozenset({404}))
     return page_lines(pages, time.time()) if status == 200 else []  # noqa: PLR2004  # older versions lack this path
+
+
+def choice_lines(choices: list[dict[str, Any]]) -> list[str]:
+    """Return what affinity and ``prefer`` have done, from ``/api/choices``: a line for each model where they did."""
+    lines = []
+    for model in choices:
+        parts = []
+        if model["prefer"] != "order":
+            saved = f"${model['saved_usd']:.2f}" if model["prefer"] == "cost" else f"{model['saved_s']:.1f} s"
+            parts.append(f"prefer: {model['prefer']} has saved {saved}")
+        if model["kept"]:
+            moved = f", {model['moved']} conversations moved" if model["moved"] else ""
+            parts.append(f"{model['kept']} of {model['requests']} requests stayed where their prompt was{moved}")
+        if parts and model["cached_share"]:
+            parts.append(f"{model['cached_share']:.0%} of prompt tokens came from caches")
+        if parts:
+            lines.append(f"{model['model']}: {'; '.join(parts)}")
+    return lines
+
+
+def _choices(args: argparse.Namespace) -> list[str]:
+    status, choices = ask(args, "/api/choices", shape=list, refusals=frozenset({404}))
+    return choice_lines(choices) if status == 200 else []  # noqa: PLR2004  # older versions lack this path

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from edge.config import (
+    check_affinity,
     check_auth,
     check_cluster,
     check_crowding,
@@ -180,6 +181,7 @@ def _model(
     if name.count("*") > 1:
         yield Problem(path, "a pattern has one *, which stands for any text; write one alias for each")
     yield from _members(document, path, model.targets)
+    yield from check_affinity.choice(config, known, path, model)
     for capability in model.require.capabilities:
         if capability not in CAPABILITIES:
             yield Problem((*path, "require", "capabilities"), check_network.unknown_capability(capability))

@@ -263,6 +263,22 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
             "nobody can go on."
         ),
     ] = "same_model"
+    affinity: Annotated[
+        Literal["none", "auto", "prefix"],
+        about(
+            "What stays at a target for the sake of its prompt cache. auto: a conversation, while its target is well "
+            "and has room. prefix: for self-hosted pools (vllm, sglang, llama.cpp, ollama or discover): each prompt "
+            "goes where the longest part of it was computed. none: nothing."
+        ),
+    ] = "auto"
+    prefer: Annotated[
+        Literal["order", "cost", "latency"],
+        about(
+            "Which usable target of a tier is asked first. order: the less loaded of two, by weights. cost: the "
+            "cheapest, by prices and by the share of prompts that it has answered from its cache. latency: the "
+            "quickest, by the time to its first token. Both while it is well and below four fifths of its limit."
+        ),
+    ] = "order"
     cache: Annotated[
         Cache | None, about("Keep answers and give them to repeated requests. Absent: every request is asked.")
     ] = None

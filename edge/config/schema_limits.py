@@ -89,6 +89,15 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
             low=1024**2,
         ),
     ] = 64 * 1024**2
+    affinity: Annotated[
+        Size,
+        about(
+            "Most memory of the node for what stays where (affinity of a model): 8 bytes for each request of the last "
+            "minutes. What expires first goes first. It cannot change while the node runs.",
+            low=64 * 1024,
+            high=4 * 1024**3,
+        ),
+    ] = 32 * 1024**2
     max_buffered: Annotated[
         Size,
         about(

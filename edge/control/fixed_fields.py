@@ -21,6 +21,7 @@ _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("node.workers", lambda config: config.node.workers),
     ("node.drain_grace", lambda config: config.node.drain_grace),
     ("node.state_dir", lambda config: config.node.state_dir),
+    ("limits.affinity", lambda config: config.limits.affinity),
     ("limits.cache", lambda config: config.limits.cache),
     ("log.format", lambda config: config.log.format),
     ("log.level", lambda config: config.log.level),

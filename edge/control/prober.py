@@ -18,7 +18,7 @@ from edge.upstream.proxies import proxy_of
 from edge.upstream.tls import TlsContexts, TlsError, library_context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from edge.terms.snapshot import Target
 
@@ -27,6 +27,7 @@ PERIOD_NS: Final = 2 * _S
 LIMIT_S: Final = 3.0
 # With hundreds of failing targets this only delays hints: they are probed in turn.
 AT_ONCE: Final = 8
+LONGEST_TEXT: Final = 1024**2
 
 
 class Prober:
@@ -111,11 +112,33 @@ class Asker:
         """Return the status of the target's free probe, None if it has none; raises as :meth:`ask` does."""
         if target.probe_path is None or self._client is None:
             return None
+        answer = await self._get(self._client, target, target.probe_path)
+        answer.release()
+        return answer.status
+
+    async def text(self, target: Target, path: str) -> str | None:
+        """Return the text at a path of the target's host, None if it has none; raises as :meth:`ask` does.
+
+        Raises:
+            ValueError: it is no UTF-8, or longer than ``LONGEST_TEXT`` bytes.
+        """
+        if self._client is None:
+            return None
+        answer = await self._get(self._client, target, path)
+        try:
+            if answer.status != 200:  # noqa: PLR2004
+                return None
+            parts = [part async for part in _first(answer.content)]
+        finally:
+            answer.release()
+        return b"".join(parts).decode()
+
+    async def _get(self, client: aiohttp.ClientSession, target: Target, path: str) -> aiohttp.ClientResponse:
         proxy = proxy_of(target, os.environ)
         scheme = "http" if target.tls is None else "https"
         host = f"[{target.host}]" if ":" in target.host else target.host
-        answer = await self._client.get(
-            f"{scheme}://{host}:{target.port}{target.probe_path}",
+        return await client.get(
+            f"{scheme}://{host}:{target.port}{path}",
             headers=dict(target.fields),
             proxy=None if proxy is None else proxy.url,
             proxy_headers=None if proxy is None else proxy.fields(),
@@ -123,5 +146,13 @@ class Asker:
             server_hostname=None if target.tls is None else target.tls.server_name,
             allow_redirects=False,
         )
-        answer.release()
-        return answer.status
+
+
+async def _first(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the parts of a text that is not too long."""
+    size = 0
+    async for part in content.iter_any():
+        size += len(part)
+        if size > LONGEST_TEXT:
+            raise ValueError(f"more than {LONGEST_TEXT} bytes")
+        yield part

@@ -118,7 +118,9 @@ class _Region:
         self.name = name
         self.snapshot = structs.replace(snapshot, region=name, node=f"{name}-0")
         targets, routes = capacities(snapshot)
-        self.state = SharedState.create(targets, routes, 1, time.now_ns(), allowance_capacity(snapshot))
+        self.state = SharedState.create(
+            targets, routes, 1, time.now_ns(), allowance_capacity(snapshot), pin_bytes=snapshot.limits.affinity
+        )
         self.circuits = Circuits(self.state, self.snapshot)
         self.tellers: list[Teller] = []
         self.weights: list[tuple[float, float]] = []  # (seconds, weight of the dead target), where it changed

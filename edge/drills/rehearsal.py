@@ -122,7 +122,9 @@ class Rehearsal:
         wall_ns = int(wall_s * NS)
         set_virtual(BEGIN_NS, wall_ns - BEGIN_NS)
         targets, routes = capacities(snapshot)
-        self.state = SharedState.create(targets, routes, 1, BEGIN_NS, allowance_capacity(snapshot))
+        self.state = SharedState.create(
+            targets, routes, 1, BEGIN_NS, allowance_capacity(snapshot), pin_bytes=snapshot.limits.affinity
+        )
         hooks = Hooks(
             replies=reply,
             local=Local(models_document, model_document, lambda: None).answer,

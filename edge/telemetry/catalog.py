@@ -64,6 +64,18 @@ RESCUES = Metric(
     "Times that another target was asked to go on with a stream that broke off.",
 )
 RESCUED = Metric("edge_rescued_total", "counter", ROUTE, "Streams that broke off and were completed by another target.")
+KEPT = Metric(
+    "edge_affinity_kept_total", "counter", ROUTE, "Requests answered by the target that has their prompt in its cache."
+)
+MOVED = Metric(
+    "edge_affinity_moved_total", "counter", ROUTE, "Conversations that moved from a target that failed or rested."
+)
+CACHED_TOKENS = Metric(
+    "edge_cached_tokens_total",
+    "counter",
+    ROUTE,
+    "Tokens of prompts that targets had in their caches, as they reported them.",
+)
 STREAMS = Metric("edge_streams_total", "counter", ROUTE, "Requests that asked for an event stream.")
 TIME_TO_FIRST_TOKEN = Metric(
     "edge_time_to_first_token_seconds",

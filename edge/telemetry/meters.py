@@ -53,6 +53,9 @@ _OF_ROUTE: Final = {
     catalog.CACHE_JOINED: RouteCounter.R_CACHE_JOINED,
     catalog.CACHE_STALE: RouteCounter.R_CACHE_STALE,
     catalog.CACHE_MISSES: RouteCounter.R_CACHE_MISSES,
+    catalog.KEPT: RouteCounter.R_KEPT,
+    catalog.MOVED: RouteCounter.R_MOVED,
+    catalog.CACHED_TOKENS: RouteCounter.R_CACHED_TOKENS,
     catalog.RESCUES: RouteCounter.R_RESCUES,
     catalog.RESCUED: RouteCounter.R_RESCUED,
 }

@@ -156,6 +156,8 @@ class Route(Struct, frozen=True):
     queue: Queue
     shares: tuple[float, float, float]  # of a target at its limit, for high, normal and low
     cache: CachePolicy | None  # None: every request is asked
+    affinity: Literal["none", "auto", "prefix"]  # what is kept where its prompt is in a cache
+    prefer: Literal["order", "cost", "latency"]  # which usable target of a tier is asked
     strict: bool  # a target whose dialect cannot carry a hint is not asked
     capabilities: tuple[str, ...] = ()  # what every target has to offer
 
@@ -182,6 +184,7 @@ class Limits(Struct, frozen=True):
     connections: int  # per worker; further connections are closed at once; 0: as many as open files allow
     retry_buffer: int  # a service's request body up to this size may be sent again
     cache: int  # bytes of the node for answers that are kept
+    affinity: int  # bytes of the node for what stays at which target
     max_buffered: int  # bytes of requests that a worker may buffer in total
     body_timeout_ns: int  # for a model's request body to arrive completely
     client_idle_ns: int  # for a client that neither sends nor reads in the middle of a message

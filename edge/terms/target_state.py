@@ -33,6 +33,7 @@ Label = Literal[
     "slow_start",
     "unhealthy_elsewhere",
     "capability_down",
+    "kept_elsewhere",
 ]
 
 
@@ -85,6 +86,9 @@ UNHEALTHY_ELSEWHERE: Final = TargetState(
 CAPABILITY_DOWN: Final = TargetState(
     12, "capability_down", "what the request needs fails at the target, while other requests succeed", "failing"
 )
+KEPT_ELSEWHERE: Final = TargetState(
+    13, "kept_elsewhere", "the conversation stays at another target, which has its prompt in its cache", "ok"
+)
 
 STATES: Final = (
     USABLE,
@@ -100,6 +104,7 @@ STATES: Final = (
     SLOW_START,
     UNHEALTHY_ELSEWHERE,
     CAPABILITY_DOWN,
+    KEPT_ELSEWHERE,
 )
 REPORTED: Final = (USABLE, SLOW_START, RATE_LIMITED, HALF_OPEN, OPEN, QUARANTINED, MANUAL)
 """The states that the record of a target shows. The others depend on the request."""

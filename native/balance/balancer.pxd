@@ -25,6 +25,7 @@ cpdef enum Barred:          # why a target is not usable now, for status and err
     # These do not bar a target; they say why a usable target may stand aside for another.
     ASIDE_SLOW_START = 10   # the target has just recovered, and its traffic grows gradually
     ASIDE_REGIONS = 11      # other regions report the target as unhealthy
+    ASIDE_KEPT = 13         # the conversation stays at another target, which has its prompt in its cache
 
 cdef struct Choice:
     int index               # position in the pool, -1 = none
@@ -48,6 +49,11 @@ cdef class TargetPool:
     cdef double[3] shares           # the part of a limit that each priority may use
     cdef bint shared                # there are several classes, so the shares apply
     cdef int best_tier
+    cdef int[64] slots              # of the members' records in the shared state
+    # For the next pick alone: among the usable members of the best tier only those whose rank is within ``rank_slack`` of
+    # the lowest are chosen from.
+    cdef double[64] rank
+    cdef double rank_slack          # below 0 = ranks do not count
     cdef Target target_at(self, int index)
     # Return why a member is not usable now (enum Barred). ``priority``: 0 high, 1 normal (the default), 2 low.
     cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int priority=*) noexcept
@@ -63,12 +69,17 @@ cdef class TargetPool:
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     # Choose a member, and take the permit if the attempt is a trial. ``tried``: a bit for each member that this
     # exchange has tried; ``closed``: a bit for each member that the exchange may not use at all.
+    # ``kept``: the member that is taken whatever its tier, while it is usable and has room; -1 = none.
     cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
-                   uint64_t closed=*) noexcept
+                   uint64_t closed=*, int kept=*) noexcept
     cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
-                    uint64_t closed) noexcept
+                    uint64_t closed, int kept) noexcept
+    # Return whether a member has not much more in flight than its share of what ``members`` have.
+    cdef bint roomy(self, int index, uint64_t members) noexcept nogil
+    cdef int member_of(self, int slot) noexcept nogil           # -1 = no member has it
     cdef void note(self, int index, uint64_t now_ns, int priority) noexcept nogil
     cdef int _rank(self, int priority) except -1
+    cdef int _best_ranked(self, int* group, int count) noexcept nogil
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     cdef int _checked(self, int index) except -1

@@ -20,6 +20,7 @@ class Barred(IntEnum):
     BARRED_CAPABILITY = 12
     ASIDE_SLOW_START = 10
     ASIDE_REGIONS = 11
+    ASIDE_KEPT = 13
 
 class BreakerPlan(Protocol):
     # The attributes of ``edge.terms.snapshot.Breaker`` that a TargetPool reads.
@@ -61,7 +62,7 @@ class TargetPool:
     @property
     def size(self) -> int: ...
     def choose(
-        self, now_ns: int, rnd: int, tried: int = 0, latency_cell: int = 0, priority: int = 1
+        self, now_ns: int, rnd: int, tried: int = 0, latency_cell: int = 0, priority: int = 1, kept: int = -1
     ) -> tuple[int, int, int]: ...
     def why(self, index: int, now_ns: int, tried: int = 0, priority: int = 1) -> int: ...
     def limit(self, index: int, now_ns: int) -> float: ...

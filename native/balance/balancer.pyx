@@ -2,10 +2,12 @@
 
 In this order; the first rule that gives a target applies:
 1. A member that is due for its half-open trial, if this is the exchange's first attempt or no other member is usable.
-2. Power of two choices by cost, in the best tier with a usable member. A member in slow start stands aside with
+2. The member that the caller is kept at, for the sake of its prompt cache, while it is usable, does not stand aside and
+   has no more than twice its share of what is in flight in its tier, and a little.
+3. Power of two choices by cost, in the best tier with a usable member, or among those of it that the caller ranks best. A member in slow start stands aside with
    probability 1 - its share, if another member of its own or a later tier can take the attempt. So does a member that
    other regions report as unhealthy, with the weight that they have set.
-3. If no member is usable: a member whose circuit is open or on trial, once per open period each, and once a second if
+4. If no member is usable: a member whose circuit is open or on trial, once per open period each, and once a second if
    that period is longer. This trickle keeps the last target from being ejected for good, and helps where a trial takes
    as long as the answers do. It never picks a member that is drained, quarantined, rate-limited, full or tried.
 
@@ -43,6 +45,12 @@ cdef enum:
 
 cdef double FLOOR_MS = 0.05         # below this, differences are noise and idle decay would make a target look free
 cdef double BUSY_UNKNOWN_MS = 1e9   # busy and without data: wait for the outcome of the first request
+# So many times its share of what is in flight a member may have that has the prompt in its cache ("Consistent Hashing with
+# Bounded Loads"). One that conversations are kept at may have more: beside a target that has just come back and has none
+# yet, all others have more than their share, and what is moved there is paid for at the full price.
+cdef double ROOM = 1.25
+cdef double ROOM_KEPT = 2.0
+cdef uint32_t ROOM_LEAST = 4        # ... and this many requests in any case: among few, shares say nothing
 cdef double CROWDED = 0.8           # from this part of a limit on, shares count
 
 
@@ -56,6 +64,20 @@ cdef uint64_t mix(uint64_t value) noexcept nogil:
 
 cdef double unit(uint64_t bits) noexcept nogil:
     return <double>(bits >> 11) / 9007199254740992.0    # 53 bits to [0, 1)
+
+
+cdef bint within(TargetPool pool, int index, uint64_t members, double times) noexcept nogil:
+    """Return whether a member has at most so many times its share of what ``members`` of its tier have in flight."""
+    cdef uint32_t own = inflight_total(pool.recs[index], pool.workers)
+    cdef double total = 0.0, weights = 0.0
+    cdef int other
+    if own < ROOM_LEAST:
+        return True
+    for other in range(pool.size):
+        if members >> other & 1 and pool.tiers[other] == pool.tiers[index]:
+            total += inflight_total(pool.recs[other], pool.workers)
+            weights += pool.weights[other]
+    return own + 1.0 <= times * (total + 1.0) * pool.weights[index] / weights + ROOM_LEAST
 
 
 cdef class TargetPool:
@@ -91,12 +113,14 @@ cdef class TargetPool:
             if not weights[place] > 0:
                 raise ValueError(f"the weight of {target.id} is above 0, not {weights[place]}")
             self.recs[place] = target.rec
+            self.slots[place] = target.slot
             self.allowed[place] = NULL if target.allowance is None else &target.allowance.bounds
             self.caps[place] = target.max_inflight
             self.bounds[place] = target.bounds
             self.tiers[place] = tiers[place]
             self.weights[place] = weights[place]
         self.best_tier = min(tiers) if self.size else 0
+        self.rank_slack = -1.0
         if shares is not None:
             if len(shares) != 3 or min(shares) < 0 or sum(shares) > 1.000001:
                 raise ValueError(f"shares are three numbers from 0 to 1, together at most 1, not {shares}")
@@ -181,6 +205,16 @@ cdef class TargetPool:
             return Barred.ASIDE_REGIONS
         return Barred.USABLE
 
+    cdef bint roomy(self, int index, uint64_t members) noexcept nogil:
+        return within(self, index, members, ROOM)
+
+    cdef int member_of(self, int slot) noexcept nogil:
+        cdef int index
+        for index in range(self.size):
+            if self.slots[index] == slot:
+                return index
+        return -1
+
     cdef double cost(self, int index, uint64_t now_ns, int latency_cell) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
         cdef WindowSum window = edge_window_sum(&rec.own, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
@@ -202,8 +236,9 @@ cdef class TargetPool:
         return out.admit
 
     cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
-                   uint64_t closed=0) noexcept:
-        self._pick(now_ns, rnd, tried, latency_cell, priority, out, closed)
+                   uint64_t closed=0, int kept=-1) noexcept:
+        self._pick(now_ns, rnd, tried, latency_cell, priority, out, closed, kept)
+        self.rank_slack = -1.0
         if out.index >= 0:
             self.note(out.index, now_ns, priority)
 
@@ -223,7 +258,7 @@ cdef class TargetPool:
         inflight_note(rec, now_ns, total + 1)
 
     cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
-                    uint64_t closed) noexcept:
+                    uint64_t closed, int kept) noexcept:
         cdef uint64_t usable = 0, due = 0, shut = 0, aside = 0, bit, candidates
         cdef int[64] group
         cdef int index, tier, count, first, second, best_tier, bar
@@ -251,7 +286,7 @@ cdef class TargetPool:
         if due and (tried == 0 or usable == 0) and self._take_first(due, now_ns, False, out):
             return
 
-        # 2. Slow start, then two choices in the best tier.
+        # 2. Slow start, then the kept member, then two choices in the best tier.
         for index in range(self.size):
             bit = <uint64_t>1 << index
             if usable & bit:
@@ -259,6 +294,10 @@ cdef class TargetPool:
                             edge_remote_weight(load64(&self.recs[index].own.remote), now_ns // MS))
                 if share < 1.0 and unit(mix(rnd + <uint64_t>index)) >= share:
                     aside |= bit
+        if kept >= 0 and usable & ~aside & (<uint64_t>1 << kept) and within(self, kept, usable, ROOM_KEPT) and (
+            self.take(kept, now_ns, False, out) != Admit.ADMIT_NO
+        ):
+            return
         while usable:
             candidates = self._without(usable, aside)
             best_tier = INT32_MAX
@@ -272,6 +311,8 @@ cdef class TargetPool:
                     if tier == best_tier:
                         group[count] = index
                         count += 1
+            if self.rank_slack >= 0:
+                count = self._best_ranked(group, count)
             first = <int>((rnd >> 32) * <uint64_t>count >> 32)
             if count > 1:
                 second = <int>((rnd & 0xFFFFFFFF) * <uint64_t>(count - 1) >> 32)
@@ -282,9 +323,21 @@ cdef class TargetPool:
                 return
             usable &= ~(<uint64_t>1 << group[first])    # its circuit opened after it was inspected
 
-        # 3. The trickle.
+        # 4. The trickle.
         if shut:
             self._take_first(shut, now_ns, True, out)
+
+    cdef int _best_ranked(self, int* group, int count) noexcept nogil:
+        """Leave only the members of a group whose rank is near the lowest; return how many these are."""
+        cdef double least = self.rank[group[0]]
+        cdef int place, left = 0
+        for place in range(1, count):
+            least = min(least, self.rank[group[place]])
+        for place in range(count):
+            if self.rank[group[place]] <= least + self.rank_slack:
+                group[left] = group[place]
+                left += 1
+        return left
 
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil:
         """Return ``usable`` without the members that stand aside for another member of the same or a later tier."""
@@ -335,10 +388,12 @@ cdef class TargetPool:
             earliest = min(earliest, when)
         return earliest
 
-    def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int latency_cell=0, int priority=1):
-        """Return (index, admit, generation) of the chosen member; index -1 = none. Takes the permit of a trial."""
+    def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int latency_cell=0, int priority=1, int kept=-1):
+        """Return (index, admit, generation) of the chosen member; index -1 = none. Takes the permit of a trial.
+
+        ``kept``: the member that the caller is kept at; -1 = none."""
         cdef Choice choice
-        self.pick(now_ns, rnd, tried, latency_cell, self._rank(priority), &choice)
+        self.pick(now_ns, rnd, tried, latency_cell, self._rank(priority), &choice, 0, -1 if kept < 0 else self._checked(kept))
         return choice.index, choice.admit, choice.generation
 
     def why(self, int index, uint64_t now_ns, uint64_t tried=0, int priority=1):

@@ -5,6 +5,7 @@ most 128, UTF-8 not validated inside strings (passed through byte for byte)."""
 
 from libc.stdint cimport int64_t
 from native.codec.media cimport Media
+from native.codec.turns cimport Turns
 
 cpdef enum PeekError:
     PEEK_OK = 0
@@ -42,7 +43,8 @@ cdef struct Peek:
 cdef void begin_peek(Peek* out) noexcept nogil
 # Returns a JSON body with a first member that names the model, which is in JSON's escapes, and sets the offsets of the name.
 cdef bytes with_model(bytes body, bytes name, Peek* out)
-# Returns out.error. media: receives the pictures, sound and files of messages and input; NULL = nobody asks.
-cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media) noexcept nogil
+# Returns out.error. media: receives the pictures, sound and files of messages and input; turns: receives their
+# fingerprints; NULL = nobody asks.
+cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media, Turns* turns=*) noexcept nogil
 # Returns the body with stream_options.include_usage set to true, and the rest of it as it is.
 cdef bytes with_usage(bytes body, const Peek* peek)

@@ -5,6 +5,7 @@ from native.codec.json_walk cimport (
     Scan, Text, at_end, begin, fail, is_empty, skip_space, text_is, walk_elements, walk_members, walk_string, walk_value,
 )
 from native.codec.media cimport walk_media
+from native.codec.turns cimport LATEST, begin_turns, note_member, note_turn
 from native.codec.usage cimport read_amount
 
 # More answers than this are asked of no provider; a larger number would only overflow sums.
@@ -97,6 +98,7 @@ cdef bint _resembles_known(const Text* key, const char* end) noexcept nogil:
 cdef struct Reading:
     Peek* out
     Media* media
+    Turns* turns
     int64_t prompts
     int seen                # bits of the keys that have occurred
 
@@ -209,6 +211,27 @@ cdef bint _asks_reasoning(const Text* key, const char* p, const char* after) noe
     return text_is(key, b"generationConfig", 16) and _mentions(p, after, b"thinkingConfig", 14)
 
 
+cdef const char* _visit_turn(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    cdef Reading* reading = <Reading*>into
+    cdef const char* after = (
+        walk_value(p, scan, depth) if reading.media == NULL else walk_media(p, scan, depth, reading.media)
+    )
+    if after != NULL:
+        note_turn(reading.turns, p, after)
+    return after
+
+
+cdef const char* _walk_turns(const char* p, Scan* scan, int depth, Reading* reading) noexcept nogil:
+    cdef const char* after
+    if reading.turns == NULL:
+        return walk_media(p, scan, depth, reading.media)
+    after = walk_elements(p, scan, depth, _visit_turn, reading)
+    if after != NULL:
+        reading.turns.start = p - scan.start
+        reading.turns.end = after - scan.start
+    return after
+
+
 cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     cdef Reading* reading = <Reading*>into
     cdef int known = _request_key(key)
@@ -223,10 +246,10 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
         elif p[0] == c"[":
             if text_is(key, b"prompt", 6):
                 return walk_elements(p, scan, depth, _visit_prompt, reading)
-            if reading.media != NULL and (
+            if (reading.media != NULL or reading.turns != NULL) and (
                 text_is(key, b"messages", 8) or text_is(key, b"input", 5) or text_is(key, b"contents", 8)
             ):
-                return walk_media(p, scan, depth, reading.media)
+                return _walk_turns(p, scan, depth, reading)
         after = walk_value(p, scan, depth)
         if after == NULL:
             return NULL
@@ -236,6 +259,8 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
             reading.out.reasons = True
         elif p[0] == c"[" and (text_is(key, b"tools", 5) or text_is(key, b"functions", 9)):
             reading.out.tools = reading.out.tools or not is_empty(p, after)
+        if reading.turns != NULL:
+            note_member(reading.turns, key, scan.start, p, after)
         return after
     if reading.seen & known:
         return fail(scan, key.quote, PEEK_DUPLICATE)
@@ -254,17 +279,22 @@ cdef void begin_peek(Peek* out) noexcept nogil:
     out.error = PEEK_OK
 
 
-cdef int peek_request(const char* data, Py_ssize_t size, Peek* out, Media* media) noexcept nogil:
+cdef int peek_request(
+    const char* data, Py_ssize_t size, Peek* out, Media* media, Turns* turns=NULL
+) noexcept nogil:
     cdef Scan scan
     cdef Reading reading
     cdef const char* p
     begin_peek(out)
     reading.out = out
     reading.media = media
+    reading.turns = turns
     reading.prompts = 0
     reading.seen = 0
     if media != NULL:
         memset(media, 0, sizeof(Media))
+    if turns != NULL:
+        begin_turns(turns)
     begin(&scan, data, size)
     p = skip_space(data, scan.end)
     if p < scan.end and p[0] == c"{":
@@ -356,3 +386,19 @@ def ask_usage(bytes body not None):
     cdef Peek found
     peek_request(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &found, NULL)
     return with_usage(body, &found)
+
+
+def read_turns(bytes body not None):
+    """Return (fixed, named, chain, chains of the latest turns, answered, keep_s, turns, system prompt) of a request.
+
+    The last two are ranges in the body, (0, 0) = absent; ``native.codec.turns.Turns`` says what each is."""
+    cdef Peek found
+    cdef Turns turns
+    peek_request(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &found, NULL, &turns)
+    latest = [
+        turns.latest[<int>turn % LATEST] for turn in range(max(turns.count - <int>LATEST, 0), turns.count)
+    ]
+    return (
+        turns.fixed, turns.named, turns.chain, latest, turns.answered, turns.keep_s, (turns.start, turns.end),
+        (turns.fixed_start, turns.fixed_end),
+    )

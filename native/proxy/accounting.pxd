@@ -64,7 +64,9 @@ cdef Price price_of(ModelRequest request, Target target, bint is_region, bytes a
 # Set the cost of what a request usually needs, and at most, by the dearest target that may answer it.
 cdef int dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nano) except -1
 # Set ``usage`` with its cost, and count both for target and route.
-cdef int count_usage(Route route, Target target, Usage* usage, const Used* used, Price price, bint is_region) except -1
+cdef int count_usage(
+    ModelRequest request, int index, Usage* usage, const Used* used, Price price, bint is_region
+) except -1
 # Replace the ``guess`` that was taken from the credential's allowance by the tokens that were used. tokens_told: the
 # result of learn_limits.
 cdef void settle_credential(Target target, const Usage* usage, uint64_t guess, bint tokens_told, bint sent,

@@ -11,6 +11,7 @@ from native.balance.capability cimport (
 )
 from native.balance.capacity cimport capacity_first, capacity_refused
 from native.balance.lateness cimport heard, late_after_ns, late_again, lateness_known, lateness_observe
+from native.balance.preference cimport PREFER_COST, PREFER_LATENCY, saved_nano, saved_us
 from native.codec.field_list cimport FieldView, field_at
 from native.codec.numbers cimport parse_length
 from native.io.atomics cimport add32, add64, cas64, load64, store32, store64
@@ -18,8 +19,9 @@ from native.state.allowance cimport BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant
 from native.state.retry_budget cimport budget_deposit
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, MISCONFIGURED, OK, RATE_LIMITED,
-    REFUSED_CREDENTIAL, R_2XX, R_COST_NANO, R_FAILOVERS, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS, R_SPILLED,
-    R_STREAMS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS, CircuitRec, RouteRec, TargetRec, hist_bucket,
+    REFUSED_CREDENTIAL, R_2XX, R_CACHED_TOKENS, R_COST_NANO, R_FAILOVERS, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS,
+    R_SAVED_NANO, R_SAVED_US, R_SPILLED, R_STREAMS, T_CACHED_TOKENS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS,
+    CircuitRec, RouteRec, TargetRec, hist_bucket,
 )
 
 # A deadline of the whole exchange counts against a target without recent latencies only after this time.
@@ -182,6 +184,10 @@ cdef void settle_success(Route route, Target target, AttemptFacts* facts, uint64
     us = (now_ns - facts.started_ns) // 1000
     add64(&rec.total_hist[hist_bucket(us)], 1)
     add64(&rec.total_sum_us, us)
+    if route.prefer == <int>PREFER_LATENCY:
+        add64(&route.rec.count[<int>R_SAVED_US], <uint64_t>saved_us(
+            route.pool, facts.index, facts.latency_cell, took_ns, now_ns
+        ))
     if slow_ns and took_ns > slow_ns:
         note_slow(route, target, facts, now_ns, rnd)
     if facts.claims.needs or load64(&rec.doubted):
@@ -342,7 +348,11 @@ cdef int dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nan
         usual_nano[0] = worst_nano[0]       # an assumption is no reason to let many pass
 
 
-cdef int count_usage(Route route, Target target, Usage* usage, const Used* used, Price price, bint is_region) except -1:
+cdef int count_usage(
+    ModelRequest request, int index, Usage* usage, const Used* used, Price price, bint is_region
+) except -1:
+    cdef Route route = request.route
+    cdef Target target = route.pool.target_at(index)
     cdef RouteRec* rec = route.rec
     usage.prompt_tokens = used.prompt
     usage.output_tokens = used.output
@@ -350,12 +360,17 @@ cdef int count_usage(Route route, Target target, Usage* usage, const Used* used,
     if usage.prompt_tokens:
         add64(&target.rec.count[<int>T_PROMPT_TOKENS], usage.prompt_tokens)
         add64(&rec.count[<int>R_PROMPT_TOKENS], usage.prompt_tokens)
+        if 0 < used.cached <= used.prompt:
+            add64(&target.rec.count[<int>T_CACHED_TOKENS], <uint64_t>used.cached)
+            add64(&rec.count[<int>R_CACHED_TOKENS], <uint64_t>used.cached)
     if usage.output_tokens:
         add64(&target.rec.count[<int>T_OUTPUT_TOKENS], usage.output_tokens)
         add64(&rec.count[<int>R_OUTPUT_TOKENS], usage.output_tokens)
     if usage.cost_nano and not is_region:    # the region that paid counts it
         add64(&target.rec.count[<int>T_COST_NANO], usage.cost_nano)
         add64(&rec.count[<int>R_COST_NANO], usage.cost_nano)
+    if route.prefer == <int>PREFER_COST and not is_region:
+        add64(&rec.count[<int>R_SAVED_NANO], <uint64_t>saved_nano(route.pool, index, request.wildcard, used))
 
 
 cdef void settle_credential(Target target, const Usage* usage, uint64_t guess, bint tokens_told, bint sent,

@@ -249,7 +249,7 @@ cdef class ModelAttempt(Attempt):
         basis.output_most = request.output_most(price)
         basis.route = self.route.rec
         measure(self.reader, &basis, &used)
-        count_usage(self.route, self.target, &self.usage, &used, price, self.upstream.is_region)
+        count_usage(request, self.facts.index, &self.usage, &used, price, self.upstream.is_region)
         if outcome == <int>OK and not self.detached and request.continuation is None:
             note_output(self.route.rec, self.usage.output_tokens // request.peek.choices)
         if self.charged:

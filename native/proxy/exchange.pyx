@@ -4,6 +4,7 @@ from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport count_answered, count_begun, count_over
 from native.proxy.admission cimport admit
+from native.proxy.affinity cimport Affinity
 from native.proxy.answer_reader cimport ACTION_TOO_LONG
 from native.proxy.attempt_kinds cimport new_attempt
 from native.proxy.charge cimport new_charge
@@ -409,6 +410,8 @@ cdef class Exchange(AttemptEvents):
             response.commit(
                 attempt, length, self.live.begun, self.selection.failover_reason if reason is None else reason
             )
+            if self.selection.affinity is not None:
+                self.selection.affinity.remember(attempt.facts.index, self.selection.tried, monotonic_ns())
             if response.tunnel:
                 request.deadline_ns = NEVER     # a tunnel ends when a side ends, or when both are silent too long
                 self._arm_deadline()
@@ -419,10 +422,16 @@ cdef class Exchange(AttemptEvents):
     cdef int on_answer_data(self, Attempt attempt, bytes data) except -1:
         if attempt is not self.live.first or self.state != State.COMMITTED:
             return 0
+        self._learn_name(attempt, data)
         try:
             self.response.relay(data)
         except ValueError as error:
             attempt.end(self.response.outcome_of(error), f"an answer that cannot be translated: {error}")
+
+    cdef int _learn_name(self, Attempt attempt, bytes data) except -1:
+        cdef Affinity affinity = self.selection.affinity
+        if affinity is not None and affinity.unnamed and data is not None:
+            affinity.learn(attempt.facts.index, data, monotonic_ns())
 
     cdef bytes translate(self, Attempt attempt, bytes content):
         return self.response.translate(attempt, content, self.live.begun)
@@ -432,6 +441,7 @@ cdef class Exchange(AttemptEvents):
         count_answered(
             self.request.route, attempt.facts.index, self.live.begun > 1 or self.selection.failover_reason is not None
         )
+        self._learn_name(attempt, result.tail)
         self.response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
         self.response.relay_end(result.tail)
         if self.flight is not None:

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.balance.price cimport Price
 from native.codec.media cimport Media
 from native.codec.request_peek cimport Peek
+from native.codec.turns cimport Turns
 from native.http.connection_pool cimport ConnectionPool
 from native.http.stream cimport ClientStream
 from native.proxy.request cimport Refusal, Request
@@ -16,6 +17,7 @@ cdef class ModelRequest(Request):
     cdef bytes suffix           # the path behind the provider's base path, with the part of the query that is kept
     cdef bint stored            # the provider stores the answer, or makes it in the background: never joined
     cdef Media media            # what of it is no text
+    cdef Turns turns            # only if the router is affine, and the operation one that CONVERSES
     cdef Py_ssize_t text_size   # bytes of the rest
     cdef bint usual_known       # output_guess is what answers of the route needed, and no assumption
     cdef bint wants_usage       # the caller is bounded: its streams ask for usage, which it did not ask for

@@ -17,7 +17,7 @@ from native.io.clock cimport monotonic_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.router cimport (
-    CAPABILITY_OF, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMELESS, NEVER_STREAMED, NO_OUTPUT, OPERATION_CHAT,
+    CAPABILITY_OF, CONVERSES, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMELESS, NEVER_STREAMED, NO_OUTPUT, OPERATION_CHAT,
     OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES,
     OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, model_of_path,
 )
@@ -203,7 +203,10 @@ cdef class ModelRequest(Request):
                 content, size, self.boundary, SOUND if <int>SPOKEN >> self.operation & 1 else PICTURE, &self.peek, &self.media
             )
         else:
-            error = peek_request(content, size, &self.peek, &self.media)
+            error = peek_request(
+                content, size, &self.peek, &self.media,
+                &self.turns if self.runtime.router.affine and <int>CONVERSES >> self.operation & 1 else NULL,
+            )
         if error == PEEK_OK:
             return None
         if error == PEEK_LONG_NAME:

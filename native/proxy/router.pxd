@@ -50,6 +50,11 @@ cdef enum:
         | 1 << OPERATION_IMAGE_VARIATION
     )
     SPOKEN = 1 << OPERATION_TRANSCRIPTION | 1 << OPERATION_TRANSLATION
+    # As bits: what has turns, whose prompt a provider may have in its cache.
+    CONVERSES = (
+        1 << OPERATION_CHAT | 1 << OPERATION_COMPLETIONS | 1 << OPERATION_RESPONSES | 1 << OPERATION_MESSAGES
+        | 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM
+    )
     PICTURES = 1 << OPERATION_IMAGE | 1 << OPERATION_IMAGE_EDIT | 1 << OPERATION_IMAGE_VARIATION
 cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edge.terms.places
 cdef dict CAPABILITY_OF      # the capability that a target declares to be asked, by operation
@@ -66,6 +71,11 @@ cpdef enum Rescue:              # who may go on with a stream that breaks off af
     RESCUE_NEVER = 0
     RESCUE_SAME_MODEL = 1       # another target with the same upstream model, if it continues a message (prefill)
     RESCUE_TEXT = 2             # any other target
+
+cpdef enum KeptBy:              # what is kept at the target that has its prompt in its cache
+    AFFINITY_NONE = 0
+    AFFINITY_AUTO = 1           # a conversation
+    AFFINITY_PREFIX = 2         # every prompt, by the longest part of it
 
 cdef class Route:
     """A route as this worker sees it: record, pool and policy in native units."""
@@ -86,6 +96,8 @@ cdef class Route:
     cdef readonly uint64_t cache_stale_ns   # how much longer it may be used instead of an error
     cdef readonly bint cache_shared         # callers share answers
     cdef str cache_scope            # the route and its targets
+    cdef readonly int affinity      # a KeptBy; none in a pool of one
+    cdef readonly int prefer        # a native.balance.preference.Preference; order in a pool of one
     cdef readonly bint strict       # a target that cannot carry a hint is not asked
     cdef uint64_t[21] foreign       # by operation: a bit per member that does not speak the client's dialect
     cdef uint64_t[21] unfit         # by operation: a bit per member that is never asked it
@@ -109,6 +121,7 @@ cdef class Router:
     cdef readonly Callers callers   # None = callers need no keys
     cdef set priorities             # of all keys
     cdef readonly bint metered      # a key or a credential has a token limit, or a key a budget
+    cdef bint affine                # a route keeps conversations or prompts
     cdef bint public_status         # /edge/status is one of edge's own paths
     cdef dict models                # bytes -> Route
     cdef dict only                  # Operation -> the Route of requests that name no model; without one, they are refused

@@ -37,6 +37,11 @@ class Rescue(IntEnum):
     RESCUE_SAME_MODEL = 1
     RESCUE_TEXT = 2
 
+class KeptBy(IntEnum):
+    AFFINITY_NONE = 0
+    AFFINITY_AUTO = 1
+    AFFINITY_PREFIX = 2
+
 class Route:
     # A route as this worker sees it; durations are ns.
     def __init__(self, shared_state: SharedState, plan: terms.Route, pool: TargetPool) -> None: ...
@@ -70,6 +75,10 @@ class Route:
     def cache_stale_ns(self) -> int: ...
     @property
     def cache_shared(self) -> bool: ...
+    @property
+    def affinity(self) -> int: ...
+    @property
+    def prefer(self) -> int: ...
     @property
     def strict(self) -> bool: ...
 

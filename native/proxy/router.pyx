@@ -15,6 +15,7 @@ from libc.string cimport memcmp
 from native.codec.path_readings cimport LONGEST_READ, decode_path, is_plain, other_readings
 from native.state.allowance cimport Allowance
 from native.balance.balancer cimport Target
+from native.balance.preference cimport PREFER_COST, PREFER_LATENCY, PREFER_ORDER
 from native.balance.queue cimport Queue
 from native.state.callers cimport Callers, KeyTable
 
@@ -184,6 +185,9 @@ cdef class Route:
             self.cache_shared = plan.cache.shared
             self.cache_scope = "\n".join([plan.name, *[pool.target_at(index).id for index in range(pool.size)]])
         self.strict = plan.strict
+        if pool.size > 1:
+            self.affinity = {"none": AFFINITY_NONE, "auto": AFFINITY_AUTO, "prefix": AFFINITY_PREFIX}[plan.affinity]
+            self.prefer = {"order": PREFER_ORDER, "cost": PREFER_COST, "latency": PREFER_LATENCY}[plan.prefer]
         self.regions = 0
         self.embeds = self._embeds()
         for operation in range(<int>OPERATIONS):
@@ -267,6 +271,7 @@ cdef class Router:
             for owner in (*snapshot.keys, *snapshot.credentials)
         ])
         self.routes = [Route(shared_state, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
+        self.affine = any([(<Route>route).affinity for route in self.routes])
         self.models = {}
         self.only = self._find_only()
         self.patterns = []

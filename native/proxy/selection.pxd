@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 from native.balance.balancer cimport Choice
+from native.proxy.affinity cimport Affinity
 from native.proxy.request cimport Refusal, Request
 from native.proxy.router cimport Route
 
@@ -17,6 +18,7 @@ cdef class Selection:
     cdef uint64_t barred        # a bit per member that does not do now what the request needs
     cdef list excluded          # targets that were passed over because of that, and why; None = none was
     cdef Refusal refused        # what they cannot express, or the client's mistake; None = neither
+    cdef Affinity affinity      # None = no prompt cache counts
     cdef str failover_reason    # why the first choice did not answer; None = it did
     cdef exclude_visited_regions(self)
     # A member does not take the request; too_long: nor does any whose context window is not larger.
@@ -40,6 +42,7 @@ cdef class Selection:
     cdef object refusal(self)           # the Reply that says so
     cdef tuple exclusions(self)         # "TARGET: WHY" of members that could not be asked what the request needs
     cdef bint nobody_can(self) noexcept     # no target of the pool can be asked this at all
+    cdef int _rank(self, uint64_t now) except -1
     cdef bint _ready(self, int index)
     # Choose a member; where something that the request needs is in doubt, by that too. False: look again.
     cdef bint _pick(self, uint64_t now, uint64_t tried, Choice* choice) except -1

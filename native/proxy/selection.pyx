@@ -1,15 +1,18 @@
 cimport cython
 from native.balance.balancer cimport (
-    BARRED_CAPABILITY, BARRED_EXHAUSTED, BARRED_FULL, BARRED_OPEN, BARRED_QUARANTINED, BARRED_RATE_LIMITED, BARRED_TRIAL, Target, TargetPool,
-    inflight_total,
+    ASIDE_KEPT, BARRED_CAPABILITY, BARRED_EXHAUSTED, BARRED_FULL, BARRED_OPEN, BARRED_QUARANTINED, BARRED_RATE_LIMITED,
+    BARRED_TRIAL, Target, TargetPool, inflight_total,
 )
 from native.balance.breaker cimport ADMIT_TRIAL, breaker_return, circuit_until_ns
 from native.balance.capability cimport (
     capability_barred, capability_return, capability_share, capability_take, needed_of,
 )
+from native.balance.preference cimport PREFER_COST, PREFER_LATENCY, rank_by_cost, rank_by_latency
 from native.io.atomics cimport add64, load32, load64
 from native.io.clock cimport monotonic_ns
 from native.proxy.hooks import TargetState
+from native.proxy.affinity cimport new_affinity
+from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport MOST_HOPS
 from native.proxy.runtime cimport NEVER
 from native.proxy.steps cimport Event
@@ -50,6 +53,8 @@ cdef Selection new_selection(Request request):
     selection.needs = needed_of(request.route.mixed, request.needs)
     if request.identity.hops is not None and request.route.regions:
         selection.exclude_visited_regions()
+    if request.route.affinity and request.is_model():
+        selection.affinity = new_affinity(<ModelRequest>request, monotonic_ns())
     return selection
 
 
@@ -190,9 +195,14 @@ cdef class Selection:
     cdef int _pick_from(self, uint64_t now, uint64_t tried, uint64_t closed, Choice* choice) except -1:
         """Choose a member that is not closed, and keep who was full."""
         cdef uint64_t full = choice.full
+        cdef int kept = -1
+        if self.affinity is not None:
+            kept = self.affinity.kept
+        if self.route.prefer or kept < 0 and self.affinity is not None:
+            self._rank(now)
         self.route.pool.pick(
             now, self.request.runtime.random(), tried, self.request.latency_cell, self.request.identity.priority, choice,
-            self._closed(tried, now) | closed,
+            self._closed(tried, now) | closed, kept,
         )
         choice.full |= full
 
@@ -252,6 +262,15 @@ cdef class Selection:
         if choice.admit == <int>ADMIT_TRIAL:
             breaker_return(&rec.own, now, choice.generation)
         capability_return(rec, now, &choice.claims)
+
+    cdef int _rank(self, uint64_t now) except -1:
+        """Rank the members for the next pick: by the part of the prompt that they have, else by the route's preference."""
+        if self.affinity is not None and self.affinity.rank(now):
+            return 0
+        if self.route.prefer == <int>PREFER_COST and self.request.is_model():
+            rank_by_cost(self.route.pool, self.route.rec, (<ModelRequest>self.request).wildcard, now)
+        elif self.route.prefer == <int>PREFER_LATENCY:
+            rank_by_latency(self.route.pool, self.request.latency_cell, now)
 
     cdef bint _ready(self, int index):
         """Put the request into the words of a target of another dialect; False: it cannot be asked."""
@@ -320,6 +339,8 @@ cdef class Selection:
                     code = <int>BARRED_CAPABILITY
                 elif code == 0:
                     code = self.route.pool.aside(i, now)
+                if code == 0 and self.affinity is not None and self.affinity.kept == chosen:
+                    code = ASIDE_KEPT
                 label = self.request.runtime.replies.passed_over(code, capability)
                 self.failover_reason = f"{self.route.pool.target_at(i).id}: {label}"
                 return 0

@@ -47,6 +47,7 @@ cpdef enum TargetCounter:
     T_COST_NANO = 27        # US dollars * 1e9, by the configured prices
     T_FULL = 28             # times the target was passed over because its concurrency limit was reached
     T_DROPPED_EVENTS = 29   # events of its streams that were malformed, and not relayed
+    T_CACHED_TOKENS = 30    # of T_PROMPT_TOKENS, those that the target had in its cache
 
 # Counters of a route: responses by what the client saw
 cpdef enum RouteCounter:
@@ -80,6 +81,11 @@ cpdef enum RouteCounter:
     R_CACHE_MISSES = 27     # not in the cache: a target was asked
     R_RESCUES = 28          # times another target was asked to go on with an answer that broke off
     R_RESCUED = 29          # answers that broke off and were completed
+    R_CACHED_TOKENS = 30    # of R_PROMPT_TOKENS, those that a target had in its cache
+    R_KEPT = 31             # answered by the target that has the prompt in its cache
+    R_MOVED = 32            # conversations that have moved from a target that failed or rested
+    R_SAVED_NANO = 33       # US dollars * 1e9 that prefer: cost has saved; signed
+    R_SAVED_US = 34         # microseconds to the first token that prefer: latency has saved; signed
 
 cpdef enum WorkerCounter:
     W_ACCEPTED = 0

@@ -46,6 +46,7 @@ class TargetCounter(IntEnum):
     T_COST_NANO = 27
     T_FULL = 28
     T_DROPPED_EVENTS = 29
+    T_CACHED_TOKENS = 30
 
 class RouteCounter(IntEnum):
     R_REQUESTS = 0
@@ -78,6 +79,11 @@ class RouteCounter(IntEnum):
     R_CACHE_MISSES = 27
     R_RESCUES = 28
     R_RESCUED = 29
+    R_CACHED_TOKENS = 30
+    R_KEPT = 31
+    R_MOVED = 32
+    R_SAVED_NANO = 33
+    R_SAVED_US = 34
 
 class WorkerCounter(IntEnum):
     W_ACCEPTED = 0

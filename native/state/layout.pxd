@@ -22,6 +22,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint32_t layout, target_capacity, route_capacity, worker_capacity
         uint64_t created_ns
         uint32_t allowance_capacity, reserved_allowances
+        uint64_t pin_buckets
     ctypedef struct CircuitRec "edge_circuit_rec":
         uint64_t circuit, opened_ns, trial_ns
         uint32_t consecutive, opens, trip_reason, late_in_a_row
@@ -53,6 +54,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint32_t[2] latency_samples
         uint32_t[2] latency_p99_ms
         CircuitRec[9] capability
+        uint64_t upstream_load
         uint32_t[64] inflight
         uint32_t[3][64] inflight_by_priority
     ctypedef struct RouteRec "edge_route_rec":
@@ -95,6 +97,9 @@ cdef extern from "native/state/shared_state.h" nogil:
     uint64_t edge_remote(uint32_t thousandths, uint32_t failure_threshold, uint64_t now_ms)
     double edge_remote_weight(uint64_t word, uint64_t now_ms)   # 0..1; 1.0 = no report, or a stale one
     uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now_ms)   # to open; 0 = as in the policy
+    uint64_t edge_upstream_load(uint32_t waiting, uint32_t cache, uint64_t now_ms)
+    int edge_load_waiting(uint64_t word, uint64_t now_ms)   # 0 = unknown
+    int edge_load_cache(uint64_t word, uint64_t now_ms)
     uint64_t edge_share(AllowanceRec* rec, uint64_t* word, uint64_t whole, uint64_t now_ns)
     uint64_t edge_concurrent(AllowanceRec* rec, uint64_t whole, uint64_t now_ns)
     uint64_t edge_ceiling(AllowanceRec* rec, uint64_t budget, uint64_t month)

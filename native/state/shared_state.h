@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 10u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 11u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -30,7 +30,8 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t created_ns;
     uint32_t allowance_capacity;  /* all of them */
     uint32_t reserved_allowances; /* the last so many are for the cluster's keys */
-    uint64_t spare[2];
+    uint64_t pin_buckets;    /* a power of two, or 0; see native/state/pins */
+    uint64_t spare[1];
 } edge_state_header;
 
 /* A circuit and its evidence: of a target as a whole, and of each of its capabilities. */
@@ -109,7 +110,8 @@ typedef struct __attribute__((aligned(64))) {
     uint32_t latency_count[2][EDGE_LATENCY_BUCKETS];    /* halved when their sum reaches 2,000 */
     uint32_t latency_samples[2];   /* their sum, at least the samples since the last halving */
     uint32_t latency_p99_ms[2];    /* recomputed with every sixteenth sample; 0 = unknown */
-    uint32_t spare4[12];
+    uint32_t spare4[10];
+    uint64_t upstream_load;        /* see edge_load; 0 = the target says nothing of itself */
     edge_circuit_rec capability[EDGE_CAPABILITIES];
     uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
     uint32_t inflight_by_priority[EDGE_PRIORITIES][EDGE_MAX_WORKERS]; /* of these, by priority */
@@ -222,6 +224,23 @@ static inline double edge_remote_weight(uint64_t word, uint64_t now_ms) {
 }
 static inline uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now_ms) {
     return edge_remote_holds(word, now_ms) ? (uint32_t)(word >> 32) & 0xFFFFu : 0;
+}
+
+/* What a self-hosted target says of itself, written by control: requests that wait there (16) | thousandths of its cache
+ * in use (16) | stamp_ms (32). It holds for 10 s. */
+#define EDGE_LOAD_HOLDS_MS 10000u
+static inline uint64_t edge_upstream_load(uint32_t waiting, uint32_t cache, uint64_t now_ms) {
+    return (uint64_t)(waiting < 0xFFFFu ? waiting : 0xFFFFu) << 48 | (uint64_t)(cache & 0xFFFFu) << 32 | (uint32_t)now_ms;
+}
+static inline int edge_load_holds(uint64_t word, uint64_t now_ms) {
+    uint32_t age = (uint32_t)now_ms - (uint32_t)word;
+    return word && (age <= EDGE_LOAD_HOLDS_MS || age > UINT32_MAX - 60000u);
+}
+static inline int edge_load_waiting(uint64_t word, uint64_t now_ms) {
+    return edge_load_holds(word, now_ms) ? (int)(word >> 48) : 0;
+}
+static inline int edge_load_cache(uint64_t word, uint64_t now_ms) {
+    return edge_load_holds(word, now_ms) ? (int)(word >> 32 & 0xFFFFu) : 0;
 }
 
 /* What this node may grant of `whole` (thousandths per minute) by one of an allowance's share words. After share_until_ns

@@ -15,6 +15,8 @@ cdef class SharedState:
     cdef AllowanceRec* allowances
     cdef WorkerRec* workers
     cdef uint64_t* touched          # one bit for each allowance that a worker has used
+    cdef uint64_t* pins             # words of native.state.pins, in buckets of a cache line
+    cdef uint64_t pin_buckets       # 0 = there are none
     cdef readonly int fd
     cdef bint owns_fd       # True = created here, and closed with the shared state; False = borrowed
     cdef size_t size

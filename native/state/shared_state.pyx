@@ -11,6 +11,9 @@ from native.state.views cimport allowance_view, route_view, target_view, worker_
 
 LAYOUT = EDGE_STATE_LAYOUT
 
+cdef enum:
+    EDGE_LINE = 64          # bytes of a bucket of pins
+
 
 cdef bint circuit_hint(CircuitRec* rec, uint64_t now_ns) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
@@ -61,7 +64,8 @@ cdef class SharedState:
                 "restart the whole node with one build"
             )
         needed = block_size(
-            header.target_capacity, header.route_capacity, header.worker_capacity, header.allowance_capacity
+            header.target_capacity, header.route_capacity, header.worker_capacity, header.allowance_capacity,
+            header.pin_buckets,
         )
         if header.worker_capacity > <uint32_t>EDGE_MAX_WORKERS or needed > self.size:
             raise ValueError(f"descriptor {fd} is not a whole shared state: {size} bytes of {needed}")
@@ -69,7 +73,9 @@ cdef class SharedState:
         self.routes = <RouteRec*>(self.targets + header.target_capacity)
         self.allowances = <AllowanceRec*>(self.routes + header.route_capacity)
         self.workers = <WorkerRec*>(self.allowances + header.allowance_capacity)
-        self.touched = <uint64_t*>(self.workers + header.worker_capacity)
+        self.pins = <uint64_t*>(self.workers + header.worker_capacity)
+        self.pin_buckets = header.pin_buckets
+        self.touched = self.pins + header.pin_buckets * EDGE_LINE // sizeof(uint64_t)
         self.fd = fd
 
     def __dealloc__(self):
@@ -80,12 +86,13 @@ cdef class SharedState:
 
     @staticmethod
     def create(
-        target_capacity, route_capacity, worker_capacity, now_ns=0, allowance_capacity=0, reserved_allowances=0
+        target_capacity, route_capacity, worker_capacity, now_ns=0, allowance_capacity=0, reserved_allowances=0,
+        pin_bytes=0
     ):
         """Create an empty block with these numbers of records; its ``fd`` is inheritable and closed with the object.
 
-        ``reserved_allowances`` come behind those of the Snapshot, for the cluster's keys. A record that is never used
-        takes no memory.
+        ``reserved_allowances`` come behind those of the Snapshot, for the cluster's keys. ``pin_bytes`` is the most memory
+        for pins (native/state/pins). What is never used takes no memory.
 
         The size of the block is sealed, so that no process can take memory away from another. Raises ValueError for a
         capacity out of range, OSError if there is no memory.
@@ -101,7 +108,10 @@ cdef class SharedState:
         if not 0 <= reserved_allowances <= 262144:
             raise ValueError(f"reserved_allowances is 0 to 262144, not {reserved_allowances}")
         allowance_capacity += reserved_allowances
-        size = block_size(target_capacity, route_capacity, worker_capacity, allowance_capacity)
+        if not 0 <= pin_bytes <= 1 << 36:
+            raise ValueError(f"pins have 0 to 64 GiB, not {pin_bytes} bytes")
+        buckets = 1 << (pin_bytes // EDGE_LINE).bit_length() >> 1
+        size = block_size(target_capacity, route_capacity, worker_capacity, allowance_capacity, buckets)
         fd = os.memfd_create("edge-shared state", os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, size)
@@ -116,6 +126,7 @@ cdef class SharedState:
             header.worker_capacity = worker_capacity
             header.allowance_capacity = allowance_capacity
             header.reserved_allowances = reserved_allowances
+            header.pin_buckets = buckets
             header.created_ns = now_ns
             store64(&header.magic, EDGE_STATE_MAGIC)
             munmap(block, <size_t>size)
@@ -370,6 +381,17 @@ cdef class SharedState:
         """Clear what other regions have reported of a target, or of one of its capabilities (-1: none)."""
         store64(&self.circuit(slot, capability).remote, 0)
 
+    def set_load(self, int slot, uint32_t waiting, double cache, uint64_t now_ns):
+        """Set what a self-hosted target says of itself: the requests that wait there, and the part of its cache in use.
+
+        It holds for 10 s.
+        """
+        if not 0.0 <= cache <= 1.0:
+            raise ValueError(f"the part of a cache in use is 0 to 1, not {cache}")
+        store64(
+            &self.target(slot).upstream_load, edge_upstream_load(waiting, <uint32_t>(cache * 1000), now_ns // 1_000_000)
+        )
+
     def set_shares(self, int slot, uint64_t requests, uint64_t tokens, *, uint64_t until_ns, uint64_t nodes,
                    uint64_t now_ns, windows_ns=(0, 0), concurrent=None):
         """Set this node's share of a shared allowance, in thousandths per minute; 0 = the whole allowance.
@@ -399,8 +421,10 @@ cdef class SharedState:
         return circuit_hint(&self.target(slot).own, now_ns)
 
 
-cdef size_t block_size(uint32_t targets, uint32_t routes, uint32_t workers, uint32_t allowances) noexcept nogil:
+cdef size_t block_size(
+    uint32_t targets, uint32_t routes, uint32_t workers, uint32_t allowances, uint64_t pin_buckets
+) noexcept nogil:
     return (
         sizeof(SharedStateHeader) + targets * sizeof(TargetRec) + routes * sizeof(RouteRec) + workers * sizeof(WorkerRec)
-        + allowances * sizeof(AllowanceRec) + (allowances + 63) // 64 * sizeof(uint64_t)
+        + allowances * sizeof(AllowanceRec) + (allowances + 63) // 64 * sizeof(uint64_t) + pin_buckets * EDGE_LINE
     )

@@ -92,6 +92,8 @@ cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
         "allowance": edge_cell_ms(load64(&rec.allowance)),
         "remote": load64(&rec.own.remote),
         "capabilities": capability_views(rec, now_ns),
+        "waiting": edge_load_waiting(load64(&rec.upstream_load), now_ns // 1_000_000),
+        "cache_use": edge_load_cache(load64(&rec.upstream_load), now_ns // 1_000_000) / 1000,
     }
 
 

@@ -211,7 +211,9 @@ async def one_data_plane(
     config = checked(read_text(text, "test", folder or Path.cwd(), {}))
     snapshot = compile_config(config, now=clock.wall(), signing=signing)
     targets, routes = capacities(snapshot)
-    shared_state = SharedState.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
+    shared_state = SharedState.create(
+        targets, routes, 2, allowance_capacity=allowance_capacity(snapshot), pin_bytes=snapshot.limits.affinity
+    )
     thread = LoopThread()
     records: list[ExchangeRecord] = []
 

@@ -35,4 +35,6 @@ def snapshot(text: str = TEXT) -> Snapshot:
 def shared_state_for(plan: Snapshot, workers: int = 2) -> SharedState:
     """Make an empty shared state of the right size."""
     targets, routes = capacities(plan)
-    return SharedState.create(targets, routes, workers, allowance_capacity=allowance_capacity(plan))
+    return SharedState.create(
+        targets, routes, workers, allowance_capacity=allowance_capacity(plan), pin_bytes=plan.limits.affinity
+    )

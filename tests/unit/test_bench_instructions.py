@@ -113,3 +113,12 @@ async def test_a_verified_token_costs_hardly_more_than_a_key() -> None:
         pytest.skip(lacking)
     found = {cost.case: cost.instructions for cost in await measure(["keys", "tokens"])}
     assert found["tokens"] <= found["keys"] * 1.03, found
+
+
+@pytest.mark.prove
+async def test_keeping_conversations_costs_hardly_anything() -> None:
+    """With affinity: auto a request to a pool of two takes at most 2% more instructions than without."""
+    if (lacking := missing()) is not None:
+        pytest.skip(lacking)
+    found = {cost.case: cost.instructions for cost in await measure(["spread", "affinity"])}
+    assert found["affinity"] <= found["spread"] * 1.02, found

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from edge.cli import cluster
 from edge.cli.main import main
-from edge.cli.status import notes, of_targets, side_by_side, table
+from edge.cli.status import choice_lines, notes, of_targets, side_by_side, table
 from edge.cluster.members import MemberStatus
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer according to the token."""
         right = self.headers["Authorization"] == "Bearer right"
-        known = self.path not in ("/api/node", "/api/pages")  # as an older one
+        known = self.path not in ("/api/node", "/api/pages", "/api/choices")  # as an older one
         body = json.dumps(TARGETS if known else {"error": "it is not here"}).encode() if right else b"{}"
         self.send_response((200 if known else 404) if right else 401)
         self.send_header("content-length", str(len(body)))
@@ -260,3 +260,18 @@ def test_held_requests_are_said_when_they_are_many() -> None:
         "3 requests were refused because they exceeded limits.max_buffered"
     ]
     assert notes({**node, "buffered": [0, 0]}, 0.0) == []
+
+
+def test_what_was_saved_is_said() -> None:
+    """A model whose prefer or affinity did something has a line with what that was; another has none."""
+    base = {"affinity": "auto", "prefer": "order", "requests": 1000, "kept": 0, "moved": 0, "cached_share": None}
+    base |= {"saved_usd": 0.0, "saved_s": 0.0}
+    kept = {**base, "model": "chat", "kept": 812, "moved": 3, "cached_share": 0.372}
+    cheap = {**base, "model": "cheap", "prefer": "cost", "saved_usd": 12.345}
+    quick = {**base, "model": "quick", "prefer": "latency", "saved_s": -1.25}
+    told = "812 of 1000 requests stayed where their prompt was, 3 conversations moved"
+    assert choice_lines([{**base, "model": "idle"}, kept, cheap, quick]) == [
+        f"chat: {told}; 37% of prompt tokens came from caches",
+        "cheap: prefer: cost has saved $12.35",
+        "quick: prefer: latency has saved -1.2 s",
+    ]
