@@ -73,6 +73,23 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True):
             "timeouts.first_byte too, which bounds each try, and a POST as a GET is."
         ),
     ] = False
+    same_target: Annotated[
+        int,
+        about(
+            "How often a request that fails within a second (no connection, a reset, a 5xx) is sent to the same target "
+            "again, after 50 ms and more, before others are asked. It counts as an attempt and spends the budget.",
+            low=0,
+            high=5,
+        ),
+    ] = 0
+    wait: Annotated[
+        Duration,
+        about(
+            "How long a request waits for a target of a better tier that rests (rate-limited, or its allowance used "
+            "up), if that comes back within this time, before a later tier is asked. 0s: not at all.",
+            high=MINUTE,
+        ),
+    ] = 0
 
 
 class Canary(Struct, frozen=True, forbid_unknown_fields=True):

@@ -37,6 +37,8 @@ class Retry(Struct, frozen=True):
     attempts: int
     budget: float
     idempotent: bool
+    same_target: int  # how often a target that has failed fast is asked once more, before others
+    wait_ns: int  # for a better tier that rests; 0: the next tier is asked at once
 
 
 class Breaker(Struct, frozen=True):

@@ -58,7 +58,6 @@ cdef class Exchange(AttemptEvents):
     cdef int _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now) except -1
     cdef int _retry(self, Attempt attempt, int step, uint64_t now) except -1
     cdef _give_up(self, uint64_t now)
-    cdef int _learn_name(self, Attempt attempt, bytes data) except -1
     cdef int _finish(self, Attempt attempt, AttemptResult result) except -1
     cdef int _pass_on_refusal(self, Attempt attempt, AttemptResult result) except -1
     cdef int _break(self, Attempt attempt, AttemptResult result) except -1

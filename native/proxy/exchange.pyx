@@ -4,7 +4,6 @@ from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport count_answered, count_begun, count_over
 from native.proxy.admission cimport admit
-from native.proxy.affinity cimport Affinity
 from native.proxy.answer_reader cimport ACTION_TOO_LONG
 from native.proxy.attempt_kinds cimport new_attempt
 from native.proxy.charge cimport new_charge
@@ -227,6 +226,9 @@ cdef class Exchange(AttemptEvents):
             self._start_attempt(&choice, now)
         elif step == Step.QUEUE:
             self._wait_for_place(now)
+        elif step == Step.BACK_OFF:
+            self._enter(State.BACKOFF)
+            self.resume_ns = self.selection.rest_ns
         elif step == Step.GIVE_UP:
             self._give_up(now)
         elif step == Step.BREAK:
@@ -362,7 +364,9 @@ cdef class Exchange(AttemptEvents):
         """Ask another target at once, or after a pause. The retry is paid for."""
         add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
         add64(&attempt.target.rec.count[<int>T_RETRIED], 1)
-        if step == Step.BACK_OFF:
+        if step == Step.REPEAT:
+            self.selection.repeat(attempt.facts.index)
+        if step == Step.BACK_OFF or step == Step.REPEAT:
             self._enter(State.BACKOFF)
             self.resume_ns = now + pause_ns(attempt, self.live.begun, self.runtime.random())
             self._arm_deadline()
@@ -410,8 +414,7 @@ cdef class Exchange(AttemptEvents):
             response.commit(
                 attempt, length, self.live.begun, self.selection.failover_reason if reason is None else reason
             )
-            if self.selection.affinity is not None:
-                self.selection.affinity.remember(attempt.facts.index, self.selection.tried, monotonic_ns())
+            self.selection.remember(attempt.facts.index)
             if response.tunnel:
                 request.deadline_ns = NEVER     # a tunnel ends when a side ends, or when both are silent too long
                 self._arm_deadline()
@@ -422,16 +425,11 @@ cdef class Exchange(AttemptEvents):
     cdef int on_answer_data(self, Attempt attempt, bytes data) except -1:
         if attempt is not self.live.first or self.state != State.COMMITTED:
             return 0
-        self._learn_name(attempt, data)
+        self.selection.learn(attempt.facts.index, data)
         try:
             self.response.relay(data)
         except ValueError as error:
             attempt.end(self.response.outcome_of(error), f"an answer that cannot be translated: {error}")
-
-    cdef int _learn_name(self, Attempt attempt, bytes data) except -1:
-        cdef Affinity affinity = self.selection.affinity
-        if affinity is not None and affinity.unnamed and data is not None:
-            affinity.learn(attempt.facts.index, data, monotonic_ns())
 
     cdef bytes translate(self, Attempt attempt, bytes content):
         return self.response.translate(attempt, content, self.live.begun)
@@ -441,7 +439,7 @@ cdef class Exchange(AttemptEvents):
         count_answered(
             self.request.route, attempt.facts.index, self.live.begun > 1 or self.selection.failover_reason is not None
         )
-        self._learn_name(attempt, result.tail)
+        self.selection.learn(attempt.facts.index, result.tail)
         self.response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
         self.response.relay_end(result.tail)
         if self.flight is not None:

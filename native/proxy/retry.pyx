@@ -6,6 +6,8 @@ from native.state.shared_state cimport CLIENT_FAULT, DEADLINE, OK, FAIL_CONNECT,
 
 # First wait before the same target is asked again. Each attempt doubles it; jitter changes it by up to a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
+# A failure that took longer than this is none that the same target is asked again for (retry.same_target).
+cdef uint64_t FAST_NS = 1_000_000_000
 
 
 # A request that was not begun moves to another connection this often. Each time the upstream has ended a connection that
@@ -74,6 +76,13 @@ cdef int facts_of_failure(
     facts.another = selection.another(now, live.running())
     facts.moved = attempt.moved
     facts.told_to_wait = attempt.reader.pushback > 0
+    facts.may_repeat = (
+        selection.repeats < request.route.same_target and (
+            live.begun - live.stale + 1 < request.route.attempts or not facts.another     # one is left for another
+        ) and now - attempt.facts.started_ns <= FAST_NS
+        and (outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS)
+        and request.route.pool.barred(attempt.facts.index, now, 0, request.identity.priority) == 0
+    )
 
 
 cdef bint may_ask_another(

@@ -91,6 +91,8 @@ cdef class Route:
     cdef readonly int attempts
     cdef readonly bint idempotent       # a service: what is sent again may be carried out twice
     cdef readonly double budget
+    cdef readonly int same_target   # how often an exchange asks a target that has failed fast once more
+    cdef readonly uint64_t wait_ns  # how long it waits for a better tier that rests
     cdef readonly int rescue        # a Rescue
     cdef readonly uint64_t cache_ttl_ns     # how long an answer is fresh; 0 = none is kept
     cdef readonly uint64_t cache_stale_ns   # how much longer it may be used instead of an error

@@ -178,6 +178,8 @@ cdef class Route:
         self.attempts = plan.retry.attempts
         self.idempotent = plan.retry.idempotent
         self.budget = plan.retry.budget
+        self.same_target = plan.retry.same_target
+        self.wait_ns = plan.retry.wait_ns
         self.rescue = {"never": RESCUE_NEVER, "same_model": RESCUE_SAME_MODEL, "text": RESCUE_TEXT}[plan.rescue]
         if plan.cache is not None:
             self.cache_ttl_ns = plan.cache.ttl_ns

@@ -19,6 +19,10 @@ cdef class Selection:
     cdef list excluded          # targets that were passed over because of that, and why; None = none was
     cdef Refusal refused        # what they cannot express, or the client's mistake; None = neither
     cdef Affinity affinity      # None = no prompt cache counts
+    cdef int again              # the member that is asked once more before others; -1 = none
+    cdef int repeats            # how often a member was asked once more
+    cdef uint64_t rest_ns       # when a better tier comes back that is waited for
+    cdef uint64_t patient_ns    # until when the exchange waits for it; 0 = it has not begun to
     cdef str failover_reason    # why the first choice did not answer; None = it did
     cdef exclude_visited_regions(self)
     # A member does not take the request; too_long: nor does any whose context window is not larger.
@@ -42,6 +46,10 @@ cdef class Selection:
     cdef object refusal(self)           # the Reply that says so
     cdef tuple exclusions(self)         # "TARGET: WHY" of members that could not be asked what the request needs
     cdef bint nobody_can(self) noexcept     # no target of the pool can be asked this at all
+    cdef void repeat(self, int index) noexcept      # ask a member that has failed once more, before others
+    cdef int remember(self, int index) except -1    # a member has begun its answer
+    cdef int learn(self, int index, bytes data) except -1   # ... and these are the first bytes of it
+    cdef bint _rests(self, uint64_t now) noexcept
     cdef int _rank(self, uint64_t now) except -1
     cdef bint _ready(self, int index)
     # Choose a member; where something that the request needs is in doubt, by that too. False: look again.

@@ -1,4 +1,5 @@
 cimport cython
+from libc.stdint cimport INT32_MAX
 from native.balance.balancer cimport (
     ASIDE_KEPT, BARRED_CAPABILITY, BARRED_EXHAUSTED, BARRED_FULL, BARRED_OPEN, BARRED_QUARANTINED, BARRED_RATE_LIMITED,
     BARRED_TRIAL, Target, TargetPool, inflight_total,
@@ -50,6 +51,7 @@ cdef Selection new_selection(Request request):
     selection.request = request
     selection.route = request.route
     selection.unable = request.route.unfit[request.operation]
+    selection.again = -1
     selection.needs = needed_of(request.route.mixed, request.needs)
     if request.identity.hops is not None and request.route.regions:
         selection.exclude_visited_regions()
@@ -118,6 +120,8 @@ cdef class Selection:
     cdef int draw(self, uint64_t now, uint64_t running, bint again, bint queued, Choice* choice):
         choice.index = -1
         choice.full = choice.admit = choice.generation = 0
+        if self.route.wait_ns and not self.tried and not queued and self._rests(now):
+            return Event.TARGETS_REST
         self.choose(now, running, again, choice)
         if choice.full and not queued and (choice.index >= 0 or not again or not self.is_refused()):
             self.count_passed_over(choice)
@@ -196,7 +200,9 @@ cdef class Selection:
         """Choose a member that is not closed, and keep who was full."""
         cdef uint64_t full = choice.full
         cdef int kept = -1
-        if self.affinity is not None:
+        if self.again >= 0:
+            kept = self.again
+        elif self.affinity is not None:
             kept = self.affinity.kept
         if self.route.prefer or kept < 0 and self.affinity is not None:
             self._rank(now)
@@ -204,6 +210,7 @@ cdef class Selection:
             now, self.request.runtime.random(), tried, self.request.latency_cell, self.request.identity.priority, choice,
             self._closed(tried, now) | closed, kept,
         )
+        self.again = -1
         choice.full |= full
 
     cdef bint _any_usable(self, uint64_t now, uint64_t gone) noexcept:
@@ -262,6 +269,46 @@ cdef class Selection:
         if choice.admit == <int>ADMIT_TRIAL:
             breaker_return(&rec.own, now, choice.generation)
         capability_return(rec, now, &choice.claims)
+
+    cdef void repeat(self, int index) noexcept:
+        self.tried &= ~(<uint64_t>1 << index)
+        self.again = index
+        self.repeats += 1
+
+    cdef bint _rests(self, uint64_t now) noexcept:
+        """Return whether a better tier than the best usable one rests (rate-limited, allowance used up), and comes back
+        before the exchange has waited for as long as it may."""
+        cdef TargetPool pool = self.route.pool
+        cdef int best = INT32_MAX
+        cdef uint64_t until
+        cdef int i, code
+        if not self.patient_ns:
+            self.patient_ns = now + self.route.wait_ns
+        self.rest_ns = NEVER
+        for i in range(pool.size):
+            if pool.tiers[i] < best and pool.barred(
+                i, now, self.declined | self._closed(0, now), self.request.identity.priority
+            ) == 0:
+                best = pool.tiers[i]
+        for i in range(pool.size):
+            if pool.tiers[i] < best and not self.unable >> i & 1:
+                code = pool.barred(i, now, 0, self.request.identity.priority)
+                until = 0
+                if code == <int>BARRED_RATE_LIMITED:
+                    until = load64(&pool.recs[i].rate_limited_until_ns)
+                elif code == <int>BARRED_EXHAUSTED:
+                    until = now + bounds_wait(pool.allowed[i], now)
+                if until:
+                    self.rest_ns = min(self.rest_ns, until)
+        return self.rest_ns < self.patient_ns and self.rest_ns < self.request.deadline_ns
+
+    cdef int remember(self, int index) except -1:
+        if self.affinity is not None:
+            self.affinity.remember(index, self.tried | self.barred, monotonic_ns())
+
+    cdef int learn(self, int index, bytes data) except -1:
+        if self.affinity is not None and self.affinity.unnamed and data is not None:
+            self.affinity.learn(index, data, monotonic_ns())
 
     cdef int _rank(self, uint64_t now) except -1:
         """Rank the members for the next pick: by the part of the prompt that they have, else by the route's preference."""

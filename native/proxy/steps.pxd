@@ -27,6 +27,7 @@ cpdef enum Event:           # what may happen to an exchange that has its route
     ANSWER_AWAITED = 11     # another exchange asks the same question
     NOT_KEPT = 12           # the cache has no answer, and nobody else asks
     ATTEMPT_DECLINED = 13   # the target does not take this request, and another one may
+    TARGETS_REST = 14       # a better tier than the usable one comes back soon, and is waited for
 
 cpdef enum Step:            # what is done about it
     KEEP_WAITING = 0
@@ -47,6 +48,7 @@ cpdef enum Step:            # what is done about it
     LOOK_AGAIN = 15         # in the cache
     END_ATTEMPTS = 16       # the running ones; the older reports the result
     RESUME = 17             # let another target go on with an answer that broke off
+    REPEAT = 18             # ask the target that has failed once more, after a pause
 
 cdef struct Facts:          # what a decision needs to know
     int others              # running attempts, without the one that the event is about
@@ -60,6 +62,7 @@ cdef struct Facts:          # what a decision needs to know
     bint circuit_open       # of the target of a late attempt
     bint declined           # a target has declined the request: its answer is relayed if no other can do better
     bint may_resume         # another target may go on with the answer
+    bint may_repeat         # the target has failed fast, and is asked once more before others
 
 cdef Facts NO_FACTS             # all zero: for events that need none
 

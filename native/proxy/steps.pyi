@@ -29,6 +29,7 @@ class Event(IntEnum):
     ANSWER_AWAITED = 11
     NOT_KEPT = 12
     ATTEMPT_DECLINED = 13
+    TARGETS_REST = 14
 
 class Step(IntEnum):
     KEEP_WAITING = 0
@@ -49,6 +50,7 @@ class Step(IntEnum):
     LOOK_AGAIN = 15
     END_ATTEMPTS = 16
     RESUME = 17
+    REPEAT = 18
 
 def decide(
     state: int,
@@ -65,5 +67,6 @@ def decide(
     circuit_open: bool = False,
     declined: bool = False,
     may_resume: bool = False,
+    may_repeat: bool = False,
 ) -> Step: ...
 def may_follow(state: int, next_state: int) -> bool: ...

@@ -5,7 +5,8 @@ The exchange acts on a Step only after it is decided; nothing here touches a soc
 
 cdef int[10] TRANSITIONS = [
     1 << State.ADMITTED | 1 << State.LOCAL | 1 << State.CLOSED,                                     # RECEIVING
-    1 << State.WAITING | 1 << State.QUEUED | 1 << State.ATTEMPTING | 1 << State.COMMITTED | 1 << State.CLOSED,  # ADMITTED
+    1 << State.WAITING | 1 << State.QUEUED | 1 << State.ATTEMPTING | 1 << State.BACKOFF | 1 << State.COMMITTED
+    | 1 << State.CLOSED,                                                                            # ADMITTED
     1 << State.CLOSED,                                                                              # LOCAL
     1 << State.COMMITTED | 1 << State.ADMITTED | 1 << State.CLOSED,                                 # WAITING
     1 << State.ATTEMPTING | 1 << State.COMMITTED | 1 << State.CLOSED,                               # QUEUED
@@ -22,7 +23,7 @@ cdef bint allowed(int state, int next_state) noexcept nogil:
 
 
 cdef bint is_retry(int step) noexcept nogil:
-    return step == Step.CHOOSE_AGAIN or step == Step.BACK_OFF or step == Step.RESUME
+    return step == Step.CHOOSE_AGAIN or step == Step.BACK_OFF or step == Step.RESUME or step == Step.REPEAT
 
 
 cdef int after_failure(const Facts* facts) noexcept nogil:
@@ -35,6 +36,8 @@ cdef int after_failure(const Facts* facts) noexcept nogil:
         return Step.CHOOSE_AGAIN
     if facts.others:
         return Step.CHOOSE_AGAIN if facts.another else Step.KEEP_WAITING
+    if facts.may_repeat and not facts.told_to_wait:
+        return Step.REPEAT
     return Step.CHOOSE_AGAIN if facts.another and not facts.told_to_wait else Step.BACK_OFF
 
 
@@ -73,6 +76,8 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
         return Step.KEEP_WAITING if facts.others else Step.GIVE_UP if facts.declined else Step.QUEUE
     if event == Event.NO_TARGET:
         return Step.KEEP_WAITING if facts.others else Step.GIVE_UP
+    if event == Event.TARGETS_REST:
+        return Step.KEEP_WAITING if facts.others else Step.BACK_OFF
     if event == Event.ATTEMPT_LATE:
         if not facts.may_retry or not facts.another:
             return Step.KEEP_WAITING
@@ -104,11 +109,11 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
 
 def decide(int state, int event, *, int others=0, bint others_late=False, bint may_retry=False, bint another=False,
            bint moved=False, bint told_to_wait=False, bint may_join=False, bint cutting=False, bint circuit_open=False,
-           bint declined=False, bint may_resume=False):
+           bint declined=False, bint may_resume=False, bint may_repeat=False):
     """``next_step`` for tests: the Step that an Event in a State leads to, by the Facts."""
     cdef Facts facts = Facts(
         others, others_late, may_retry, another, moved, told_to_wait, may_join, cutting, circuit_open, declined,
-        may_resume,
+        may_resume, may_repeat,
     )
     return Step(next_step(State(state), Event(event), &facts))
 

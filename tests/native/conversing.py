@@ -69,6 +69,9 @@ class Conversing:
         pin_bytes: int | None = None,
     ) -> None:
         self.down: set[str] = set()  # targets that refuse every request
+        self.flaky: Counter[str] = Counter()  # how many requests a target still refuses
+        self.refusal: tuple[int, int, float] = (503, 0, 0.01)  # status, Retry-After and seconds until it comes
+        self.refused: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
         self.answer: dict[str, Any] = dict(ANSWER)
         self.last: dict[int, VirtualConnection] = {}
@@ -122,15 +125,21 @@ class Conversing:
         """Answer when the time has come, or refuse."""
         name = connection.target.partition("/")[0]
         connection.owner = self.wire
-        if name in self.down:
-            self._agenda.note(self.now_ns + S // 100, self._refuse, connection)
+        if name in self.down or self.flaky[name] > 0:
+            self.flaky[name] -= 1
+            self.refused[name] += 1
+            self._agenda.note(self.now_ns + int(self.refusal[2] * S), self._refuse, connection)
             return
         self.bodies.append((name, connection.body))
         delay = self._seconds(name, connection.body)
         self._agenda.note(self.now_ns + int(delay * S), self._answer, connection)
 
     def _refuse(self, connection: VirtualConnection) -> None:
-        connection.answer(503, [(b"content-length", b"2"), (b"content-type", b"application/json")])
+        status, retry_after, _ = self.refusal
+        fields = [(b"content-length", b"2"), (b"content-type", b"application/json")]
+        if retry_after:
+            fields.append((b"retry-after", b"%d" % retry_after))
+        connection.answer(status, fields)
         connection.send(b"{}")
         connection.finish()
 

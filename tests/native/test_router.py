@@ -35,7 +35,7 @@ def route(slot: int, name: str, *members: Member, kind: str = "model") -> Route:
     """A route with the default policy."""
     policy = {
         "timeouts": TIMEOUTS,
-        "retry": Retry(3, 0.2, idempotent=False),
+        "retry": Retry(3, 0.2, idempotent=False, same_target=0, wait_ns=0),
         "breaker": USUAL,
         "rescue": "text",
         "cache": None,

@@ -21,6 +21,7 @@ FACTS = (
     "circuit_open",
     "declined",
     "may_resume",
+    "may_repeat",
 )
 ALIVE: dict[str, Any] = {"may_retry": True, "another": True}
 BEFORE_COMMIT = [State.ADMITTED, State.QUEUED, State.ATTEMPTING, State.BACKOFF]
@@ -43,6 +44,15 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
     (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "others": 1, "others_late": True}, Step.CHOOSE_AGAIN),
     (State.ATTEMPTING, Event.ATTEMPT_FAILED, {"others": 1, "others_late": True}, Step.KEEP_WAITING),
     (State.ATTEMPTING, Event.ATTEMPT_REFUSED, {"others": 1}, Step.PASS_ON_REFUSAL),
+    # a fast failure is repeated at the same target before others are asked
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "may_repeat": True}, Step.REPEAT),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {"another": True, "may_repeat": True}, Step.GIVE_UP),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "may_repeat": True, "told_to_wait": True}, Step.BACK_OFF),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "may_repeat": True, "others": 1}, Step.KEEP_WAITING),
+    # a better tier that rests is waited for
+    (State.ADMITTED, Event.TARGETS_REST, {}, Step.BACK_OFF),
+    (State.BACKOFF, Event.TARGETS_REST, {}, Step.BACK_OFF),
+    (State.ATTEMPTING, Event.TARGETS_REST, {"others": 1}, Step.KEEP_WAITING),
     # a target that declines the request is left for another; if there is none, the client gets its answer
     (State.ATTEMPTING, Event.ATTEMPT_DECLINED, ALIVE, Step.CHOOSE_AGAIN),
     (State.ATTEMPTING, Event.ATTEMPT_DECLINED, {"may_retry": True}, Step.GIVE_UP),
