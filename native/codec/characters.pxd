@@ -10,3 +10,5 @@ cdef extern from "native/codec/characters.h" nogil:
         IN_QUOTES "EDGE_IN_QUOTES"
         IN_PATH "EDGE_IN_PATH"
         IN_HOST "EDGE_IN_HOST"
+    Py_ssize_t value_end "edge_value_end" (const unsigned char* p, Py_ssize_t at, Py_ssize_t end) noexcept
+    Py_ssize_t name_end "edge_name_end" (const unsigned char* p, Py_ssize_t at, Py_ssize_t end) noexcept

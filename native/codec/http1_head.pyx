@@ -1,8 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
-from native.codec.characters cimport IN_TARGET, IN_VALUE, char_class, token_char
+from native.codec.characters cimport IN_TARGET, char_class, name_end, value_end
 
 # A request target longer than this is refused with 414 (RFC 9112 3 asks for at least 8000).
 cdef Py_ssize_t TARGET_LIMIT = 16384
@@ -19,8 +18,6 @@ METHODS = (
     b"MKACTIVITY", b"CHECKOUT", b"MERGE", b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE", b"PURGE", b"MKCALENDAR",
     b"LINK", b"UNLINK", b"SOURCE", b"QUERY",
 )
-cdef extern from *:
-    int __builtin_ctzll(uint64_t value) nogil       # trailing zeros; the first byte in memory is the lowest
 
 cdef enum:
     METHOD_COUNT = 35
@@ -104,30 +101,6 @@ cdef bint begins_method(const unsigned char* p, Py_ssize_t size) noexcept nogil:
         if METHOD_TABLE[number].size >= size and memcmp(METHOD_TABLE[number].name, p, size) == 0:
             return True
     return False
-
-
-cdef inline Py_ssize_t skip_value(const unsigned char* p, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
-    """Return where the first byte stands that no value has; eight bytes are looked at together."""
-    cdef uint64_t ones = 0x0101010101010101
-    cdef uint64_t eight = 0
-    cdef uint64_t delete = 0
-    cdef uint64_t odd = 0
-    while end - at >= 8:
-        memcpy(&eight, p + at, 8)
-        delete = eight ^ ones * 0x7f
-        # The lowest bit that is set is the highest bit of the first byte that is DEL or below 0x20. Bits above may be set
-        # for others, by a borrow (Mycroft's test).
-        odd = (((eight - ones * 0x20) & ~eight) | ((delete - ones) & ~delete)) & (ones * 0x80)
-        if odd == 0:
-            at += 8
-            continue
-        at += __builtin_ctzll(odd) >> 3
-        if p[at] != c"\t":
-            return at
-        at += 1
-    while at < end and char_class[p[at]] & IN_VALUE:
-        at += 1
-    return at
 
 
 cdef inline int refuse(HeadScan* scan, HeadFault fault) noexcept nogil:
@@ -296,7 +269,7 @@ cdef int scan_status_line(HeadScan* scan, const unsigned char* p, Py_ssize_t end
             else:
                 return refuse(scan, BAD_STATUS)
         elif state == PHRASE:
-            at = skip_value(p, at, end)
+            at = value_end(p, at, end)
             if at < end:
                 if p[at] != c"\r":
                     return refuse(scan, BAD_LINE_END if p[at] == c"\n" else BAD_PHRASE)
@@ -350,8 +323,7 @@ cdef int scan_fields(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noe
             scan.mark = at
             state = NAME
         if state == NAME:
-            while at < end and token_char[p[at]]:
-                at += 1
+            at = name_end(p, at, end)
             if at == end:
                 break
             if p[at] != c":":
@@ -370,7 +342,7 @@ cdef int scan_fields(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noe
             scan.mark = at
             state = VALUE
         if state == VALUE:
-            at = skip_value(p, at, end)
+            at = value_end(p, at, end)
             if at == end:
                 break
             if p[at] != c"\r":
