@@ -33,6 +33,7 @@ try:
     from native.state.callers import Caller, Callers, KeyTable
     from native.state.counters import AllowanceCounter, Capability, Outcome, RouteCounter, TargetCounter, WorkerCounter
     from native.state.histogram import HIST_BOUNDS_S
+    from native.state.issued_ids import IssuedIds, word
     from native.state.shared_state import LAYOUT, SharedState
     from native.state.tokens import Tokens
 except ImportError as error:
@@ -73,6 +74,7 @@ __all__ = [
     "DataPlane",
     "Declined",
     "Hooks",
+    "IssuedIds",
     "KeyTable",
     "Listener",
     "Operation",
@@ -101,6 +103,7 @@ __all__ = [
     "highest_upstream",
     "most_descriptors",
     "set_virtual",
+    "word",
 ]
 
 SHARED_STATE_LAYOUT: Final = 11  # the version that this module was written for; see native/state/shared_state.h

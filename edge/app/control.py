@@ -33,6 +33,7 @@ from edge.control.chronicle import chronicle_for
 from edge.control.compose import at_addresses, compile_config
 from edge.control.file_watch import FilesWatch
 from edge.control.health import HealthChecks
+from edge.control.issued import IssuedKeeper, issued_file
 from edge.control.ledger import Ledger
 from edge.control.loads import Loads
 from edge.control.measuring import Measuring
@@ -51,7 +52,7 @@ from edge.control.state_watch import PERIOD_S, StateWatch
 from edge.control.tracing import Tracing
 from edge.errors import EdgeError
 from edge.listen.server import bind
-from edge.native import SharedState
+from edge.native import IssuedIds, SharedState
 from edge.telemetry import logs
 from edge.telemetry.access import AccessLog
 from edge.telemetry.exemplars import ExemplarBook
@@ -104,6 +105,7 @@ class Control:
         self._chronicle: Chronicle | None = None
         self._discovering: Discovering | None = None
         self._identities: Identities | None = None
+        self._issued = IssuedKeeper(IssuedIds(launch.issued_fd), issued_file(launch.state_dir, ledger.recall()))
         self._leave_requested = False
 
     def reload(self) -> None:
@@ -191,7 +193,7 @@ class Control:
                     # Stored data first: the supervisor waits only seconds, and the other parts may take as long.
                     kept = [] if recorder is None else [recorder.stop()]
                     kept += [] if spending is None else [spending.stop(node.accounted)]
-                    kept.append(chronicle.stop())
+                    kept += [self._issued.stop(), chronicle.stop()]
                     await _all(*kept)
                     await _all(
                         _ended(export_task),
@@ -311,6 +313,7 @@ class Control:
                 canaries.poll(clock.now_ns())
                 if self._recorder is not None:
                     self._recorder.poll(clock.now_ns())
+                self._issued.poll(clock.now_ns())
                 if spending is not None:
                     spending.poll(node.accounted, clock.now_ns())
             except Exception as error:  # noqa: BLE001  # one failed turn must not end the loop

@@ -31,6 +31,7 @@ class Launch(Struct, frozen=True):
     control_fd: int  # the same socket, listening; control accepts on it
     shared_state_fd: int
     answers_fd: int  # of the node's AnswerStore; inherited by workers only
+    issued_fd: int  # of the node's IssuedIds
     snapshot_fd: int
     supervisor_state_fd: int
     ledger_fd: int  # the checked configuration and its history; inherited by control only

@@ -17,7 +17,7 @@ from edge.app.launch import snapshot_cell
 from edge.app.supervisor_state import SupervisorState
 from edge.app.worker import Worker
 from edge.control.memfd_cell import MemfdCell
-from edge.native import AnswerStore
+from edge.native import AnswerStore, IssuedIds
 from edge.terms.public_status import PublicStatus
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ async def _run(
         grace_s=launch.grace_s,
         serving=up,
         answers=AnswerStore(launch.answers_fd),
+        issued=IssuedIds(launch.issued_fd),
         status=MemfdCell(launch.status_fd, PublicStatus),
         keys_fds=launch.keys_fds,
     )

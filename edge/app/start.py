@@ -26,10 +26,11 @@ from edge.config.schema import Node
 from edge.config.shared_keys import MOST_SHARED_KEYS, has_members, shares_keys
 from edge.config.units import NS_PER_S
 from edge.control.compose import compile_config, from_keys
+from edge.control.issued import IssuedFile, restore_ids
 from edge.control.ledger import Ledger
 from edge.control.memfd_cell import MemfdCell
 from edge.control.spend import SpendFile, put_back
-from edge.native import AnswerStore, SharedState
+from edge.native import AnswerStore, IssuedIds, SharedState
 from edge.routing.planner import allowance_capacity, capacities
 from edge.telemetry import logs
 from edge.terms.public_status import PublicStatus
@@ -138,6 +139,11 @@ def _share(
     answers = AnswerStore.create(config.limits.cache)  # held until its descriptor is copied: it closes its own
     answers_fd = os.dup(answers.fd)
     held.callback(os.close, answers_fd)
+    issued = IssuedIds.create(config.limits.issued_ids)
+    issued_fd = os.dup(issued.fd)
+    held.callback(os.close, issued_fd)
+    if begun.state_dir:
+        restore_ids(issued, IssuedFile(Path(begun.state_dir), begun.ledger.source))
     ledger = MemfdCell.create("ledger", Ledger)
     last = MemfdCell.create("snapshot", Snapshot)
     supervisor_state = MemfdCell.create("supervisor_state", SupervisorState)
@@ -158,6 +164,7 @@ def _share(
         control_fd=sock.fileno(),
         shared_state_fd=shared_state.fd,
         answers_fd=answers_fd,
+        issued_fd=issued_fd,
         snapshot_fd=last.fd,
         supervisor_state_fd=supervisor_state.fd,
         ledger_fd=ledger.fd,
@@ -184,7 +191,8 @@ def _supervise(
 ) -> int:
     launched = MemfdCell.create("launch", Launch)
     launched.keep(launch)
-    shared = (launched.fd, launch.shared_state_fd, launch.snapshot_fd, launch.status_fd, *(launch.keys_fds or ()))
+    own_fds = (launch.shared_state_fd, launch.snapshot_fd, launch.status_fd, launch.issued_fd)
+    shared = (launched.fd, *own_fds, *(launch.keys_fds or ()))
 
     def arguments(child: Child) -> list[str]:
         given = ["--launch", str(launched.fd), "--ready", str(child.ready_write)]

@@ -28,6 +28,7 @@ from edge.cache.answers import Answers
 from edge.control import frames
 from edge.control.follow import Follower
 from edge.control.memfd_cell import MemfdCell
+from edge.dialects import kept
 from edge.errors import EdgeError
 from edge.listen import reply
 from edge.listen.calls import Calls
@@ -35,7 +36,7 @@ from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, renew_certificates, turn_away
 from edge.listen.service_health import ServiceHealth
-from edge.native import AnswerStore, DataPlane, Hooks, Listener, Reactor, Router, SharedState, Tokens
+from edge.native import AnswerStore, DataPlane, Hooks, IssuedIds, Listener, Reactor, Router, SharedState, Tokens
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
@@ -75,6 +76,7 @@ class Worker:
         grace_s: seconds that exchanges in flight get to end after :meth:`drain`.
         serving: called once, when the listeners are open.
         answers: the node's answers; None = no answer is kept.
+        issued: the node's table of who issued which id; None = no id is remembered.
         ticket_secret: what the node's workers seal TLS session tickets with; None = a secret of this worker alone.
         status: cell of what clients may know of outages; None = nothing is known.
         keys_fds: cells of the cluster's keys; None = there are none.
@@ -91,6 +93,7 @@ class Worker:
         grace_s: float,
         serving: Callable[[], None],
         answers: AnswerStore | None = None,
+        issued: IssuedIds | None = None,
         ticket_secret: bytes | None = None,
         status: MemfdCell[PublicStatus] | None = None,
         keys_fds: tuple[int, int] | None = None,
@@ -102,6 +105,7 @@ class Worker:
         self._grace_s = grace_s
         self._serving = serving
         self._cache = None if answers is None else Answers(answers)
+        self._issued = issued
         self._snapshot: Snapshot | None = None
         self._data_plane: DataPlane | None = None
         self._open = False
@@ -155,6 +159,8 @@ class Worker:
                     peer_names_match=is_named,
                     sink=RecordSink(lambda records: self._follower.send(self._index, records)),
                     cache=self._cache,
+                    issued=self._issued,
+                    kept=kept,
                     tokens=self._tokens,
                 ),
             )
@@ -294,6 +300,7 @@ async def _run(launch: Launch, index: int, ready_fd: int) -> None:
         grace_s=launch.grace_s,
         serving=lambda: say_ready(ready_fd),
         answers=AnswerStore(launch.answers_fd),
+        issued=IssuedIds(launch.issued_fd),
         ticket_secret=launch.ticket_secret,
         status=MemfdCell(launch.status_fd, PublicStatus),
         keys_fds=launch.keys_fds,

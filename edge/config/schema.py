@@ -144,9 +144,9 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...] | None,
         about(
             "What it offers: chat, completions, embeddings, responses, moderation, rerank, image (it makes pictures), "
-            "speech, transcription, translation; and in chats images (it sees pictures), json, tools. Compared with "
-            "require; what stands from moderation to translation is asked only of targets where this names it or is "
-            "absent. "
+            "speech, transcription, translation; files, batches, fine_tuning, vector_stores, conversations, which it "
+            "keeps; and in chats images (it sees pictures), json, tools. Compared with require; what stands from "
+            "moderation to conversations is asked only of targets where this names it or is absent. "
             "prefill: it continues a last message of the assistant, so that it can go on with a stream that broke off "
             "at another target."
         ),

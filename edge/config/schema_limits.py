@@ -98,6 +98,16 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
             high=4 * 1024**3,
         ),
     ] = 32 * 1024**2
+    issued_ids: Annotated[
+        int,
+        about(
+            "Ids of responses, files, batches and the like for which the node remembers the provider that issued them. "
+            "The one unused for longest goes first; it is asked for at each provider then. 64 bytes each. It cannot "
+            "change while the node runs.",
+            low=8,
+            high=16 * 1024**2,
+        ),
+    ] = 65_536
     max_buffered: Annotated[
         Size,
         about(

@@ -23,6 +23,7 @@ _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("node.state_dir", lambda config: config.node.state_dir),
     ("limits.affinity", lambda config: config.limits.affinity),
     ("limits.cache", lambda config: config.limits.cache),
+    ("limits.issued_ids", lambda config: config.limits.issued_ids),
     ("log.format", lambda config: config.log.format),
     ("log.level", lambda config: config.log.level),
     ("log.lines_per_second", lambda config: config.log.lines_per_second),

@@ -261,6 +261,43 @@ PROBLEMS: Final[dict[str, Row]] = {
         None,
         "The request looped between regions or crossed too many of them: it has passed through {0}.",
     ),
+    "unknown_id": Row(
+        404,
+        "invalid_request_error",
+        "not_found",
+        "id",
+        "No {0!r} was found.",
+    ),
+    "issuer_elsewhere": Row(
+        400,
+        "invalid_request_error",
+        "issuer_elsewhere",
+        None,
+        "The provider that issued {0!r} is not among those that are asked here: name a model of it, or send what the "
+        "id stands for.",
+    ),
+    "issuers_differ": Row(
+        400,
+        "invalid_request_error",
+        "issuers_differ",
+        None,
+        "{0!r} was issued by another provider than another id of this request; no provider knows both.",
+    ),
+    "uncounted": Row(
+        403,
+        "invalid_request_error",
+        "model_not_priced",
+        None,
+        "This key has a budget, and what {0} costs is told by no answer; use a key without a budget.",
+    ),
+    "unknown_provider": Row(
+        404,
+        "invalid_request_error",
+        "unknown_provider",
+        None,
+        "x-edge-provider names {0!r}, which is no provider here that keeps anything; leave it out, or name one of "
+        "edge.yaml that speaks OpenAI's dialect.",
+    ),
     "unknown_model": Row(
         404,
         "invalid_request_error",

@@ -13,6 +13,6 @@ PROVIDER: Final = Provider(
     name="groq",
     base_url="https://api.groq.com/openai/v1",
     jurisdiction="us",
-    capabilities=("chat", "images", "json", "speech", "tools", "transcription", "translation"),
+    capabilities=("batches", "chat", "files", "images", "json", "speech", "tools", "transcription", "translation"),
     probe="/models",
 )

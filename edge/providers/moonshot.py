@@ -14,7 +14,7 @@ PROVIDER: Final = Provider(
     name="moonshot",
     base_url="https://api.moonshot.ai/v1",
     jurisdiction="cn",
-    capabilities=("chat", "images", "json", "prefill", "tools"),
+    capabilities=("chat", "files", "images", "json", "prefill", "tools"),
     probe="/models",
     prefill="partial",
 )

@@ -14,7 +14,7 @@ PROVIDER: Final = Provider(
     name="qwen",
     base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
     jurisdiction="sg",
-    capabilities=("chat", "embeddings", "images", "json", "tools"),
+    capabilities=("batches", "chat", "embeddings", "files", "images", "json", "tools"),
     probe="",
     prefill="partial",
 )

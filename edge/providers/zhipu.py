@@ -13,6 +13,6 @@ PROVIDER: Final = Provider(
     name="zhipu",
     base_url="https://open.bigmodel.cn/api/paas/v4",
     jurisdiction="cn",
-    capabilities=("chat", "embeddings", "image", "images", "json", "tools"),
+    capabilities=("batches", "chat", "embeddings", "files", "image", "images", "json", "tools"),
     probe="",
 )

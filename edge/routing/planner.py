@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import structs
 
-from edge.config import addresses, crowding, effective, schema
+from edge.config import addresses, effective, schema
 from edge.config.check_discovery import sources
 from edge.config.compiled import compiled
 from edge.config.schema import MOST_MEMBERS
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 WILDCARD_MODEL: Final = "*"
 FOUND_URL: Final = "http://localhost/v1"
 """How a provider with ``discover`` and without ``base_url`` is asked; what is found replaces host and port."""
+
+STORED: Final = "*/*"
+"""The name of the route of all providers; no alias can have it, because a pattern has one star."""
 
 REGION_TIER: Final = 1000
 """Comes after every tier that a configuration can name: other regions serve a request when no local target can."""
@@ -140,6 +143,7 @@ class _Planner:
         models |= self._direct(models)
         providers = {name: self._wildcard(name) for name in config.providers}
         services = tuple(self._service(name, service) for name, service in config.services.items())
+        stored = self._stored()
         slots = shared_state.assign_all(
             previous,
             most,
@@ -172,6 +176,7 @@ class _Planner:
             slots=slots,
             tracing=compiled(config.telemetry, plan_of.Tracing, every_request=config.log.access == "all"),
             public_status=config.public_status,
+            stored=stored,
         )
 
     def _alias(self, name: str, model: schema.Model) -> int:
@@ -225,6 +230,17 @@ class _Planner:
         """Return the route of a target that is the only one of its route, with the default policy."""
         return self._route(name, "model", self._members([schema.ModelTarget(name)]), self._config.defaults)
 
+    def _stored(self) -> int:
+        """Return the route of what providers keep under ids: each that may, in the order of the file; -1: none may."""
+        able = [name for name, provider in self._providers.items() if provider.dialect in {"openai", "responses"}]
+        if not able:
+            return -1
+        written = [
+            schema.ModelTarget(f"{name}/{WILDCARD_MODEL}", tier=tier)
+            for tier, name in enumerate(able[:MOST_MEMBERS], 1)
+        ]
+        return self._route(STORED, "model", self._members(written), self._config.defaults)
+
     def _service(self, name: str, service: schema.Service) -> ServiceMatch:
         targets = [(at, self._address(name, service, at.target)) for at in service.targets]
         members = tuple(compiled(at, Member, target=target) for at, target in targets)
@@ -241,7 +257,7 @@ class _Planner:
 
     def _route(self, name: str, kind: Kind, members: tuple[Member, ...], rules: Rules) -> int:
         peers = self._config.peers
-        if kind == "model" and peers is not None and (not peers.models or name in peers.models):
+        if kind == "model" and name != STORED and peers is not None and (not peers.models or name in peers.models):
             regions = (Member(self._region(peer, peers), REGION_TIER, weight=1.0) for peer in self._peers)
             members = (*members, *regions)[:MOST_MEMBERS]
         self._routes.append(
@@ -357,33 +373,7 @@ class _Planner:
         target_id = f"region:{peer.region}/{peer.address}"
         if target_id in self._index:
             return self._index[target_id]
-        host, port = addresses.parse_address(peer.address)
-        tls = peers.tls
-        target = Target(
-            id=target_id,
-            slot=-1,
-            kind="region",
-            provider=peer.region,
-            model="",
-            host=host,
-            port=port,
-            base_path="/v1",
-            tls=None if tls is None else reach.tls(tls, host, verify=True),
-            protocol="h2c" if tls is None else "h2",
-            fields=(("x-edge-peer-token", str(peers.token)),) if peers.token else (),
-            outcomes="region",
-            jurisdiction=None,
-            capabilities=(),
-            proxy="",
-            proxy_credentials="",
-            max_connections=0,
-            max_inflight=0,
-            adaptive=False,
-            min_concurrency=float(crowding.Concurrency().min),
-            dialect="openai",
-            probe_path="/healthz",
-        )
-        return self._add(target)
+        return self._add(reach.region(target_id, peer, peers))
 
     def _table(self, provider: str, variant: Literal["model", "model-wildcard"]) -> str:
         """Return the name of the provider's outcome table: its own if it has hints, else the shared one."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import structs
 
-from edge.config import addresses, schema
+from edge.config import addresses, crowding, schema
 from edge.config.compiled import compiled
 from edge.config.files import content_of
 from edge.config.schema_policy import FIRST_BYTE
@@ -135,4 +135,33 @@ def timeouts(config: Timeouts) -> plan_of.Timeouts:
         plan_of.Timeouts,
         first_byte_ns=FIRST_BYTE if written is None else written,
         whole_first_byte_ns=written or 0,
+    )
+
+
+def region(target_id: str, peer: Peer, peers: Peers) -> plan_of.Target:
+    """Return the target for another region's edge."""
+    host, port = addresses.parse_address(peer.address)
+    return plan_of.Target(
+        id=target_id,
+        slot=-1,
+        kind="region",
+        provider=peer.region,
+        model="",
+        host=host,
+        port=port,
+        base_path="/v1",
+        tls=None if peers.tls is None else tls(peers.tls, host, verify=True),
+        protocol="h2c" if peers.tls is None else "h2",
+        fields=(("x-edge-peer-token", str(peers.token)),) if peers.token else (),
+        outcomes="region",
+        jurisdiction=None,
+        capabilities=(),
+        proxy="",
+        proxy_credentials="",
+        max_connections=0,
+        max_inflight=0,
+        adaptive=False,
+        min_concurrency=float(crowding.Concurrency().min),
+        dialect="openai",
+        probe_path="/healthz",
     )

@@ -7,8 +7,10 @@ from email.policy import HTTP
 from typing import Any
 
 
-def form_as_fields(content_type: str, body: bytes) -> dict[str, Any]:
+def form_as_fields(content_type: str, body: bytes, *, contents: bool = False) -> dict[str, Any]:
     """Return the fields of ``multipart/form-data``; a file is ``{"name": ..., "size": ..., "first": its first bytes}``.
+
+    With ``contents`` a file has its ``content`` too.
 
     Raises:
         ValueError: the body has another type or no parts.
@@ -25,6 +27,8 @@ def form_as_fields(content_type: str, body: bytes) -> dict[str, Any]:
             fields[name] = content.decode()
         else:
             fields[name] = {"name": part.get_filename(), "size": len(content), "first": content[:16].hex()}
+            if contents:
+                fields[name]["content"] = content
     if not fields:
         raise ValueError("the form has no parts")
     return fields

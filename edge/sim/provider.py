@@ -26,6 +26,7 @@ from edge.sim.answers import START, dumps, error_body
 from edge.sim.asked import Ask, Pace, RefusedError
 from edge.sim.delivery import before, deliver, error
 from edge.sim.faults import Asks, Fault, FaultBoard, decode
+from edge.sim.kept import Shelf, is_kept
 from edge.sim.vendor_answers import LANGUAGES, error_in
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class SimProvider:
         self._tls = tls
         self._chance = Random(self.spec.name)
         self._shared_state = FaultBoard(self._chance)
+        self._shelf = Shelf(self.spec.name)
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._reopening: asyncio.Task[None] | None = None
@@ -257,7 +259,7 @@ class SimProvider:
             return error(401, message, fields, path=request.path)
         body = await request.read()
         if asked.operation_of(request.path) is None:
-            return await self._look_up(request, fields)
+            return await self._look_up(request, body, fields)
         if request.method != "POST":
             return error(405, f"{request.path} takes POST, not {request.method}", {**fields, "allow": "POST"})
         try:
@@ -272,15 +274,18 @@ class SimProvider:
         if broken is not None:
             return broken
         serial = f"{self.spec.name}-{self._counts['requests']}"
-        answer = LANGUAGES[ask.operation](ask, self.spec.name, serial, int(clock.wall()))
+        now = int(clock.wall())
+        self._shelf.keep(ask, lambda: LANGUAGES[ask.operation](ask, self.spec.name, serial, now).whole())
+        answer = LANGUAGES[ask.operation](ask, self.spec.name, serial, now)
         return await deliver(request, answer, fault, fields)
 
     def _resumed(self, ask: Ask) -> Ask:
         """Return what is asked, with what the response leaves out if it goes on with a simulated answer.
 
         Raises:
-            RefusedError: this provider does not continue a last message of the assistant.
+            RefusedError: this provider does not continue a last message of the assistant, or has not what is named.
         """
+        self._shelf.check(ask)
         if ask.begun_in == "prefill" and self.spec.prefill == "refuse":
             raise RefusedError(
                 "This model does not support prefill: the last message must be a user's.", param="messages"
@@ -293,12 +298,15 @@ class SimProvider:
         first = ask.first if manner == "repeat" and ask.begun_in == "turn" else ""
         return msgspec.structs.replace(ask, first=first, skip=count)
 
-    async def _look_up(self, request: web.Request, fields: dict[str, str]) -> web.StreamResponse:
-        """Handle ``/v1/models``, and reject unknown paths."""
+    async def _look_up(self, request: web.Request, body: bytes, fields: dict[str, str]) -> web.StreamResponse:
+        """Handle ``/v1/models`` and what is kept, and reject unknown paths."""
         fault = self._shared_state.strike(Asks(request.path), _now_s(), self._inflight)
         broken = await self._strike(request, fault, fields, stream=False)
         if broken is not None:
             return broken
+        if is_kept(request.path):
+            said = self._shelf.answer(request.method, request.path, body, request.headers.get("content-type", ""))
+            return web.Response(status=said.status, body=said.body, content_type=said.content_type, headers=fields)
         entries = [{"id": name, "object": "model", "created": 0, "owned_by": self.spec.name} for name in MODELS]
         if request.path == "/v1/models":
             return _json({"object": "list", "data": entries}, 200, fields)

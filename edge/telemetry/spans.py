@@ -47,6 +47,12 @@ _PATHS: Final = {
     "speech": "/v1/audio/speech",
     "transcription": "/v1/audio/transcriptions",
     "translation": "/v1/audio/translations",
+    "response": "/v1/responses/{id}",
+    "conversations": "/v1/conversations",
+    "files": "/v1/files",
+    "batches": "/v1/batches",
+    "fine_tuning": "/v1/fine_tuning",
+    "vector_stores": "/v1/vector_stores",
 }
 
 

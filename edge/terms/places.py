@@ -106,9 +106,13 @@ class Endpoint(Struct, frozen=True, order=True):
 
 
 CAPABILITIES = (
+    "batches",
     "chat",
     "completions",
+    "conversations",
     "embeddings",
+    "files",
+    "fine_tuning",
     "image",
     "images",
     "json",
@@ -120,6 +124,7 @@ CAPABILITIES = (
     "tools",
     "transcription",
     "translation",
+    "vector_stores",
 )
 """What a target may offer, and a route require: the operations, of which ``image`` makes pictures; image parts
 (``images``), JSON output and tool calls in a chat; and that it continues a last message of the assistant."""

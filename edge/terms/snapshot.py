@@ -187,6 +187,7 @@ class Limits(Struct, frozen=True):
     retry_buffer: int  # a service's request body up to this size may be sent again
     cache: int  # bytes of the node for answers that are kept
     affinity: int  # bytes of the node for what stays at which target
+    issued_ids: int  # ids of which the node remembers who issued them
     max_buffered: int  # bytes of requests that a worker may buffer in total
     body_timeout_ns: int  # for a model's request body to arrive completely
     client_idle_ns: int  # for a client that neither sends nor reads in the middle of a message
@@ -353,6 +354,7 @@ class Snapshot(Struct, frozen=True):
     peers: Peers | None  # None: no client is accepted as another edge
     public_status: bool  # whether clients may ask for /edge/status
     demands_keys: bool = False  # callers need a key, although the file has none: the cluster has them
+    stored: int = -1  # the route with every provider, for what providers keep under ids; -1: there is none
     issuers: tuple[Issuer, ...] = ()  # whose tokens are accepted
     signing: dict[str, SigningKeys] = field(default_factory=dict)  # the last good keys of each source, by its URL
     credentials: tuple[Credential, ...] = ()

@@ -38,6 +38,8 @@ cdef struct Peek:
     Py_ssize_t object_at    # behind the brace that opens the body
     Py_ssize_t options_start, options_end   # the value of stream_options; -1 = absent
     Py_ssize_t include_start, include_end   # the value of stream_options.include_usage; -1 = absent
+    Py_ssize_t previous_start, previous_end     # the text of previous_response_id; -1 = absent, or no text
+    Py_ssize_t conversation_start, conversation_end     # the value of conversation; -1 = absent
 
 # Sets what a body without any option says.
 cdef void begin_peek(Peek* out) noexcept nogil

@@ -21,6 +21,8 @@ cdef enum:                  # one bit per top-level key that may occur only once
     KEY_STREAM_OPTIONS = 32
     KEY_N = 64
     KEY_BEST_OF = 128
+    KEY_PREVIOUS = 256
+    KEY_CONVERSATION = 512
 
 
 cdef int _request_key(const Text* key) noexcept nogil:
@@ -40,6 +42,10 @@ cdef int _request_key(const Text* key) noexcept nogil:
         return KEY_N
     if text_is(key, b"best_of", 7):
         return KEY_BEST_OF
+    if text_is(key, b"previous_response_id", 20):
+        return KEY_PREVIOUS
+    if text_is(key, b"conversation", 12):
+        return KEY_CONVERSATION
     return KEY_NONE
 
 
@@ -92,6 +98,10 @@ cdef bint _resembles_known(const Text* key, const char* end) noexcept nogil:
         )
     if first == c"s":
         return _folds_to(p, end, b"stream") or _folds_to(p, end, b"stream_options")
+    if first == c"p":
+        return _folds_to(p, end, b"previous_response_id")
+    if first == c"c":
+        return _folds_to(p, end, b"conversation")
     return first == c"n" and _folds_to(p, end, b"n")
 
 
@@ -159,6 +169,16 @@ cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek
         out.stream = p[0] == c"t"
         return walk_value(p, scan, depth)
     after = walk_value(p, scan, depth)
+    if key == KEY_PREVIOUS or key == KEY_CONVERSATION:
+        if after == NULL:
+            return NULL
+        if key == KEY_CONVERSATION:
+            out.conversation_start = p - scan.start
+            out.conversation_end = after - scan.start
+        elif p[0] == c'"':
+            out.previous_start = p + 1 - scan.start
+            out.previous_end = after - 1 - scan.start
+        return after
     if after != NULL:
         count = read_amount(p, after)
         if key == KEY_N or key == KEY_BEST_OF:
@@ -276,6 +296,7 @@ cdef void begin_peek(Peek* out) noexcept nogil:
     out.choices = 1
     out.object_at = 0
     out.options_start = out.options_end = out.include_start = out.include_end = -1
+    out.previous_start = out.previous_end = out.conversation_start = out.conversation_end = -1
     out.error = PEEK_OK
 
 

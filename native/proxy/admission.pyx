@@ -13,10 +13,11 @@ from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.model_request cimport ModelRequest, PeerRequest
 from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, SMALL_BODY, refusal, refuse_bound
 from native.proxy.service_request cimport ServiceRequest
+from native.proxy.stored_request cimport StoredRequest
 from native.http.listen_policy cimport ListenPolicy
 from native.proxy.router cimport (
     NAMED_IN_PATH, OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE,
-    OPERATION_UNKNOWN, Route,
+    OPERATION_UNKNOWN, STORED, Route,
 )
 from native.proxy.web_pages cimport PageVerdict, judge_page
 from native.state.callers cimport PRIORITIES, SHOWN_NONE, SHOWN_TOKEN, SHOWN_UNKNOWN, Caller, Callers
@@ -188,6 +189,8 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
         route = runtime.router.service(head.host, head.path)
         if route is not None:
             operation = OPERATION_SERVICE
+    if operation == OPERATION_UNKNOWN and response_format == PLAIN:
+        operation = runtime.router.short_operation(head.path)
 
     is_health = operation == OPERATION_HEALTH or (response_format == LOCAL and head.path.startswith(GRPC_HEALTH))
     if policy.redirect is not None and not is_health:
@@ -204,6 +207,8 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
         (<LocalCall>request).unread = b""
     elif operation == OPERATION_SERVICE:
         request = ServiceRequest.__new__(ServiceRequest)
+    elif <int>STORED >> operation & 1:
+        request = StoredRequest.__new__(StoredRequest)
     elif operation == OPERATION_UNKNOWN or operation == OPERATION_MODELS or operation == OPERATION_HEALTH or (
         operation == OPERATION_PREFLIGHT
     ):
@@ -230,7 +235,7 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
         if who.caller is not None:
             stream.caller = who.caller
             stream.share = &who.caller.share
-        if operation == OPERATION_SERVICE:
+        if operation == OPERATION_SERVICE or <int>STORED >> operation & 1:
             service = <ServiceRequest>request
             refused = service.prepare()
         elif operation == OPERATION_PREFLIGHT:

@@ -89,6 +89,7 @@ cdef class Attempt(ClientEvents):
     cdef int hear_end(self, list trailers) except -1
     cdef int settle_usage(self, int outcome, uint64_t now) except -1
     cdef bint judge_part(self)                      # the answer has broken off: end the attempt if enough has come
+    cdef bint says_unknown(self)                    # the answer is that it has not what is sought everywhere
     cdef bint offered(self)                         # the target claims this path; if not, a 404 is no fault of it
     cdef uint64_t mark(self)                        # of the request's body: the same for the same body, and never 0
     # Record the outcome in the target's health, and charge what the attempt used. Only the first call has an effect.

@@ -409,6 +409,12 @@ cdef class Attempt(ClientEvents):
     cdef bint judge_part(self):
         return False
 
+    cdef bint says_unknown(self):
+        cdef bytes text = self.reader.text
+        if not self.request.searching:
+            return False
+        return self.head.status == 404 or (text is not None and self.request.sought in text)
+
     cdef bint offered(self):
         return True
 

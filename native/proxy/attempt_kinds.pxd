@@ -7,6 +7,7 @@ from native.proxy.request cimport Request
 
 cdef class ModelAttempt(Attempt):
     cdef int _act(self, int reading, uint64_t now) except -1
+    cdef int _note_issued(self, bytes content) except -1
     cdef int _decline(self, uint64_t now) except -1
     cdef bint _refuses_usage(self)
     cdef int _ask_without_usage(self, uint64_t now) except -1

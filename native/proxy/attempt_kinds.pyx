@@ -4,6 +4,7 @@ from native.balance.balancer cimport CELL_STREAM
 from native.balance.declined cimport declined_alike
 from native.codec.field_rules cimport field_value
 from native.codec.grpc cimport GRPC_UNAVAILABLE, GRPC_UNKNOWN, is_grpc
+from native.codec.json_member cimport member_text, response_of_events
 from native.codec.likeness cimport body_mark, quotes, text_mark
 from native.codec.spoken cimport PICTURE_SAID
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
@@ -19,11 +20,14 @@ from native.proxy.answer_reader cimport (
     READ_DATA, READ_DATA_FAILED, READ_DECLINED, READ_DONE, READ_ON, READ_REFUSED, READ_WHOLE, AnswerReader, new_reader,
 )
 from native.proxy.attempt cimport ANSWERING, CONNECTING, OVER, RELAYING
+from native.proxy.issuer cimport owner_of, remember
 from native.proxy.measure cimport Basis, measure
 from native.proxy.needs cimport lacking
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport PLAIN
 from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_NAMES, PICTURES, UNREAD
+from native.proxy.stored_attempt cimport StoredAttempt
+from native.proxy.stored_request cimport StoredRequest
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
@@ -87,6 +91,8 @@ cdef class ModelAttempt(Attempt):
         if reading == READ_DATA:
             self.events.on_answer_data(self, reader.ready)
         elif reading == READ_CONTENT:
+            if self.reader.mode == EVENTS:
+                self._note_issued(reader.ready)
             if self._first_content(now, self.head.length if reader.mode == RAW else UNKNOWN_LENGTH):
                 if reader.ready:
                     self.events.on_answer_data(self, reader.ready)
@@ -106,6 +112,10 @@ cdef class ModelAttempt(Attempt):
             self.finish(OK, None, 0, None, None)
         elif (reading == READ_REFUSED or reading == READ_DECLINED) and self.asks_usage and self._refuses_usage():
             self._ask_without_usage(now)
+        elif reading == READ_REFUSED and self.says_unknown():
+            self.facts.content_ns = self.facts.head_ns
+            self.declined = ACTION_DECLINED
+            self.finish(CLIENT_FAULT, reader.detail, 0, None, reader.ready)
         elif reading == READ_REFUSED:
             self.facts.content_ns = self.facts.head_ns
             self.finish(CLIENT_FAULT, reader.detail, 0, None, reader.ready)
@@ -122,6 +132,19 @@ cdef class ModelAttempt(Attempt):
                 bounds_learn(&self.target.allowance.bounds, now, BOUND_REQUESTS, 0, retry_after_ns)
             self.end(reader.outcome, reader.detail, retry_after_ns)
 
+    cdef int _note_issued(self, bytes content) except -1:
+        """Remember the id of a response that its provider stores, before the client has it."""
+        cdef ModelRequest request = <ModelRequest>self.request
+        cdef bytes name
+        if not request.remembers or self.foreign:
+            return 0
+        name = response_of_events(content) if self.reader.mode == EVENTS else member_text(content, 0, None, b"id")
+        if name is not None:
+            remember(
+                request, self.facts.index, self.head.fields if self.upstream.is_region else None, [name],
+                owner_of(request), False,
+            )
+
     cdef int _decline(self, uint64_t now) except -1:
         """The target does not take this request. If other requests are declined alike, it takes none."""
         cdef AnswerReader reader = self.reader
@@ -134,7 +157,7 @@ cdef class ModelAttempt(Attempt):
         self.facts.content_ns = self.facts.head_ns
         if reader.declined == ACTION_DECLINED and self.facts.claims.needs:
             self.facts.lacking = lacking(text, self.facts.claims.needs)
-        if reader.declined == ACTION_UNCLEAR and content is not None:
+        if reader.declined == ACTION_UNCLEAR and content is not None and request.sought is None:
             if quotes(text, content, self.upstream.model, request.model_as_written()):
                 self.declined = ACTION_DECLINED
             elif self.offered() and declined_alike(
@@ -213,6 +236,7 @@ cdef class ModelAttempt(Attempt):
             except ValueError as error:
                 self.end(FAIL_MALFORMED, f"an answer that cannot be translated: {error}")
                 return 0
+        self._note_issued(content)
         self.facts.content_ns = self.facts.head_ns
         note_first_content(self.route, self.target, &self.facts, now)
         self.settle(OK, now, 0)
@@ -364,7 +388,9 @@ cdef class ServiceAttempt(Attempt):
 
 cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int admit, uint64_t now):
     cdef Attempt attempt
-    if request.is_model():
+    if isinstance(request, StoredRequest):
+        attempt = StoredAttempt.__new__(StoredAttempt)
+    elif request.is_model():
         attempt = ModelAttempt.__new__(ModelAttempt)
     else:
         attempt = ServiceAttempt.__new__(ServiceAttempt)

@@ -63,7 +63,7 @@ cdef class Exchange(AttemptEvents):
             self._reply(status, fields, content)
         elif isinstance(request, LocalCall):
             self._enter(State.LOCAL)
-        elif isinstance(request, ServiceRequest):
+        elif isinstance(request, ServiceRequest) and not request.is_collected():
             self._admitted()
 
     cdef int on_request_data(self, bytes data) except -1:
@@ -99,7 +99,7 @@ cdef class Exchange(AttemptEvents):
         elif isinstance(request, LocalCall):
             if not self.runtime.calls.stays(request.head.path):
                 self._end_call([(b"grpc-status", b"0")])
-        elif isinstance(request, ModelRequest):
+        elif request.is_collected():
             self._admitted()
         elif attempt is not None and attempt.sent:
             attempt.finish_upload(trailers)
@@ -386,7 +386,7 @@ cdef class Exchange(AttemptEvents):
 
     cdef _give_up(self, uint64_t now):
         """No usable target is left: relay what declined, give an older answer, or reply what was tried and why."""
-        if self.live.declined is not None:
+        if self.live.declined is not None and not (self.request.searching and self.selection.has_unasked()):
             self._pass_on_refusal(self.live.declining, self.live.declined)
             return
         if self.state != State.COMMITTED and self._replays_stale(now):

@@ -86,7 +86,7 @@ cdef object write_record(int why, Request request, Response response, list attem
         kept=KEPT_NAMES[why],
         worker=runtime.worker,
         route=request.route.name if routed else "",
-        kind="" if not routed else "model" if request.is_model() else "service",
+        kind="" if not routed else "service" if request.route.is_service else "model",
         method=request.head.method[:METHOD_LIMIT].decode("latin-1"),
         http_version=request.head.version,
         scheme="http" if request.stream is None else request.stream.scheme,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from native.state.callers import Caller
+    from native.state.issued_ids import IssuedIds
     from native.state.tokens import Tokens
 
 Fields = list[tuple[bytes, bytes]]
@@ -274,6 +275,26 @@ class Cache(Protocol):
         ...
 
 
+class Kept(Protocol):
+    """Reads which ids of what providers keep stand in JSON: edge.dialects.kept. ValueError: it is no JSON."""
+
+    def named(self, content: bytes) -> list[bytes]:
+        """Return the ids that a request names, the ones it is about first."""
+        ...
+
+    def issued(self, content: bytes) -> list[bytes]:
+        """Return the ids that an answer gives out."""
+        ...
+
+    def listed(self, content: bytes) -> list[bytes]:
+        """Return the ids of the objects in a list."""
+        ...
+
+    def without(self, content: bytes, ids: list[bytes]) -> bytes:
+        """Return a list without the objects that have these ids."""
+        ...
+
+
 class Replies(Protocol):
     """Words edge's own errors: the module edge.listen.reply. No method raises; the data path checked the arguments.
 
@@ -430,4 +451,6 @@ class Hooks(NamedTuple):
     peer_names_match: Callable[[tuple[tuple[str, str], ...], tuple[str, ...]], bool] | None = None
     sink: RecordSink | None = None
     cache: Cache | None = None
+    issued: IssuedIds | None = None  # None = no id is remembered: each is asked for everywhere
+    kept: Kept | None = None
     tokens: Tokens | None = None  # None = no token is accepted

@@ -1,5 +1,6 @@
 from native.codec.grpc cimport unframe
 from native.proxy.request cimport Refusal, refusal
+from native.proxy.router cimport OPERATION_MODELS, written_out
 
 # The largest message to a gRPC method of edge's own. Health checks need no key, and these messages do not count towards
 # limits.max_buffered, so they must be small.
@@ -36,6 +37,7 @@ cdef class LocalQuery(Request):
 
     cdef tuple answer(self):
         status, fields, content = self.runtime.local(
-            self.operation, self.head.method, self.head.path, self.runtime.router.snapshot, self.identity.caller
+            self.operation, self.head.method,
+            written_out(self.head.path) if self.operation == OPERATION_MODELS else self.head.path, self.runtime.router.snapshot, self.identity.caller
         )
         return status, list(fields), content

@@ -9,6 +9,8 @@ from native.http.connection_pool cimport ConnectionPool
 from native.http.stream cimport ClientStream
 from native.proxy.request cimport Refusal, Request
 
+cdef frozenset WITHHELD     # names of fields of a client that no provider gets
+
 cdef class ModelRequest(Request):
     cdef Peek peek
     cdef bytes content          # the whole body
@@ -22,6 +24,8 @@ cdef class ModelRequest(Request):
     cdef bint usual_known       # output_guess is what answers of the route needed, and no assumption
     cdef bint wants_usage       # the caller is bounded: its streams ask for usage, which it did not ask for
     cdef bint with_usage        # what is sent next asks for it
+    cdef bint remembers         # the answer is stored: the id in it is remembered
+    cdef Refusal seek(self)                     # let only the issuer of the ids in the body be asked
     cdef Refusal read_call(self)
     cdef Refusal check_prices(self)             # a caller with a budget needs a price for every target
     cdef void estimate(self) noexcept           # set the tokens that are reserved

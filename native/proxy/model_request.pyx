@@ -9,6 +9,7 @@ from native.codec.field_names cimport NOT_FOR_PROVIDERS, is_clear, known_names, 
 from native.codec.field_list cimport add_item, add_items, new_list
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds
+from native.codec.json_member cimport member_text
 from native.codec.json_text cimport escape_json, splice, unescape_json
 from native.codec.media cimport PICTURE, SOUND, media_tokens
 from native.codec.pieces cimport add_piece
@@ -16,8 +17,10 @@ from native.codec.request_peek cimport MODEL_LONGEST, PEEK_LONG_NAME, PEEK_OK, p
 from native.io.clock cimport monotonic_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query
 from native.codec.trace_context cimport write_traceparent
+from native.proxy.issuer cimport FOUND_UNKNOWN, search_everywhere, seek_issuer
 from native.proxy.router cimport (
-    CAPABILITY_OF, CONVERSES, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMELESS, NEVER_STREAMED, NO_OUTPUT, OPERATION_CHAT,
+    CAPABILITY_OF, CONVERSES, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMELESS, NAMING_IDS, NEVER_STREAMED, NO_OUTPUT,
+    OPERATION_CHAT,
     OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES,
     OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, model_of_path,
 )
@@ -26,12 +29,13 @@ from native.proxy.request cimport CHAT_STREAM, PLAIN, SMALL_BODY, Identity, refu
 from native.proxy.runtime cimport NEVER, Runtime
 from native.state.allowance cimport longest_output, usual_output
 from native.state.callers cimport Caller
+from native.state.issued_ids cimport Issued
 
 # No answer has this many tokens; sums of larger numbers could overflow.
 cdef int64_t MOST_TOKENS = 1_000_000_000
 # Fields of a client that no provider gets, besides those of proxies and edge's own (claim_of). The target's own
 # credentials are added last.
-cdef frozenset WITHHELD = frozenset((
+WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"via", b"accept-encoding", b"baggage",
     b"tracestate", b"traceparent", b"origin", b"referer", b"openai-organization", b"openai-project",
     b"x-request-timeout", b"content-encoding", b"trailer",
@@ -52,6 +56,9 @@ cdef class ModelRequest(Request):
     """A request to a model. Its body is collected, scanned without building objects, and sent to one target or more."""
 
     cdef bint is_model(self) noexcept:
+        return True
+
+    cdef bint is_collected(self) noexcept:
         return True
 
     cdef Refusal take_data(self, bytes data):
@@ -122,6 +129,11 @@ cdef class ModelRequest(Request):
             self.peek.store != 0 if self.operation == OPERATION_RESPONSES else self.peek.store == 1
         )
         self.latency_cell = CELL_STREAM if self.peek.stream == 1 else CELL_WHOLE
+        if runtime.issued is not None and <int>NAMING_IDS >> self.operation & 1:
+            self.remembers = self.stored and self.operation == OPERATION_RESPONSES
+            why = self.seek()
+            if why is not None:
+                return why
         if self.response_format == PLAIN:
             self.fields = new_list(len(self.head.fields) + 1)
             for item in self.head.fields:
@@ -150,6 +162,34 @@ cdef class ModelRequest(Request):
                 self.peek.include_usage
             ) and (self.operation == OPERATION_CHAT or self.operation == OPERATION_COMPLETIONS)
         return None
+
+    cdef Refusal seek(self):
+        """Read the ids in the body. Only who issued them is asked; a conversation that nobody remembers is sought."""
+        cdef list ids = []
+        cdef Issued issued
+        cdef Refusal why
+        cdef int found = 0
+        cdef bytes content = self.content
+        if self.operation != OPERATION_CHAT:
+            if self.peek.previous_start >= 0:
+                ids.append(content[self.peek.previous_start:self.peek.previous_end])
+            if self.peek.conversation_start >= 0:
+                if content[self.peek.conversation_start] == c'"':
+                    ids.append(content[self.peek.conversation_start + 1:self.peek.conversation_end - 1])
+                elif content[self.peek.conversation_start] == c"{":
+                    name = member_text(content, self.peek.conversation_start, None, b"id")
+                    if name is not None:
+                        ids.append(name)
+        if self.runtime.issued.knows_objects() and (
+            b'"file_id"' in content or b'"file_ids"' in content or b'"vector_store_ids"' in content
+        ):
+            ids.extend([name for name in self.runtime.kept.named(content) if name not in ids])
+        if not ids:
+            return None
+        why = seek_issuer(self, ids, &found, &issued)
+        if found == FOUND_UNKNOWN and (self.peek.previous_start >= 0 or self.peek.conversation_start >= 0):
+            search_everywhere(self, <bytes>ids[0])
+        return why
 
     cdef Refusal check_prices(self):
         cdef Target target

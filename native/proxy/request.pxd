@@ -74,6 +74,10 @@ cdef class Request:
     cdef int bound              # the native.state.allowance.Bound that refuses it, although its body is read; 0 = none
     cdef uint64_t bound_wait_ns
     cdef bint left              # the client has left before the answer was complete
+    cdef uint64_t closed        # a bit per member that its ids exclude: another provider issued them
+    cdef bint searching         # nobody remembers who issued its id: each member is asked once
+    cdef uint64_t seed          # ... in an order that this decides
+    cdef bytes sought           # ... that id, or one whose issuer alone is asked; None = it names none
     cdef uint64_t prompt_guess, output_guess    # tokens, before a target has counted them
     cdef uint64_t output_worst  # the most that the answers can have, as the allowance reserves it
     cdef Py_ssize_t* share(self) noexcept   # what its key has this worker hold; NULL = it has none
@@ -85,6 +89,7 @@ cdef class Request:
     cdef begin_trace(self)
     cdef list fields_for(self, ConnectionPool upstream)
     cdef bint is_model(self) noexcept
+    cdef bint is_collected(self) noexcept       # no target is asked before all of it has come
     # What each kind of request does with its bytes.
     cdef Refusal take_data(self, bytes data)
     cdef Refusal take_end(self, list trailers)

@@ -49,7 +49,7 @@ cdef class Refusal:
             return W_REFUSED_KEYS
         if self.kind == "token_refused" or self.kind == "signing_keys_missing" or self.kind == "tokens_flooded":
             return W_REFUSED_KEYS
-        if self.kind == "model_not_allowed" or self.kind == "model_unpriced":
+        if self.kind == "model_not_allowed" or self.kind == "model_unpriced" or self.kind == "uncounted":
             return W_REFUSED_KEYS
         return W_REFUSED
 
@@ -137,6 +137,9 @@ cdef class Request:
         return fields
 
     cdef bint is_model(self) noexcept:
+        return False
+
+    cdef bint is_collected(self) noexcept:
         return False
 
     cdef Refusal take_data(self, bytes data):

@@ -235,7 +235,7 @@ cdef class Response:
         elif not self.stream_begun:
             if self.flight is not None:
                 fields.append((b"x-edge-cache", self.flight.result(False).encode()))
-            if request.is_model():
+            if not request.route.is_service:
                 sent = model_fields(caller, head.fields)
                 if attempt.upstream.is_region:
                     dropped = field_value(head.fields, b"x-edge-dropped")
@@ -403,7 +403,7 @@ cdef class Response:
             *fields, (b"x-edge-request-id", request.identifier), self.runtime.region_field,
             (b"x-edge-attempts", decimal(attempts)),
         ]
-        if caller is not None and request.is_model():
+        if caller is not None and request.route is not None and not request.route.is_service:
             caller.add_rate_limits(fields, monotonic_ns())
         return fields
 

@@ -30,7 +30,7 @@ cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, u
         return False
     if attempt.moved and request.moves <= MOST_MOVES:
         return request.may_resend(attempt.sent, attempt.refused)    # it has cost no attempt
-    if begun >= request.route.attempts:
+    if begun >= request.route.attempts + (request.route.pool.size if request.searching else 0):
         return False
     if not request.may_resend(attempt.sent, attempt.refused):
         return False
@@ -74,6 +74,8 @@ cdef int facts_of_failure(
 ) except -1:
     facts.may_retry = attempt.retry_granted or repeatable(request, attempt, outcome, live.begun - live.stale, now)
     facts.another = selection.another(now, live.running())
+    if request.searching and not facts.another:
+        facts.may_retry = attempt.moved and facts.may_retry     # each is asked once
     facts.moved = attempt.moved
     facts.told_to_wait = attempt.reader.pushback > 0
     facts.may_repeat = (

@@ -31,15 +31,30 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_TRANSLATION = 18   # /v1/audio/translations
     OPERATION_IMAGE_EDIT = 19    # /v1/images/edits
     OPERATION_IMAGE_VARIATION = 20   # /v1/images/variations
+    OPERATION_COMPACT = 21       # /v1/responses/compact
+    OPERATION_INPUT_TOKENS = 22  # /v1/responses/input_tokens
+    # What a provider keeps under ids of its own, and what is below that path.
+    OPERATION_RESPONSE = 23      # /v1/responses/{id}
+    OPERATION_CONVERSATIONS = 24 # /v1/conversations
+    OPERATION_FILES = 25         # /v1/files, /v1/uploads
+    OPERATION_BATCHES = 26       # /v1/batches
+    OPERATION_FINE_TUNING = 27   # /v1/fine_tuning
+    OPERATION_VECTOR_STORES = 28 # /v1/vector_stores
 
 cdef enum:
-    OPERATIONS = 21
+    OPERATIONS = 29
     # As bits: what is answered whole, whatever its body says; and what has no output tokens.
     NEVER_STREAMED = (
         1 << OPERATION_EMBEDDINGS | 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK
-        | 1 << OPERATION_SPEECH
+        | 1 << OPERATION_SPEECH | 1 << OPERATION_COMPACT | 1 << OPERATION_INPUT_TOKENS
     )
-    NO_OUTPUT = 1 << OPERATION_EMBEDDINGS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK
+    NO_OUTPUT = (
+        1 << OPERATION_EMBEDDINGS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK | 1 << OPERATION_INPUT_TOKENS
+    )
+    # As bits: a request may name what a provider keeps.
+    NAMING_IDS = (
+        1 << OPERATION_RESPONSES | 1 << OPERATION_CHAT | 1 << OPERATION_COMPACT | 1 << OPERATION_INPUT_TOKENS
+    )
     # As bits: the path names the model.
     NAMED_IN_PATH = 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM
     # As bits: an answer may be sound or bare text, and is then relayed as it comes.
@@ -55,14 +70,25 @@ cdef enum:
         1 << OPERATION_CHAT | 1 << OPERATION_COMPLETIONS | 1 << OPERATION_RESPONSES | 1 << OPERATION_MESSAGES
         | 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM
     )
+    # As bits: what is asked of the one provider that keeps it, and of those the ones that may cost what no answer counts.
+    STORED = (
+        1 << OPERATION_RESPONSE | 1 << OPERATION_CONVERSATIONS | 1 << OPERATION_FILES | 1 << OPERATION_BATCHES
+        | 1 << OPERATION_FINE_TUNING | 1 << OPERATION_VECTOR_STORES
+    )
+    UNCOUNTED = (
+        1 << OPERATION_FILES | 1 << OPERATION_BATCHES | 1 << OPERATION_FINE_TUNING | 1 << OPERATION_VECTOR_STORES
+    )
     PICTURES = 1 << OPERATION_IMAGE | 1 << OPERATION_IMAGE_EDIT | 1 << OPERATION_IMAGE_VARIATION
 cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edge.terms.places
 cdef dict CAPABILITY_OF      # the capability that a target declares to be asked, by operation
 cdef dict DIALECT_OF         # the dialect of a client, by operation; completions and embeddings have none
 cdef tuple NAMELESS          # operations whose requests may name no model
 cdef dict SUFFIXES           # the path behind a provider's base path, by operation; Gemini's name the model
-# The model that a path of Gemini's names, still in percent-encoding.
+# The model that a path of Gemini's or of Azure's names, still in percent-encoding; b"" = none.
 cdef bytes model_of_path(bytes path)
+cdef bytes deployment_of_path(bytes path)
+# The path as OpenAI writes it: with /v1, and without a slash at the end.
+cdef bytes written_out(bytes path)
 
 cdef struct Timeouts:            # of edge.terms.snapshot.Timeouts, under the same names
     uint64_t connect_ns, first_byte_ns, whole_first_byte_ns, first_token_ns, stream_idle_ns, total_ns
@@ -101,8 +127,8 @@ cdef class Route:
     cdef readonly int affinity      # a KeptBy; none in a pool of one
     cdef readonly int prefer        # a native.balance.preference.Preference; order in a pool of one
     cdef readonly bint strict       # a target that cannot carry a hint is not asked
-    cdef uint64_t[21] foreign       # by operation: a bit per member that does not speak the client's dialect
-    cdef uint64_t[21] unfit         # by operation: a bit per member that is never asked it
+    cdef uint64_t[29] foreign       # by operation: a bit per member that does not speak the client's dialect
+    cdef uint64_t[29] unfit         # by operation: a bit per member that is never asked it
     cdef str embeds                 # the upstream model that embeddings are asked of
     cdef bint mixed                 # a member is asked more than chats
     cdef uint64_t regions           # a bit per member that is another region's edge
@@ -110,6 +136,7 @@ cdef class Route:
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest
                                     # bit: all targets there are rate-limited.
     cdef int64_t[64] windows        # context windows of members in tokens; 0 = not known
+    cdef uint64_t[64] places        # by member: the word of who keeps what it has made; 0 = another region does
     cdef uint64_t _find_rescuers(self, int index) except? 0
     cdef str _embeds(self)
     # "TARGET: WHY" of the members that are never asked this operation.
@@ -130,8 +157,13 @@ cdef class Router:
     cdef dict providers             # bytes -> Route (wildcards)
     cdef list patterns              # (bytes before the *, bytes after it, Route), the most exact first
     cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host
+    cdef readonly Route stored      # all providers, for what they keep; None = none keeps anything
     # Return the operation of a path (without query). The method does not matter: a wrong method is 405, not 404.
     cdef int operation(self, bytes path) noexcept
+    # The same for a path without /v1, or as Azure writes it. Ask this last: services come first.
+    cdef int short_operation(self, bytes path) except -1
+    # Bits of the members of ``route`` that are the place of this word.
+    cdef uint64_t members_at(self, Route route, uint64_t place) noexcept
     # The route of a model name as the client wrote it (unescaped UTF-8); None = unknown. An alias wins over provider/model,
     # and that over a pattern.
     cdef Route model(self, bytes name)

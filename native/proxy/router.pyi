@@ -31,6 +31,14 @@ class Operation(IntEnum):
     OPERATION_TRANSLATION = 18
     OPERATION_IMAGE_EDIT = 19
     OPERATION_IMAGE_VARIATION = 20
+    OPERATION_COMPACT = 21
+    OPERATION_INPUT_TOKENS = 22
+    OPERATION_RESPONSE = 23
+    OPERATION_CONVERSATIONS = 24
+    OPERATION_FILES = 25
+    OPERATION_BATCHES = 26
+    OPERATION_FINE_TUNING = 27
+    OPERATION_VECTOR_STORES = 28
 
 class Rescue(IntEnum):
     RESCUE_NEVER = 0
@@ -102,6 +110,8 @@ class Router:
     def callers(self) -> Callers | None: ...
     @property
     def metered(self) -> bool: ...
+    @property
+    def stored(self) -> Route | None: ...
     def find_operation(self, path: bytes) -> int: ...
     def find_model(self, name: bytes) -> tuple[Route | None, bytes | None]: ...
     def misleads(self, host: bytes, path: bytes) -> bool: ...

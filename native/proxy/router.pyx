@@ -18,6 +18,7 @@ from native.balance.balancer cimport Target
 from native.balance.preference cimport PREFER_COST, PREFER_LATENCY, PREFER_ORDER
 from native.balance.queue cimport Queue
 from native.state.callers cimport Callers, KeyTable
+from native.state.issued_ids cimport word_of
 
 OPERATION_NAMES = {
     <int>Operation.OPERATION_CHAT: "chat", <int>Operation.OPERATION_COMPLETIONS: "completions",
@@ -28,6 +29,10 @@ OPERATION_NAMES = {
     <int>Operation.OPERATION_IMAGE: "image", <int>Operation.OPERATION_SPEECH: "speech",
     <int>Operation.OPERATION_TRANSCRIPTION: "transcription", <int>Operation.OPERATION_TRANSLATION: "translation",
     <int>Operation.OPERATION_IMAGE_EDIT: "image_edit", <int>Operation.OPERATION_IMAGE_VARIATION: "image_variation",
+    <int>Operation.OPERATION_COMPACT: "responses", <int>Operation.OPERATION_INPUT_TOKENS: "responses",
+    <int>Operation.OPERATION_RESPONSE: "response", <int>Operation.OPERATION_CONVERSATIONS: "conversations",
+    <int>Operation.OPERATION_FILES: "files", <int>Operation.OPERATION_BATCHES: "batches",
+    <int>Operation.OPERATION_FINE_TUNING: "fine_tuning", <int>Operation.OPERATION_VECTOR_STORES: "vector_stores",
 }
 # What a target declares if it answers an operation that few targets have.
 CAPABILITY_OF = {
@@ -35,6 +40,9 @@ CAPABILITY_OF = {
     <int>Operation.OPERATION_IMAGE: "image", <int>Operation.OPERATION_SPEECH: "speech",
     <int>Operation.OPERATION_TRANSCRIPTION: "transcription", <int>Operation.OPERATION_TRANSLATION: "translation",
     <int>Operation.OPERATION_IMAGE_EDIT: "image", <int>Operation.OPERATION_IMAGE_VARIATION: "image",
+    <int>Operation.OPERATION_RESPONSE: "responses", <int>Operation.OPERATION_CONVERSATIONS: "conversations",
+    <int>Operation.OPERATION_FILES: "files", <int>Operation.OPERATION_BATCHES: "batches",
+    <int>Operation.OPERATION_FINE_TUNING: "fine_tuning", <int>Operation.OPERATION_VECTOR_STORES: "vector_stores",
 }
 DIALECT_OF = {
     <int>Operation.OPERATION_CHAT: "openai", <int>Operation.OPERATION_RESPONSES: "responses",
@@ -53,6 +61,8 @@ SUFFIXES = {
     <int>Operation.OPERATION_TRANSLATION: b"/audio/translations",
     <int>Operation.OPERATION_IMAGE_EDIT: b"/images/edits",
     <int>Operation.OPERATION_IMAGE_VARIATION: b"/images/variations",
+    <int>Operation.OPERATION_COMPACT: b"/responses/compact",
+    <int>Operation.OPERATION_INPUT_TOKENS: b"/responses/input_tokens",
 }
 cdef dict OWN_PATHS = {
     b"/v1/chat/completions": Operation.OPERATION_CHAT,
@@ -71,9 +81,27 @@ cdef dict OWN_PATHS = {
     b"/v1/audio/translations": Operation.OPERATION_TRANSLATION,
     b"/v1/images/edits": Operation.OPERATION_IMAGE_EDIT,
     b"/v1/images/variations": Operation.OPERATION_IMAGE_VARIATION,
+    b"/v1/responses/compact": Operation.OPERATION_COMPACT,
+    b"/v1/responses/input_tokens": Operation.OPERATION_INPUT_TOKENS,
     b"/v1/models": Operation.OPERATION_MODELS,
     b"/healthz": Operation.OPERATION_HEALTH,
 }
+# What is kept, by the segment behind /v1/, and whether that path itself is one of them.
+cdef dict KEPT_PATHS = {
+    b"responses": (Operation.OPERATION_RESPONSE, False),
+    b"conversations": (Operation.OPERATION_CONVERSATIONS, True),
+    b"files": (Operation.OPERATION_FILES, True),
+    b"uploads": (Operation.OPERATION_FILES, True),
+    b"batches": (Operation.OPERATION_BATCHES, True),
+    b"fine_tuning": (Operation.OPERATION_FINE_TUNING, False),
+    b"vector_stores": (Operation.OPERATION_VECTOR_STORES, True),
+}
+# Clients with a base URL that lacks /v1 ask these, and Azure's /openai.
+cdef frozenset SHORT_PATHS = frozenset((
+    *KEPT_PATHS, b"chat", b"completions", b"embeddings", b"messages", b"moderations", b"rerank", b"images", b"audio",
+    b"models", b"openai",
+))
+cdef bytes DEPLOYMENTS = b"/openai/deployments/"
 # Requests of these may leave out the model: OpenAI's have a default.
 cdef tuple NAMELESS = (
     <int>Operation.OPERATION_MODERATION, <int>Operation.OPERATION_IMAGE, <int>Operation.OPERATION_IMAGE_EDIT,
@@ -83,6 +111,10 @@ cdef tuple NAMELESS = (
 cdef frozenset STATUS_PATHS = frozenset((b"/edge/status", b"/edge/status.html"))
 # Clients of Gemini ask under its beta version; Google's stable version has the same paths.
 cdef tuple MODEL_PATHS = (b"/v1beta/models/", b"/v1/models/")
+cdef enum:
+    OF_RESPONSES = (
+        1 << Operation.OPERATION_RESPONSES | 1 << Operation.OPERATION_COMPACT | 1 << Operation.OPERATION_INPUT_TOKENS
+    )
 # What each dialect of a target is asked without a translation, as bits by operation.
 cdef dict NATIVE = {
     "openai": (
@@ -92,8 +124,7 @@ cdef dict NATIVE = {
         | 1 << <int>Operation.OPERATION_SPEECH | <uint64_t>FORMS
     ),
     "responses": (
-        1 << <int>Operation.OPERATION_RESPONSES | 1 << <int>Operation.OPERATION_COMPLETIONS
-        | 1 << <int>Operation.OPERATION_EMBEDDINGS
+        <uint64_t>OF_RESPONSES | 1 << <int>Operation.OPERATION_COMPLETIONS | 1 << <int>Operation.OPERATION_EMBEDDINGS
     ),
     "anthropic": 1 << <int>Operation.OPERATION_MESSAGES | 1 << <int>Operation.OPERATION_COUNT_TOKENS,
     "gemini": 1 << <int>Operation.OPERATION_GENERATE | 1 << <int>Operation.OPERATION_STREAM,
@@ -114,8 +145,30 @@ cdef int operation_of(bytes path) except -1:
         if path.startswith(b"/v1/models/") and len(path) > 11:
             return Operation.OPERATION_MODELS
     if size and p[size - 1] == c"/" and path != b"/v1/models/" and path != b"/healthz/":
-        return OWN_PATHS.get(path[:-1], Operation.OPERATION_UNKNOWN)
+        return operation_of(path[:-1]) if size > 4 and p[size - 2] != c"/" else Operation.OPERATION_UNKNOWN
+    if size > 4 and memcmp(p, b"/v1/", 4) == 0:
+        return kept_operation(path)
     return Operation.OPERATION_UNKNOWN
+
+
+cdef int kept_operation(bytes path) except -1:
+    """Return the operation of a path of what providers keep."""
+    cdef Py_ssize_t end = path.find(b"/", 4)
+    cdef tuple found = <tuple>KEPT_PATHS.get(path[4:] if end < 0 else path[4:end])
+    return found[0] if found is not None and (end > 0 or found[1]) else Operation.OPERATION_UNKNOWN
+
+
+cdef bytes written_out(bytes path):
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
+    if size > 1 and path.endswith(b"/"):
+        path = path[:-1]
+    if path.startswith(b"/openai/v1/"):
+        return path[7:]
+    if path.startswith(DEPLOYMENTS):
+        return b"/v1" + path[path.find(b"/", len(DEPLOYMENTS)):]
+    if path.startswith(b"/openai/"):
+        return b"/v1" + path[7:]
+    return path if path.startswith((b"/v1/", b"/v2/")) else b"/v1" + path
 
 
 cdef bytes model_of_path(bytes path):
@@ -125,12 +178,18 @@ cdef bytes model_of_path(bytes path):
     return b""
 
 
+cdef bytes deployment_of_path(bytes path):
+    if not path.startswith(DEPLOYMENTS):
+        return b""
+    return path[len(DEPLOYMENTS):path.find(b"/", len(DEPLOYMENTS))]
+
+
 cdef uint64_t native_operations(object target) except? 0:
     """Return what a target is asked without a translation, as bits; a target without capabilities may have them all."""
     if target is None or target.kind != "model":
         return <uint64_t>-1
     if target.dialect == "openai" and (not target.capabilities or "responses" in target.capabilities):
-        return NATIVE["openai"] | 1 << <int>Operation.OPERATION_RESPONSES
+        return NATIVE["openai"] | <uint64_t>OF_RESPONSES
     return NATIVE[target.dialect]
 
 
@@ -145,11 +204,19 @@ cdef str why_unfit(int operation, object target, str embeds):
         return f"its model is {target.model or 'any'}, and vectors of two models cannot be compared"
     if capability is None:
         return None
-    if target.dialect != "openai":
+    if target.dialect != "openai" and not (
+        target.dialect == "responses" and <uint64_t>STORED >> operation & 1
+    ):
         return f"the dialect {target.dialect} has no {capability}"
     if target.capabilities and capability not in target.capabilities:
         return f"its capabilities do not name {capability}"
     return None
+
+
+cdef str place_of(object target):
+    """Return the name of who keeps what a target has made: its provider, and the address where it was discovered."""
+    cdef str own = f"{target.provider}/{target.model or '*'}"
+    return target.provider + target.id[len(own):]
 
 
 cdef bint covers(bytes prefix, bytes path) except -1:
@@ -205,6 +272,7 @@ cdef class Route:
                     self.foreign[<int>operation] |= <uint64_t>1 << <int>index
                 if why_unfit(<int>operation, target, self.embeds) is not None:
                     self.unfit[<int>operation] |= <uint64_t>1 << <int>index
+            self.places[index] = 0 if target is None or target.kind != "model" else word_of(place_of(target).encode())
             if target is not None and target.kind == "region":
                 self.regions |= <uint64_t>1 << <int>index
             self.rescuers[index] = self._find_rescuers(<int>index) if self.rescue else 0
@@ -274,6 +342,7 @@ cdef class Router:
         ])
         self.routes = [Route(shared_state, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
         self.affine = any([(<Route>route).affinity for route in self.routes])
+        self.stored = self.routes[snapshot.stored] if snapshot.stored >= 0 else None
         self.models = {}
         self.only = self._find_only()
         self.patterns = []
@@ -312,6 +381,24 @@ cdef class Router:
         cdef int found = operation_of(path)
         if found == Operation.OPERATION_UNKNOWN and self.public_status and path in STATUS_PATHS:
             return Operation.OPERATION_HEALTH
+        return found
+
+    cdef int short_operation(self, bytes path) except -1:
+        cdef Py_ssize_t end = path.find(b"/", 1)
+        cdef int found
+        if (path[1:] if end < 0 else path[1:end]) not in SHORT_PATHS:
+            return Operation.OPERATION_UNKNOWN
+        found = operation_of(written_out(path))
+        if path.startswith(DEPLOYMENTS) and (found not in SUFFIXES or not deployment_of_path(path)):
+            return Operation.OPERATION_UNKNOWN
+        return found
+
+    cdef uint64_t members_at(self, Route route, uint64_t place) noexcept:
+        cdef uint64_t found = 0
+        cdef int i
+        for i in range(route.pool.size):
+            if route.places[i] == place and place:
+                found |= <uint64_t>1 << i
         return found
 
     def _find_only(self):
@@ -380,8 +467,8 @@ cdef class Router:
         return None
 
     def find_operation(self, bytes path not None):
-        """Return the Operation of a path without query; 0 = none of edge's own."""
-        return self.operation(path)
+        """Return the Operation of a path without query, where no service has it; 0 = none of edge's own."""
+        return self.operation(path) or self.short_operation(path)
 
     def find_model(self, bytes name not None):
         """Return (Route or None, the upstream model that the name chooses, or None)."""

@@ -5,6 +5,7 @@ from native.http.stream cimport Acceptor, ClientCertificate
 from native.io.timer_wheel cimport Wheel
 from native.proxy.record cimport Recorder
 from native.proxy.router cimport Route, Router
+from native.state.issued_ids cimport IssuedIds
 from native.state.shared_state cimport SharedState, WorkerRec
 from native.state.tokens cimport Tokens
 
@@ -32,6 +33,8 @@ cdef class Runtime:
     cdef object calls                   # LocalCalls; None = edge answers no gRPC call itself
     cdef object translations            # Translations; None = requests reach targets of their own dialect only
     cdef object sink                    # RecordSink; None = nothing is recorded
+    cdef IssuedIds issued               # None = no id is remembered
+    cdef object kept                    # Kept; None = no id in a body is read
     cdef object cache                   # Cache; None = no answer is kept
     cdef Tokens all_tokens              # None = no token is accepted, whatever the Snapshot says
     cdef Tokens tokens                  # None = the Snapshot names no issuer of tokens

@@ -32,6 +32,8 @@ cdef class Runtime:
         self.peer_names_match = hooks.peer_names_match
         self.sink = hooks.sink
         self.cache = hooks.cache
+        self.issued = hooks.issued
+        self.kept = hooks.kept
         self.all_tokens = hooks.tokens
         self.deadlines = Wheel(now, DEADLINE_TICK_NS, 512)
         self.crowded = []

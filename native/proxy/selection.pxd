@@ -51,6 +51,8 @@ cdef class Selection:
     cdef int learn(self, int index, bytes data) except -1   # ... and these are the first bytes of it
     cdef bint _rests(self, uint64_t now) noexcept
     cdef int _rank(self, uint64_t now) except -1
+    cdef bint has_unasked(self) noexcept    # a member that may have what is sought has not said that it has not
+    cdef uint64_t _behind(self, uint64_t gone, uint64_t now) noexcept
     cdef bint _ready(self, int index)
     # Choose a member; where something that the request needs is in doubt, by that too. False: look again.
     cdef bint _pick(self, uint64_t now, uint64_t tried, Choice* choice) except -1

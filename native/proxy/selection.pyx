@@ -19,6 +19,7 @@ from native.proxy.runtime cimport NEVER
 from native.proxy.steps cimport Event
 from native.state.allowance cimport bounds_take, bounds_wait
 from native.state.callers cimport LOW
+from native.state.issued_ids cimport rendezvous_rank
 from native.state.shared_state cimport A_REQUESTS, OK, T_EXHAUSTED, T_FULL, TargetRec
 
 # The reason of a region that is not asked now, where its own targets are not rate-limited.
@@ -50,7 +51,7 @@ cdef Selection new_selection(Request request):
     cdef Selection selection = Selection.__new__(Selection)
     selection.request = request
     selection.route = request.route
-    selection.unable = request.route.unfit[request.operation]
+    selection.unable = request.route.unfit[request.operation] | request.closed
     selection.again = -1
     selection.needs = needed_of(request.route.mixed, request.needs)
     if request.identity.hops is not None and request.route.regions:
@@ -113,7 +114,7 @@ cdef class Selection:
     cdef int choose(self, uint64_t now, uint64_t running, bint again, Choice* choice) except -1:
         """Choose the best target that was not tried; with ``again`` also a tried one, but never a ``running`` one."""
         self._draw(now, self.tried | running | self.declined, choice)
-        if choice.index < 0 and again and self.tried:
+        if choice.index < 0 and again and self.tried and not self.request.searching:
             # every usable target was tried once: allow the same one again
             self._draw(now, running | self.declined, choice)
 
@@ -200,6 +201,9 @@ cdef class Selection:
         """Choose a member that is not closed, and keep who was full."""
         cdef uint64_t full = choice.full
         cdef int kept = -1
+        closed |= self._closed(tried, now)
+        if self.request.searching:
+            closed |= self._behind(tried | closed, now)
         if self.again >= 0:
             kept = self.again
         elif self.affinity is not None:
@@ -208,7 +212,7 @@ cdef class Selection:
             self._rank(now)
         self.route.pool.pick(
             now, self.request.runtime.random(), tried, self.request.latency_cell, self.request.identity.priority, choice,
-            self._closed(tried, now) | closed, kept,
+            closed, kept,
         )
         self.again = -1
         choice.full |= full
@@ -319,6 +323,28 @@ cdef class Selection:
         elif self.route.prefer == <int>PREFER_LATENCY:
             rank_by_latency(self.route.pool, self.request.latency_cell, now)
 
+    cdef uint64_t _behind(self, uint64_t gone, uint64_t now) noexcept:
+        """Return a bit per member but the usable one that is the next to be asked for an id; 0 = none is usable."""
+        cdef Route route = self.route
+        cdef uint64_t rank, best = 0
+        cdef int i, first = -1
+        for i in range(route.pool.size):
+            if gone >> i & 1 or route.pool.barred(i, now, gone, self.request.identity.priority) != 0:
+                continue
+            rank = rendezvous_rank(self.request.seed, route.places[i])
+            if first < 0 or rank > best:
+                best = rank
+                first = i
+        return 0 if first < 0 else ~(<uint64_t>1 << first)
+
+    cdef bint has_unasked(self) noexcept:
+        cdef uint64_t asked = self.declined | self.unable | self.route.regions
+        cdef int i
+        for i in range(self.route.pool.size):
+            if not asked >> i & 1:
+                return True
+        return False
+
     cdef bint _ready(self, int index):
         """Put the request into the words of a target of another dialect; False: it cannot be asked."""
         cdef Refusal why = self.request.translate_for(index)
@@ -399,7 +425,7 @@ cdef class Selection:
         if now >= request.deadline_ns:
             return request.runtime.replies.deadline(self.route.name, failed_attempts, states, wait)
         return request.runtime.replies.unavailable(
-            self.route.name, failed_attempts, states, wait, not request.is_model(),
+            self.route.name, failed_attempts, states, wait, self.route.is_service,
             excluded="; ".join(self.route.unfit_because(request.operation)),
         )
 

@@ -25,14 +25,14 @@ from edge.app.translations import Translations
 from edge.cache.answers import Answers
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
-from edge.dialects import inference
+from edge.dialects import inference, kept
 from edge.listen import reply
 from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
 from edge.listen.service_health import ServiceHealth
-from edge.native import AnswerStore, Cell, DataPlane, Hooks, Listener, Reactor, Router, SharedState, Tokens
+from edge.native import AnswerStore, Cell, DataPlane, Hooks, IssuedIds, Listener, Reactor, Router, SharedState, Tokens
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
@@ -99,8 +99,10 @@ class OneDataPlane:
         records: list[ExchangeRecord],
         verifier: Verifier,
         tokens: Tokens,
+        issued: IssuedIds,
     ) -> None:
         self._records = records
+        self.issued = issued
         self._verifier = verifier
         self.tokens = tokens
         self.thread = thread
@@ -217,6 +219,7 @@ async def one_data_plane(
     thread = LoopThread()
     records: list[ExchangeRecord] = []
 
+    issued = IssuedIds.create(config.limits.issued_ids)
     verifier = Verifier(lambda _source: None)
     verifier.learn(snapshot)
     tokens = Tokens(verifier)
@@ -244,6 +247,8 @@ async def one_data_plane(
                 peer_names_match=is_named,
                 sink=RecordSink(take),
                 cache=Answers(AnswerStore.create(config.limits.cache)),
+                issued=issued,
+                kept=kept,
                 tokens=tokens,
             ),
         )
@@ -266,7 +271,15 @@ async def one_data_plane(
     try:
         port = listeners[0].address()[1]
         yield OneDataPlane(
-            snapshot, shared_state, data_plane, port, thread, records=records, verifier=verifier, tokens=tokens
+            snapshot,
+            shared_state,
+            data_plane,
+            port,
+            thread,
+            records=records,
+            verifier=verifier,
+            tokens=tokens,
+            issued=issued,
         )
     finally:
         await thread.run(end())

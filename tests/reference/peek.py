@@ -7,7 +7,8 @@ import math
 from typing import Any, NamedTuple, NoReturn
 
 COUNTED = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-ONCE = ("model", "stream", *COUNTED, "stream_options", "n", "best_of")
+IDS = ("previous_response_id", "conversation")
+ONCE = ("model", "stream", *COUNTED, "stream_options", "n", "best_of", *IDS)
 MOST_CHOICES = 10**6
 # What folds into ASCII, as Go's encoding/json compares names (unicode.SimpleFold).
 FOLDED = str.maketrans({"\u017f": "s", "\u212a": "k"} | {chr(code): chr(code + 32) for code in range(65, 91)})

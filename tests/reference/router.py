@@ -27,7 +27,33 @@ OWN_PATHS = {
     "/v1/audio/translations": 18,
     "/v1/images/edits": 19,
     "/v1/images/variations": 20,
+    "/v1/responses/compact": 21,
+    "/v1/responses/input_tokens": 22,
 }
+KEPT = {
+    "responses": 23,
+    "conversations": 24,
+    "files": 25,
+    "uploads": 25,
+    "batches": 26,
+    "fine_tuning": 27,
+    "vector_stores": 28,
+}
+BARE = ("conversations", "files", "uploads", "batches", "vector_stores")  # which need no id
+SHORT = {
+    *KEPT,
+    "chat",
+    "completions",
+    "embeddings",
+    "messages",
+    "moderations",
+    "rerank",
+    "images",
+    "audio",
+    "models",
+    "openai",
+}
+DEPLOYED = {*range(1, 5), *range(8, 12), *range(13, 23)}
 METHODS = {"generateContent": 10, "streamGenerateContent": 11}
 
 
@@ -41,7 +67,33 @@ def operation(path: str) -> int:
             return METHODS[method]
     if path.startswith("/v1/models/") and path != "/v1/models/":
         return 5
-    return OWN_PATHS.get(path[:-1], 0) if path.endswith("/") and path not in ("/v1/models/", "/healthz/") else 0
+    if path.endswith("/"):
+        return (
+            operation(path[:-1])
+            if len(path) > 4 and path not in ("/v1/models/", "/healthz/") and path[-2] != "/"
+            else 0
+        )
+    parts = path.split("/")
+    if parts[:2] == ["", "v1"] and len(parts) > 2 and parts[2] in KEPT and (len(parts) > 3 or parts[2] in BARE):
+        return KEPT[parts[2]]
+    return 0
+
+
+def short_operation(path: str) -> int:
+    """Return the Operation code of a path without /v1, or as Azure writes it."""
+    parts = path.split("/")
+    if parts[0] or len(parts) < 2 or parts[1] not in SHORT:
+        return 0
+    path = path.removesuffix("/")
+    if parts[1] != "openai":
+        return operation(f"/v1{path}")
+    if path.startswith("/openai/v1/"):
+        return operation(path.removeprefix("/openai"))
+    if path.startswith("/openai/deployments/"):
+        name, _, rest = path.removeprefix("/openai/deployments/").partition("/")
+        found = operation(f"/v1/{rest}")
+        return found if name and found in DEPLOYED else 0
+    return operation(path.replace("/openai", "/v1", 1)) if path.startswith("/openai/") else 0
 
 
 def model(snapshot: Snapshot, name: str) -> tuple[str | None, str | None]:

@@ -44,6 +44,7 @@ def facts(*simulated: str) -> Ready:
         control_fd=0,
         shared_state_fd=0,
         answers_fd=0,
+        issued_fd=0,
         snapshot_fd=0,
         supervisor_state_fd=0,
         ledger_fd=0,

@@ -397,7 +397,7 @@ def test_slots_are_distinct_and_start_at_nought() -> None:
     """Targets have their own records, and so have routes; both are numbered from 0."""
     snapshot = snapshot_of(WHOLE)
     assert sorted(target.slot for target in snapshot.targets) == list(range(7))
-    assert sorted(route.slot for route in snapshot.routes) == list(range(8))
+    assert sorted(route.slot for route in snapshot.routes) == list(range(9))
 
 
 def test_a_reload_moves_nobody() -> None:
@@ -428,7 +428,7 @@ def test_more_than_the_board_holds_is_refused() -> None:
     """A reload with too many records is refused with a remedy."""
     with pytest.raises(ConfigInvalidError, match=r"3 targets need more records than the 2 .* restart it"):
         planned(pool_of("a", "b"), capacity=(2, 64))
-    with pytest.raises(ConfigInvalidError, match="4 routes need more records than the 3"):
+    with pytest.raises(ConfigInvalidError, match="5 routes need more records than the 3"):
         planned(pool_of("a", "b"), capacity=(64, 3))
 
 

@@ -1,0 +1,78 @@
+from cpython.bytes cimport PyBytes_GET_SIZE
+from native.codec.field_rules cimport field_value
+from native.io.clock cimport wall_ns
+from native.proxy.request cimport refusal
+from native.proxy.router cimport Router
+from native.state.issued_ids cimport IssuedIds, word_of
+
+# No provider's id has half as many bytes; a longer one is not remembered.
+cdef Py_ssize_t LONGEST = 256
+
+
+cdef uint64_t now_s() noexcept:
+    return wall_ns() // 1_000_000_000
+
+
+cdef uint64_t owner_of(Request request):
+    return 0 if request.identity.name is None else word_of(request.identity.name)
+
+
+cdef Refusal seek_issuer(Request request, list ids, int* found, Issued* issued):
+    cdef IssuedIds table = request.runtime.issued
+    cdef Issued record
+    cdef uint64_t owner, members
+    found[0] = FOUND_NONE
+    if not ids:
+        return None
+    found[0] = FOUND_UNKNOWN
+    if table is None:
+        return None
+    owner = owner_of(request)
+    for item in ids:
+        if PyBytes_GET_SIZE(<bytes>item) > LONGEST or not table.find(<bytes>item, now_s(), &record):
+            continue
+        if record.owner and record.owner != owner:
+            return refusal("unknown_id", (<bytes>item).decode("utf-8", "replace"))
+        if found[0] != FOUND_UNKNOWN:
+            if record.place != issued.place:
+                return refusal("issuers_differ", (<bytes>item).decode("utf-8", "replace"))
+            continue
+        members = request.runtime.router.members_at(request.route, record.place)
+        if not members:
+            return refusal("issuer_elsewhere", (<bytes>item).decode("utf-8", "replace"))
+        found[0] = FOUND_OWN if record.owner else FOUND_COMMON
+        issued[0] = record
+        request.closed = ~members
+        request.sought = <bytes>item
+    return None
+
+
+cdef int search_everywhere(Request request, bytes name) except -1:
+    request.sought = name
+    request.searching = True
+    request.seed = word_of(name)
+    request.closed |= request.route.regions
+
+
+cdef uint64_t place_of(Request request, int index, list fields):
+    """Return the word of who has made an answer; 0 = it is not known, or no target here."""
+    cdef Router router = request.runtime.router
+    cdef bytes target
+    cdef uint64_t place
+    if fields is None:
+        return request.route.places[index]
+    target = field_value(fields, b"x-edge-target")
+    if target is None or router.stored is None:
+        return 0
+    place = word_of(target.partition(b"/")[0])
+    return place if router.members_at(router.stored, place) else 0
+
+
+cdef int remember(Request request, int index, list fields, list ids, uint64_t owner, bint objects) except -1:
+    cdef IssuedIds table = request.runtime.issued
+    cdef uint64_t place = place_of(request, index, fields)
+    if table is None or not place:
+        return 0
+    for item in ids:
+        if 0 < PyBytes_GET_SIZE(<bytes>item) <= LONGEST:
+            table.put(<bytes>item, place, owner, objects, now_s())

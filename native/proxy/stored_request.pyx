@@ -1,0 +1,235 @@
+from cpython.bytes cimport PyBytes_GET_SIZE
+from native.balance.balancer cimport CELL_WHOLE
+from native.codec.field_list cimport add_item, add_items, new_list
+from native.codec.field_names cimport NOT_FOR_PROVIDERS, is_clear
+from native.codec.field_rules cimport field_value
+from native.codec.form cimport is_form
+from native.codec.head cimport NO_BODY, Head
+from native.codec.numbers cimport parse_seconds
+from native.codec.pieces cimport add_piece
+from native.codec.trace_context cimport write_traceparent
+from native.http.stream cimport ClientStream
+from native.proxy.forwarded cimport NO_CLAIM, claim_of
+from native.proxy.issuer cimport FOUND_NONE, FOUND_OWN, FOUND_UNKNOWN, owner_of, search_everywhere, seek_issuer
+from native.proxy.model_request cimport WITHHELD
+from native.proxy.request cimport refusal
+from native.proxy.router cimport OPERATION_FINE_TUNING, UNCOUNTED, written_out
+from native.state.callers cimport Caller
+from native.state.issued_ids cimport Issued
+
+cdef frozenset METHODS = frozenset((b"GET", b"POST", b"DELETE"))
+# Such a request may be sent to the same target again.
+cdef frozenset REPEATABLE = frozenset((b"GET", b"DELETE"))
+# Segments of a path are ids and words; anything else could lead elsewhere at a provider.
+cdef bytes LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~"
+cdef Py_ssize_t MOST_SEGMENTS = 8
+cdef Py_ssize_t LONGEST_SEGMENT = 256
+cdef Py_ssize_t LONGEST_QUERY = 4096
+
+
+cdef class StoredRequest(ServiceRequest):
+    """A request for what one provider keeps. It is asked of the provider that issued the id which the request names."""
+
+    cdef Refusal prepare(self):
+        """Read the path, and decide who is asked, unless the body has to come first."""
+        cdef Head head = self.head
+        cdef Caller caller = self.identity.caller
+        cdef list ids = []
+        cdef Refusal why
+        cdef tuple pair
+        self.route = self.runtime.router.stored
+        if self.route is None:
+            return refusal("unknown_path", head.path.decode("latin-1"))
+        if head.method not in METHODS:
+            return refusal("method", head.method.decode("latin-1"), [(b"allow", b"GET, POST, DELETE")])
+        why = self.read_path()
+        if why is None:
+            why = self.read_query(ids)
+        if why is not None:
+            return why
+        self.latency_cell = CELL_WHOLE
+        self.body = []
+        self.replayable = True
+        self.request_complete_ns = self.started_ns
+        self.received = head.length == NO_BODY
+        self.lists = self.name is None and head.method == b"GET" and self.runtime.router.callers is not None
+        if caller is not None and caller.budget_nano and self.creates() and <int>UNCOUNTED >> self.operation & 1:
+            return refusal("uncounted", self.path.decode("latin-1"))
+        self.fields = new_list(len(head.fields) + 1)
+        for item in head.fields:
+            pair = <tuple>item
+            if is_clear(<bytes>pair[0], NOT_FOR_PROVIDERS):
+                add_item(self.fields, pair)
+            elif pair[0] not in WITHHELD:
+                if claim_of(<bytes>pair[0]) == NO_CLAIM:
+                    add_item(self.fields, pair)
+            elif pair[0] == b"x-request-timeout":
+                why = self.bind(parse_seconds(<bytes>pair[1]), "request_timeout", <bytes>pair[1])
+                if why is not None:
+                    return why
+            elif pair[0] == b"content-encoding":
+                add_item(self.fields, pair)
+        if not self.received and not is_form(head.content_type):
+            why = self.check_body()
+        else:
+            why = self.find_place(ids)
+        if why is None and head.expects:
+            self.stream.send_interim(100)
+        return why
+
+    cdef Refusal read_path(self):
+        cdef list segments
+        cdef int at
+        self.path = written_out(self.head.path)
+        segments = self.path[1:].split(b"/")
+        at = 3 if self.operation == OPERATION_FINE_TUNING else 2
+        if len(segments) > MOST_SEGMENTS:
+            return refusal("odd_path", self.path.decode("latin-1"))
+        for item in segments:
+            if not 0 < PyBytes_GET_SIZE(<bytes>item) <= LONGEST_SEGMENT or item == b"." or item == b".." or (
+                (<bytes>item).translate(None, LETTERS)
+            ):
+                return refusal("odd_path", self.path.decode("latin-1"))
+        if len(segments) > at:
+            self.name = segments[at]
+        return None
+
+    cdef Refusal read_query(self, list ids):
+        """Keep the query, but for a key; the ids among which a page of a list begins are those of its issuer."""
+        cdef Py_ssize_t used = PyBytes_GET_SIZE(self.head.path)
+        cdef list kept = []
+        self.query = b""
+        if PyBytes_GET_SIZE(self.head.target) > used + 1:
+            if PyBytes_GET_SIZE(self.head.target) - used > LONGEST_QUERY:
+                return refusal("odd_path", "?…")
+            for pair in self.head.target[used + 1:].split(b"&"):
+                if pair.startswith(b"after=") or pair.startswith(b"before="):
+                    ids.append(pair.partition(b"=")[2])
+                if pair and not pair.startswith(b"key=") and not pair.startswith(b"api-version="):
+                    kept.append(pair)
+            if kept:
+                self.query = b"?" + b"&".join(kept)
+        return None
+
+    cdef Refusal check_body(self):
+        """Check what is announced of a body that is collected."""
+        cdef Head head = self.head
+        self.collects = True
+        if head.content_encoding is not None and head.content_encoding != b"identity":
+            return refusal("body_coding", "identity", [(b"accept-encoding", b"identity")])
+        if head.length > self.runtime.limits.body:
+            return refusal("body_too_large", str(self.runtime.limits.body))
+        if head.length > self.runtime.acceptor.room(self.stream.share):
+            return refusal("buffers_full")
+        self.stream.body_buffered = True
+        return None
+
+    cdef bint is_collected(self) noexcept:
+        return self.collects
+
+    cdef Refusal take_data(self, bytes data):
+        if not self.collects:
+            return ServiceRequest.take_data(self, data)
+        if self.body_size > self.runtime.limits.body:
+            self.body = None
+            return refusal("body_too_large", str(self.runtime.limits.body))
+        if not self.hold(self.body_size):
+            return refusal("buffers_full")
+        add_piece(self.body, data)
+        return None
+
+    cdef Refusal take_end(self, list trailers):
+        """Read the ids that a collected body names."""
+        cdef list ids = []
+        cdef Refusal why
+        if not self.collects:
+            return ServiceRequest.take_end(self, trailers)
+        self.content = b"".join(self.body)
+        self.body = [self.content] if self.content else []
+        why = self.read_query(ids)
+        if self.content and self.runtime.kept is not None:
+            try:
+                ids.extend(self.runtime.kept.named(self.content))
+            except ValueError as error:
+                return refusal("malformed_json", str(error))
+        return self.find_place(ids) if why is None else why
+
+    cdef Refusal find_place(self, list ids):
+        cdef Issued issued
+        cdef Refusal why
+        cdef int found = FOUND_NONE
+        if self.name is not None:
+            ids = [self.name, *ids]
+        why = seek_issuer(self, ids, &found, &issued)
+        if why is not None:
+            return why
+        self.owner = owner_of(self) if self.name is None else 0
+        if found == FOUND_OWN:
+            self.owner = issued.owner
+            return None
+        if found == FOUND_NONE or (found == FOUND_UNKNOWN and self.name is None and self.head.method == b"GET"):
+            return self.choose_provider()
+        if found == FOUND_UNKNOWN:
+            search_everywhere(self, <bytes>ids[0])
+        return self.narrow()
+
+    cdef bint permits(self, int index):
+        cdef Caller caller = self.identity.caller
+        return caller is None or caller.everything or (
+            caller.may_use(self.route.pool.target_at(index).plan.provider.encode() + b"/*")
+        )
+
+    cdef Refusal narrow(self):
+        cdef uint64_t usable = 0
+        cdef int i
+        for i in range(self.route.pool.size):
+            if not self.closed >> i & 1 and self.permits(i):
+                usable |= <uint64_t>1 << i
+        if not usable and self.route.pool.size:
+            return refusal("model_not_allowed", "provider/*")
+        self.closed = ~usable
+        return None
+
+    cdef Refusal choose_provider(self):
+        """Let the first provider be asked that may keep this, or the one that x-edge-provider names."""
+        cdef bytes wanted = field_value(self.head.fields, b"x-edge-provider")
+        cdef int i
+        for i in range(self.route.pool.size):
+            if self.route.unfit[self.operation] >> i & 1 if wanted is None else (
+                self.route.pool.target_at(i).plan.provider.encode() != wanted
+            ):
+                continue
+            if self.permits(i):
+                self.closed = ~(<uint64_t>1 << i)
+                return None
+            if wanted is not None:
+                return refusal("model_not_allowed", wanted.decode("latin-1") + "/*")
+        return self.narrow() if wanted is None else refusal("unknown_provider", wanted.decode("latin-1"))
+
+    cdef bint creates(self):
+        return self.head.method == b"POST" and not self.path.endswith(b"/cancel")
+
+    cdef bint may_resend(self, bint sent, bint refused) noexcept:
+        return not sent or (self.replayable and (refused or self.searching or self.head.method in REPEATABLE))
+
+    cdef bytes target_path(self, ConnectionPool upstream):
+        return upstream.base_path + self.path[3:] + self.query
+
+    cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
+        """Send what has come of the request so far; the rest follows as it comes."""
+        cdef list fields = self.fields_for(upstream)
+        fields[self.trace_at] = (b"traceparent", write_traceparent(&self.trace, span))
+        add_items(fields, upstream.fields)
+        self.asked = True
+        self.upstream = stream
+        stream.send_request(
+            self.head.method, self.target_path(upstream), upstream.authority, fields, self.head.length
+        )
+        for data in self.body:
+            stream.send_data(<bytes>data)
+        if not self.body and not self.received:
+            stream.send_data(b"")
+        if not self.collects and self.body_size > self.runtime.limits.retry_buffer:
+            self.replayable = False
+            self.release()
+        return self.received

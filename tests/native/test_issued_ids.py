@@ -1,0 +1,102 @@
+"""The table of ids: it answers as a dictionary does, forgets only where it is full, and holds between processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.native import IssuedIds, word
+
+NAMES = st.text(min_size=1, max_size=12)
+STEPS = st.lists(st.tuples(NAMES, st.sampled_from(["one", "two", "two@10.0.0.1:80"]), st.sampled_from(["", "a", "b"])))
+
+
+@given(STEPS, NAMES)
+def test_it_answers_like_a_dictionary(steps: list[tuple[str, str, str]], absent: str) -> None:
+    """While there is room, the last word about each id is remembered, and nothing else is."""
+    table = IssuedIds.create(65_536)
+    known: dict[str, tuple[str, str]] = {}
+    for name, place, owner in steps:
+        table.remember(name, place, owner, 1000)
+        known[name] = (place, owner)
+    for name in {*known, absent}:
+        expected = (word(known[name][0]), word(known[name][1])) if name in known else None
+        assert table.issuer(name, 1000) == expected
+    assert table.changes == len(steps)
+
+
+def test_a_name_of_nobody_has_the_word_0() -> None:
+    """Only the empty name stands for nobody."""
+    assert (word(""), word("a") != 0, word("a") != word("b")) == (0, True, True)
+
+
+def test_a_full_table_forgets_what_was_not_used_for_longest() -> None:
+    """Of a thousand ids in a table for 64 the latest are known, as many as there is room for; one in use stays."""
+    table = IssuedIds.create(64)
+    table.remember("in-use", "one", "", 0)
+    for number in range(1000):
+        now_s = 10_000 * (number + 1)
+        table.remember(f"id-{number}", "one", "", now_s)
+        assert table.issuer("in-use", now_s) is not None
+    last_s = 10_000 * 1000
+    kept = [number for number in range(1000) if table.issuer(f"id-{number}", last_s) is not None]
+    assert table.capacity == 64
+    assert 48 <= len(kept) <= 63
+    assert (min(kept) > 850, kept[-1]) == (True, 999)
+
+
+def test_another_process_sees_what_was_remembered() -> None:
+    """Two processes that map the same table see each other's ids."""
+    table = IssuedIds.create(64)
+    code = (
+        "import sys; from native.state.issued_ids import IssuedIds; t = IssuedIds(int(sys.argv[1]));"
+        "assert t.issuer('here', 5) is not None; t.remember('there', 'two', 'b', 5)"
+    )
+    table.remember("here", "one", "a", 5)
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code, str(table.fd)], pass_fds=(table.fd,), check=True, cwd=root, timeout=60)
+    assert table.issuer("there", 5) == (word("two"), word("b"))
+
+
+def test_a_broken_record_is_forgotten() -> None:
+    """A record whose words do not fit its check, as after two writers at once, is as if it were not there."""
+    table = IssuedIds.create(8)
+    table.remember("a", "one", "", 1)
+    size = os.fstat(table.fd).st_size
+    for at in range(4096, size, 64):  # the owner of every record
+        os.pwrite(table.fd, b"\x01", at + 24)
+    assert table.issuer("a", 1) is None
+    table.remember("a", "two", "", 1)
+    assert table.issuer("a", 1) == (word("two"), 0)
+
+
+def test_a_dump_is_restored_into_a_table_of_another_size() -> None:
+    """What was dumped is known again; what is no dump is refused."""
+    table, other = IssuedIds.create(64), IssuedIds.create(128)
+    for number in range(20):
+        table.remember(f"id-{number}", "one", "a", number)
+    assert other.restore(table.dump()) == len(table.dump()) // 40
+    known = [number for number in range(20) if table.issuer(f"id-{number}", 1) is not None]
+    assert [number for number in range(20) if other.issuer(f"id-{number}", 1) is not None] == known
+    assert len(known) >= 15
+    with pytest.raises(ValueError, match="no dump of a table of ids"):
+        other.restore(b"x" * 41)
+
+
+@pytest.mark.parametrize("most", [0, -1, 1 << 25])
+def test_a_size_out_of_range_is_refused(most: int) -> None:
+    """A table has room for 1 to 16,777,216 ids."""
+    with pytest.raises(ValueError, match="room for 1 to 16777216"):
+        IssuedIds.create(most)
+
+
+def test_another_descriptor_is_refused() -> None:
+    """A descriptor of something else is named."""
+    with pytest.raises(ValueError, match="is not a table of ids"):
+        IssuedIds(os.memfd_create("other"))
