@@ -89,6 +89,10 @@ def providers(
             yield from _base_url(config, (*path, "base_url"), provider.base_url, variable)
         if name in known and known[name].needs_key and _lacks_key(provider) and not document.written(*path, "api_key"):
             yield Problem(path, f"api_key is missing: {name} will refuse every request", severity="warning")
+        if provider.api_version and not (name in known and known[name].root):
+            yield Problem((*path, "api_version"), "only kind azure-openai has versions; remove it, or write the kind")
+        elif not re.fullmatch(r"[A-Za-z0-9.-]{0,32}", provider.api_version):
+            yield Problem((*path, "api_version"), "a version is such as 2024-10-21 or 2025-04-01-preview")
         yield from _called(path, provider)
 
 
@@ -96,9 +100,19 @@ def _lacks_key(provider: Provider) -> bool:
     return not provider.api_key and (provider.auth is None or not provider.auth.fetched)
 
 
+def words_of_place(known: places.Provider) -> str:
+    """Return where a known provider without a default URL is, with an example."""
+    if known.root:
+        return "has a host for each resource, such as https://NAME.openai.azure.com"
+    if known.needs_key:
+        at = "https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google"
+        return f"has a URL for each project and location, such as {at}"
+    return "runs where you run it, such as http://10.0.0.5:8000/v1"
+
+
 def _no_base_url(name: str, known: Mapping[str, places.Provider], kinds: Collection[str]) -> str:
     if name in known:
-        return f"base_url is missing: {known[name].name} runs where you run it, such as http://10.0.0.5:8000/v1"
+        return f"base_url is missing: {known[name].name} {words_of_place(known[name])}"
     with_default = [kind for kind in kinds if known[kind].base_url]
     return f"base_url is missing; only {', '.join(with_default)} have a default{words.nearest(name, kinds)}"
 

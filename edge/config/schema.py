@@ -127,13 +127,21 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     api_key: Annotated[
         Secret,
         about(
-            "Sent as Authorization: Bearer; in the dialects anthropic and gemini as x-api-key and x-goog-api-key. "
+            "Sent as Authorization: Bearer; in the dialects anthropic and gemini as x-api-key and x-goog-api-key, to "
+            "azure-openai as api-key. "
             "Empty: no such header field."
         ),
     ] = Secret()
     auth: Annotated[
         ProviderAuth | None, about("How edge authenticates, if not by api_key as its dialect sends it.")
     ] = None
+    api_version: Annotated[
+        str,
+        about(
+            "Of kind azure-openai: the api-version of its paths, such as 2024-10-21, with the model as the deployment. "
+            "Empty: its API /openai/v1, which has no version."
+        ),
+    ] = ""
     headers: Annotated[
         dict[str, Secret], about("Fixed header fields that edge adds to each request, such as openai-organization.")
     ] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.providers import (
     anthropic,
+    azure_openai,
     cohere,
     deepseek,
     fireworks,
@@ -20,6 +21,7 @@ from edge.providers import (
     qwen,
     sglang,
     together,
+    vertex,
     vllm,
     xai,
     zhipu,
@@ -36,6 +38,8 @@ IN_ENVIRONMENT: Final[dict[str, Provider]] = {
 KNOWN: Final[dict[str, Provider]] = IN_ENVIRONMENT | {
     known.PROVIDER.name: known.PROVIDER
     for known in (
+        azure_openai,
+        vertex,
         mistral,
         groq,
         openrouter,

@@ -125,10 +125,10 @@ class _Planner:
         self._like: dict[str, Target] = {}  # a target of each service and model, from which found ones differ little
         self._asked: dict[str, None] = {}  # provider/model of every member, in order
         self._peers = reach.peers(config, peers)
-        self._providers = {
-            name: effective.provider(name, provider, known) for name, provider in config.providers.items()
-        }
         self._known = effective.named(config, known)
+        self._providers = {
+            name: effective.provider(name, provider, self._known) for name, provider in config.providers.items()
+        }
         self._credentials = [name for name, provider in self._providers.items() if allowances.is_bounded(provider)]
         self._breaker = breaker
         self._outcomes = dict(outcomes)
@@ -300,6 +300,7 @@ class _Planner:
             return self._add(reach.moved(self._like[asked], target_id, at, provider.tls.server_name or verified))
         wildcard = model == WILDCARD_MODEL
         known = self._known.get(name)
+        root = reach.root(provider, url.path, known)
         target = compiled(
             provider,
             Target,
@@ -310,11 +311,11 @@ class _Planner:
             model="" if wildcard else model,
             host=host,
             port=port,
-            base_path=url.path,
+            base_path=root,
             tls=reach.tls(provider.tls, verified) if url.tls else None,
             protocol=reach.provider_protocol(provider, tls=url.tls),
-            fields=reach.fields(provider),
-            renewed=reach.renewed(provider),
+            fields=reach.fields(provider, known),
+            renewed=reach.renewed(provider, known),
             outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
             jurisdiction=provider.jurisdiction or None,
             capabilities=provider.capabilities or (),
@@ -322,7 +323,7 @@ class _Planner:
             proxy_credentials=str(provider.proxy_credentials),
             adaptive=provider.concurrency.adaptive is not False,
             min_concurrency=float(provider.concurrency.min),
-            probe_path=url.path + provider.probe if provider.probe else None,
+            probe_path=reach.probe(provider, root),
             credential=self._credentials.index(name) if name in self._credentials else -1,
             price=allowances.price(provider, known, model),
             model_prices=allowances.prices(provider, known) if wildcard else {},

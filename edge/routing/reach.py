@@ -49,25 +49,40 @@ def believed(peers: Peers) -> plan_of.Peers:
     return compiled(peers, plan_of.Peers, token=str(peers.token), allowed_names=names)
 
 
-def fields(provider: schema.Provider) -> tuple[tuple[str, str], ...]:
+def root(provider: schema.Provider, path: str, known: places.Provider | None) -> str:
+    """Return the path at which a provider's API begins: that of its URL, or the one that it is known to have."""
+    if path or known is None or not known.root:
+        return path
+    return known.root if provider.api_version else f"{known.root}/v1"
+
+
+def probe(provider: schema.Provider, path: str) -> str | None:
+    """Return the path of a free request to a provider whose API begins at ``path``; None: there is none."""
+    version = f"?api-version={provider.api_version}" if provider.api_version else ""
+    return path + provider.probe + version if provider.probe else None
+
+
+def fields(provider: schema.Provider, known: places.Provider | None) -> tuple[tuple[str, str], ...]:
     """Return the header fields of every request to a provider, the credential first."""
     fields = {name.lower(): str(value) for name, value in provider.headers.items()}
-    name, before = credential_field(provider)
+    name, before = credential_field(provider, known)
     credential = {name: before + provider.api_key} if provider.api_key else {}
     return tuple((credential | fields).items())
 
 
-def credential_field(provider: schema.Provider) -> tuple[str, str]:
+def credential_field(provider: schema.Provider, known: places.Provider | None) -> tuple[str, str]:
     """Return the name of the field that carries a provider's credential, and what stands before it."""
     auth = provider.auth
     if auth is not None:
         return (auth.header.lower(), "") if auth.type == "header" else ("authorization", "Bearer ")
+    if known is not None and known.credential is not None:
+        return known.credential
     return _CREDENTIALS.get(provider.dialect or "openai", ("authorization", "Bearer "))
 
 
-def renewed(provider: schema.Provider) -> str:
+def renewed(provider: schema.Provider, known: places.Provider | None) -> str:
     """Return the field whose value is a token that is renewed; "": none is."""
-    return credential_field(provider)[0] if provider.auth is not None and provider.auth.fetched else ""
+    return credential_field(provider, known)[0] if provider.auth is not None and provider.auth.fetched else ""
 
 
 def prefill(provider: schema.Provider, known: places.Provider | None) -> places.Prefill:

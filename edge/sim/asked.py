@@ -7,6 +7,7 @@ length come from the server's settings, then from the model's name (``sim@ttft=2
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Any, Literal
 
@@ -74,6 +75,8 @@ _DEFAULT_MODELS: dict[Operation, str] = {
     "image_variation": "sim-image",
 }
 _SOUND = ("speech", "transcription", "translation")
+_VERTEX = re.compile(r"^/v1/projects/[^/]+/locations/[^/]+/publishers/google/")
+_AZURE = tuple(map(re.compile, (r"^/openai/deployments/[^/]+/", r"^/openai/v1/", r"^/openai/")))
 _NEVER_STREAMED = ("embeddings", "moderation", "rerank")
 ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
@@ -185,6 +188,14 @@ def pace_of_model(model: str, pace: Pace) -> Pace:
         return msgspec.convert({**msgspec.structs.asdict(pace), **asked}, Pace, strict=False)
     except (ValueError, msgspec.ValidationError) as fault:
         raise RefusedError(f"model {model!r}: {fault}; known are ttft, tps, tokens, seed", param="model") from fault
+
+
+def plain_path(path: str) -> str:
+    """Return a path of Azure's as OpenAI writes it, one of Vertex as Gemini does, and every other as it is."""
+    path = _VERTEX.sub("/v1beta/", path)
+    for beginning in _AZURE:
+        path = beginning.sub("/v1/", path)
+    return path
 
 
 def operation_of(path: str) -> Operation | None:

@@ -36,6 +36,7 @@ MODELS = ("sim-small", "sim-large", "sim-embed", asked.ECHO_MODEL)
 MAX_BODY = 64 << 20
 REQUESTS_PER_MINUTE = 10_000  # values of the x-ratelimit fields
 TOKENS_PER_MINUTE = 2_000_000
+_KEY_FIELDS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 _REOPEN_TRIES = 50
 _REOPEN_WAIT_S = 0.1
 
@@ -73,6 +74,7 @@ class SimProvider:
         self._inflight = 0
         self._counts: Counter[str] = Counter()
         self._paths: Counter[str] = Counter()
+        self._targets: Counter[str] = Counter()  # with their queries
         self._struck: Counter[str] = Counter()
         self._statuses: Counter[str] = Counter()
         self._last_abort_s: float | None = None
@@ -199,6 +201,7 @@ class SimProvider:
             "connections": len(self._open()),
             "connections_seen": self._connections_seen,
             "by_path": dict(self._paths),
+            "by_target": dict(self._targets),
             "by_status": dict(self._statuses),
             "by_fault": dict(self._struck),
         }
@@ -209,7 +212,7 @@ class SimProvider:
             case "GET", "stats":
                 return _json(self.stats())
             case "DELETE", "stats":
-                for counts in (self._counts, self._paths, self._struck, self._statuses):
+                for counts in (self._counts, self._paths, self._targets, self._struck, self._statuses):
                     counts.clear()
                 return _json(self.stats())
             case "GET", "fault":
@@ -236,6 +239,7 @@ class SimProvider:
         """Handle and count one request."""
         self._counts["requests"] += 1
         self._paths[request.path] += 1
+        self._targets[request.raw_path] += 1
         self._inflight += 1
         self._counts["max_concurrent"] = max(self._counts["max_concurrent"], self._inflight)
         self._last_request_s = _now_s()
@@ -253,20 +257,20 @@ class SimProvider:
         return response
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        fields = self._fields()
+        fields, path = self._fields(), asked.plain_path(request.path)
         if self.spec.key is not None and not _bears(request, self.spec.key):
             message = "Incorrect API key provided: use the key that this simulated provider was started with."
-            return error(401, message, fields, path=request.path)
+            return error(401, message, fields, path=path)
         body = await request.read()
-        if asked.operation_of(request.path) is None:
+        if asked.operation_of(path) is None:
             return await self._look_up(request, body, fields)
         if request.method != "POST":
-            return error(405, f"{request.path} takes POST, not {request.method}", {**fields, "allow": "POST"})
+            return error(405, f"{path} takes POST, not {request.method}", {**fields, "allow": "POST"})
         try:
-            ask = self._resumed(asked.read(request.path, body, self.spec.pace, request.headers.get("content-type", "")))
+            ask = self._resumed(asked.read(path, body, self.spec.pace, request.headers.get("content-type", "")))
         except RefusedError as refusal:
             wrong = error_body(str(refusal), "invalid_request_error", code=refusal.code, param=refusal.param)
-            return _json(error_in(request.path, refusal.status, wrong), refusal.status, fields)
+            return _json(error_in(path, refusal.status, wrong), refusal.status, fields)
         if ask.model == asked.ECHO_MODEL:
             ask = _echoing(ask, request, body)
         fault = ask.fault or self._shared_state.strike(ask.asks, _now_s(), self._inflight)
@@ -300,20 +304,21 @@ class SimProvider:
 
     async def _look_up(self, request: web.Request, body: bytes, fields: dict[str, str]) -> web.StreamResponse:
         """Handle ``/v1/models`` and what is kept, and reject unknown paths."""
-        fault = self._shared_state.strike(Asks(request.path), _now_s(), self._inflight)
+        path = asked.plain_path(request.path)
+        fault = self._shared_state.strike(Asks(path), _now_s(), self._inflight)
         broken = await self._strike(request, fault, fields, stream=False)
         if broken is not None:
             return broken
-        if is_kept(request.path):
-            said = self._shelf.answer(request.method, request.path, body, request.headers.get("content-type", ""))
+        if is_kept(path):
+            said = self._shelf.answer(request.method, path, body, request.headers.get("content-type", ""))
             return web.Response(status=said.status, body=said.body, content_type=said.content_type, headers=fields)
         entries = [{"id": name, "object": "model", "created": 0, "owned_by": self.spec.name} for name in MODELS]
-        if request.path == "/v1/models":
+        if path == "/v1/models":
             return _json({"object": "list", "data": entries}, 200, fields)
-        found = [entry for entry in entries if request.path == f"/v1/models/{entry['id']}"]
+        found = [entry for entry in entries if path == f"/v1/models/{entry['id']}"]
         if found:
             return _json(found[0], 200, fields)
-        return error(404, f"Invalid URL ({request.method} {request.path})", fields)
+        return error(404, f"Invalid URL ({request.method} {path})", fields)
 
     async def _strike(
         self, request: web.Request, fault: Fault | None, fields: dict[str, str], *, stream: bool
@@ -351,7 +356,7 @@ def _json(value: Any, status: int = 200, fields: dict[str, str] | None = None) -
 
 def _bears(request: web.Request, key: str) -> bool:
     """Return whether a request has the key, in the field of any of the APIs."""
-    given = (request.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key"))
+    given = (request.headers.get(name, "") for name in _KEY_FIELDS)
     return any(hmac.compare_digest(one.removeprefix("Bearer ").encode(), key.encode()) for one in given)
 
 

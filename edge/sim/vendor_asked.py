@@ -8,6 +8,7 @@ from typing import Any, Final
 _GENERATE: Final = re.compile(r"/v1(?:beta)?/models/(?P<model>.+):(?P<method>generateContent|streamGenerateContent)")
 
 
+_CHOSEN = ("parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "args", "response")
 _SNAKE: Final = re.compile(r"_([a-z])")
 
 
@@ -49,12 +50,13 @@ def _parts(content: Any) -> Any:
 
 
 def _camel(value: Any) -> Any:
-    """Return JSON with names in camel case. Gemini reads both cases; schemas have no name with an underscore."""
+    """Return JSON with names in camel case, which Gemini reads in both; names that a caller chose stay as they are."""
     if isinstance(value, list):
         return [_camel(inner) for inner in value]
     if not isinstance(value, dict):
         return value
-    return {_SNAKE.sub(lambda found: found[1].upper(), name): _camel(inner) for name, inner in value.items()}
+    named = {_SNAKE.sub(lambda found: found[1].upper(), name): inner for name, inner in value.items()}
+    return {name: inner if name in _CHOSEN else _camel(inner) for name, inner in named.items()}
 
 
 def generate_as_chat(given: dict[str, Any], model: str, stream: bool) -> dict[str, Any]:

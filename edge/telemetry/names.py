@@ -86,7 +86,14 @@ OPERATIONS: Final = {
 }
 """GenAI's names of operations on models, by edge's names."""
 
-PROVIDERS: Final = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai", "bedrock": "aws.bedrock"}
+PROVIDERS: Final = {
+    "azure-openai": "azure.ai.openai",
+    "gemini": "gcp.gemini",
+    "vertex": "gcp.vertex_ai",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+    "bedrock": "aws.bedrock",
+}
 """GenAI's names of providers that differ from edge's; all others are named as in the configuration."""
 
 CODES: Final = (

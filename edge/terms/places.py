@@ -49,14 +49,16 @@ class Wording(Struct, frozen=True):
 class Provider(Struct, frozen=True):
     """How a known provider is called, and what it offers.
 
-    ``dialect`` also says how the key is sent; ``probe`` is a path under ``base_url`` that costs nothing;
-    ``chat_model`` and ``embed_model`` are small, cheap defaults for a start without a configuration file; ``retired``
-    pairs the name of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of
-    prompt, completion and, where it is known, cached prompt by model, as of the day ``priced``; ``max_outputs`` are the
-    most tokens that a response can have, by model; ``prefill`` is how it is told to continue a last message of the
-    assistant, if it has that capability (see ``edge.terms.snapshot.Target``); ``media`` is the rule by which it counts
-    pictures, sound and files as tokens; ``status_page`` is the address of a document that ``edge.incidents.pages``
-    reads, with the component to look at as its fragment; without ``base_url`` it runs on the user's machines;
+    ``dialect`` also says how the key is sent; ``probe`` is a path under ``base_url`` that costs nothing; ``chat_model``
+    and ``embed_model`` are small, cheap defaults for a start without a configuration file; ``retired`` pairs the name
+    of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of prompt, completion
+    and, where it is known, cached prompt by model, as of the day ``priced``; ``max_outputs`` are the most tokens that a
+    response can have, by model; ``prefill`` is how it is told to continue a last message of the assistant, if it has
+    that capability (see ``edge.terms.snapshot.Target``); ``media`` is the rule by which it counts pictures, sound and
+    files as tokens; ``status_page`` is the address of a document that ``edge.incidents.pages`` reads, with the
+    component to look at as its fragment; without ``base_url`` it runs on the user's machines, or has one for each
+    customer; ``credential`` is the field that its key is sent in and what stands before the key, if not that of its
+    dialect; ``root`` is where its API begins if ``base_url`` has no path, for one that has versions (``api_version``);
     ``windows`` are the tokens of prompt and answer together that a model takes, by model.
     """
 
@@ -80,6 +82,8 @@ class Provider(Struct, frozen=True):
     max_outputs: dict[str, int] = field(default_factory=dict)
     media: MediaRule = "openai"
     prefill: Prefill = "plain"
+    credential: tuple[str, str] | None = None
+    root: str = ""
 
 
 class Peer(Struct, frozen=True):

@@ -72,6 +72,7 @@ cdef class ConnectionPool:
     cdef bint closed
     # what every request to the target carries, in bytes
     cdef readonly bytes authority, base_path, model
+    cdef readonly bytes api_version     # of Azure's paths; None = they have none
     cdef readonly str dialect
     cdef readonly list fields
     cdef tuple told                     # the x-edge-target field of answers to clients

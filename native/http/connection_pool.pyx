@@ -125,6 +125,7 @@ cdef class ConnectionPool:
         self.authority = (host if plan.port == default_port else f"{host}:{plan.port}").encode()
         self.base_path = plan.base_path.encode()
         self.model = plan.model.encode()
+        self.api_version = plan.api_version.encode() or None
         self.dialect = plan.dialect
         self.told = (b"x-edge-target", name.encode())
         self.fields = [(name.encode(), value.encode("latin-1")) for name, value in plan.fields]

@@ -15,6 +15,8 @@ cdef tuple PROTO_FIELDS         # x-forwarded-proto by "it came over TLS"
 cdef tuple VIA_FIELDS           # via by HTTP/1.0, 1.1, 2 (RFC 9110 7.6.3)
 cdef tuple address_field(object peer)       # x-forwarded-for, from the peer's (address, port)
 cdef tuple host_field(bytes authority)      # x-forwarded-host
+# The path of Azure's for one of OpenAI's behind /v1: with the model as the deployment, where it belongs to one.
+cdef bytes versioned_path(bytes path, bytes model, bytes version)
 # Return the part of a query that a provider may see: Azure's api-version, with the question mark; b"" = nothing.
 cdef bytes kept_query(bytes query)
 # The fields for a target of this dialect; translated: it is not the client's, and the client's own are left out. A new

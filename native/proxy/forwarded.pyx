@@ -1,3 +1,5 @@
+from urllib.parse import quote
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 from native.codec.field_rules cimport field_value
@@ -6,6 +8,8 @@ PROTO_FIELDS = ((b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https"
 VIA_FIELDS = ((b"via", b"1.0 edge"), (b"via", b"1.1 edge"), (b"via", b"2 edge"))
 # A provider's API version, such as 2025-04-01-preview, is no longer than this.
 cdef Py_ssize_t VERSION_LIMIT = 32
+# What Azure asks of one deployment; the rest belongs to the resource.
+cdef tuple DEPLOYED = (b"/chat/", b"/completions", b"/embeddings", b"/images/", b"/audio/")
 # Fields of a client's dialect, which mean nothing in another: names begin so.
 cdef tuple VENDOR_FIELDS = (b"anthropic-", b"openai-", b"x-goog-", b"x-stainless-")
 cdef tuple ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
@@ -39,6 +43,15 @@ cdef bytes kept_query(bytes query):
             if PyBytes_GET_SIZE(value) <= VERSION_LIMIT and value.replace(b"-", b"").replace(b".", b"").isalnum():
                 return b"?" + pair
     return b""
+
+
+cdef bytes versioned_path(bytes path, bytes model, bytes version):
+    cdef bytes query
+    path, _, query = path.partition(b"?")
+    query = b"&".join([pair for pair in query.split(b"&") if pair and not pair.startswith(b"api-version=")])
+    if path.startswith(DEPLOYED):
+        path = b"/deployments/" + quote(model, safe="").encode() + path
+    return path + b"?api-version=" + version + (b"&" + query if query else b"")
 
 
 cdef int claim_of(bytes name) noexcept:

@@ -39,6 +39,7 @@ cdef class ModelRequest(Request):
     cdef tuple write_for(self, ConnectionPool upstream, int index)  # the same, made now; ValueError
     cdef bint names_in_path(self) noexcept
     cdef Refusal name_only_model(self)
+    cdef Refusal name_deployment(self)
     cdef Refusal peek_body(self)
     cdef bytes name_in_path(self)       # the model that Gemini's path names
     cdef tuple written_for(self, ConnectionPool upstream)       # None = it speaks the client's dialect

@@ -15,14 +15,14 @@ from native.codec.media cimport PICTURE, SOUND, media_tokens
 from native.codec.pieces cimport add_piece
 from native.codec.request_peek cimport MODEL_LONGEST, PEEK_LONG_NAME, PEEK_OK, peek_request, with_model, with_usage
 from native.io.clock cimport monotonic_ns
-from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query
+from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query, versioned_path
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.issuer cimport FOUND_UNKNOWN, search_everywhere, seek_issuer
 from native.proxy.router cimport (
     CAPABILITY_OF, CONVERSES, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMELESS, NAMING_IDS, NEVER_STREAMED, NO_OUTPUT,
     OPERATION_CHAT,
     OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES,
-    OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, model_of_path,
+    OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, deployment_of_path, model_of_path,
 )
 from native.proxy.needs cimport needs_of
 from native.proxy.request cimport CHAT_STREAM, PLAIN, SMALL_BODY, Identity, refusal, refuse_bound
@@ -98,6 +98,8 @@ cdef class ModelRequest(Request):
             if why is not None:
                 return why
         why = self.peek_body()
+        if why is None and deployment_of_path(self.head.path):
+            why = self.name_deployment()
         if why is not None:
             return why
         if in_path:
@@ -272,6 +274,19 @@ cdef class ModelRequest(Request):
             self.content = with_model_part(self.content, self.boundary, route.name.encode(), &self.peek)
         return None if self.hold(PyBytes_GET_SIZE(self.content)) else refusal("buffers_full")
 
+    cdef Refusal name_deployment(self):
+        """Write the deployment that Azure's path names into the body, as the model."""
+        cdef bytes name = unquote_to_bytes(deployment_of_path(self.head.path))
+        if self.boundary is None:
+            name = escape_json(name)
+        if self.peek.model_start >= 0:
+            self.content = splice(self.content, self.peek.model_start, self.peek.model_end, name)
+        elif self.boundary is None:
+            self.content = with_model(self.content, name, &self.peek)
+        else:
+            self.content = with_model_part(self.content, self.boundary, name, &self.peek)
+        return self.peek_body() if self.hold(PyBytes_GET_SIZE(self.content)) else refusal("buffers_full")
+
     cdef bytes name_in_path(self):
         return unquote_to_bytes(model_of_path(self.head.path))
 
@@ -362,6 +377,8 @@ cdef class ModelRequest(Request):
             body = self.body_for(upstream)
             if self.names_in_path():
                 path = self.model_path(self.target_model(upstream))
+        if upstream.api_version is not None:
+            path = versioned_path(path, self.target_model(upstream), upstream.api_version)
         stream.send_request(b"POST", upstream.base_path + path, upstream.authority, fields, PyBytes_GET_SIZE(body))
         stream.send_data(body)
         return True

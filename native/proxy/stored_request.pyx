@@ -9,7 +9,7 @@ from native.codec.numbers cimport parse_seconds
 from native.codec.pieces cimport add_piece
 from native.codec.trace_context cimport write_traceparent
 from native.http.stream cimport ClientStream
-from native.proxy.forwarded cimport NO_CLAIM, claim_of
+from native.proxy.forwarded cimport NO_CLAIM, claim_of, versioned_path
 from native.proxy.issuer cimport FOUND_NONE, FOUND_OWN, FOUND_UNKNOWN, owner_of, search_everywhere, seek_issuer
 from native.proxy.model_request cimport WITHHELD
 from native.proxy.request cimport refusal
@@ -213,6 +213,8 @@ cdef class StoredRequest(ServiceRequest):
         return not sent or (self.replayable and (refused or self.searching or self.head.method in REPEATABLE))
 
     cdef bytes target_path(self, ConnectionPool upstream):
+        if upstream.api_version is not None:
+            return upstream.base_path + versioned_path(self.path[3:] + self.query, b"", upstream.api_version)
         return upstream.base_path + self.path[3:] + self.query
 
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):

@@ -14,6 +14,7 @@ from msgspec import structs
 from edge.balance import outcomes, policy
 from edge.config.load import from_environment, read_text, simulated
 from edge.config.schema import Config
+from edge.control.compose import checked, compile_config
 from edge.errors import ConfigInvalidError
 from edge.providers import KNOWN
 from edge.routing import slots as shared_state
@@ -498,3 +499,24 @@ def test_simulated_providers_become_tiers() -> None:
 
 def _variables() -> list[str]:
     return [variable for known in KNOWN.values() for variable in known.key_variables]
+
+
+def test_a_kind_gives_its_facts_under_another_name() -> None:
+    """A provider with a kind has that kind's URL, dialect, credential field, capabilities and probe."""
+    text = """
+providers:
+  mine: {kind: anthropic, api_key: sk-1}
+  az: {kind: azure-openai, base_url: "https://x.openai.azure.com", api_key: sk-2, api_version: "2024-10-21"}
+  az1: {kind: azure-openai, base_url: "https://x.openai.azure.com", api_key: sk-2}
+models:
+  m: {targets: [mine/claude, az/gpt, az1/gpt]}
+"""
+    snapshot = compile_config(checked(read_text(text, "test.yaml", environ={})), now=1.0)
+    mine, az, az1 = (
+        next(one for one in snapshot.targets if one.id == name) for name in ("mine/claude", "az/gpt", "az1/gpt")
+    )
+    assert (mine.dialect, mine.host, mine.fields) == ("anthropic", "api.anthropic.com", (("x-api-key", "sk-1"),))
+    assert (az.base_path, az.fields, az.api_version) == ("/openai", (("api-key", "sk-2"),), "2024-10-21")
+    assert az.probe_path == "/openai/models?api-version=2024-10-21"
+    assert (az1.base_path, az1.api_version, az1.probe_path) == ("/openai/v1", "", "/openai/v1/models")
+    assert "files" in az.capabilities
