@@ -140,7 +140,7 @@ class Page:
             "targets": changed,
             "gone": gone,
             "regions": self._regions(known),
-            "routes": [self._route(route) for route in snapshot.routes if route.name not in own],
+            "routes": [self._route(route) for route in snapshot.told_routes if route.name not in own],
             "incidents": [] if chronicle is None else [short_view(each) for each in chronicle.book.open.values()],
             "pages": {}
             if chronicle is None

@@ -67,7 +67,7 @@ class Reports:
         own = {target.id for target in snapshot.targets}
         return {
             route.name
-            for route in snapshot.routes
+            for route in snapshot.told_routes
             if route.name not in own
             and any(
                 snapshot.targets[member.target].provider == asked.provider

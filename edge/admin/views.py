@@ -89,6 +89,7 @@ def _target_view(target: Target) -> dict[str, Any]:
         "host": target.host,
         "port": target.port,
         "base_path": target.base_path,
+        "api_version": target.api_version,
         "tls": None if target.tls is None else {"server_name": target.tls.server_name, "verify": target.tls.verify},
         "protocol": target.protocol,
         "dialect": target.dialect,

@@ -293,7 +293,7 @@ class Node:
         reports = self.targets(now_ns)
         snapshot = self.snapshot
         pools = {}
-        for route in snapshot.routes:
+        for route in snapshot.told_routes:
             members = [reports[snapshot.targets[member.target].id] for member in route.members]
             pools[route.name] = PoolState(sum(member.usable for member in members), len(members))
         leaving = self._leaving()

@@ -30,7 +30,7 @@ _LEVELS: Final[dict[Severity, int]] = {
 def read_targets(shared_state: SharedState, snapshot: Snapshot, now_ns: int) -> dict[str, TargetReport]:
     """Return a report per target id for every target that a route uses, in the order of the configuration."""
     uses: dict[int, list[Use]] = {}
-    for route in snapshot.routes:
+    for route in snapshot.told_routes:
         for member in route.members:
             uses.setdefault(member.target, []).append(Use(route.name, member.tier, member.weight, route.breaker))
     return {

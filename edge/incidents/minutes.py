@@ -142,7 +142,7 @@ class MinuteBook:
                 series = _of_target(snapshot, target.kind, target.provider, target.model, target.id)
                 yield series, _of_view(self._read_target(target.slot))
         own = {target.id for target in snapshot.targets}
-        for route in snapshot.routes:
+        for route in snapshot.told_routes:
             if route.name not in own and not route.name.endswith("/*"):
                 capability = "chat" if route.kind == "model" else ""
                 series = Series("route", "", route.name, snapshot.region, capability)

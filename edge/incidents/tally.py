@@ -60,7 +60,7 @@ def take(snapshot: Snapshot, read_target: Callable[[int], TargetView], read_rout
     own = {target.id for target in snapshot.targets}
     named = {
         snapshot.targets[member.target].id
-        for route in snapshot.routes
+        for route in snapshot.told_routes
         if route.name not in own
         for member in route.members
     }
@@ -78,7 +78,7 @@ def take(snapshot: Snapshot, read_target: Callable[[int], TargetView], read_rout
                 read_route(route.slot)["counts"],
                 tuple(snapshot.targets[member.target].id for member in route.members),
             )
-            for route in snapshot.routes
+            for route in snapshot.told_routes
             if route.name not in own or route.name not in named
         },
     )

@@ -369,3 +369,8 @@ class Snapshot(Struct, frozen=True):
     slots: dict[str, int] = field(
         default_factory=dict
     )  # shared state slots by target id and by "route:" + name; they survive reloads
+
+    @property
+    def told_routes(self) -> tuple[Route, ...]:
+        """The routes by which operators are told what happens: all but the one of what providers keep."""
+        return tuple(route for index, route in enumerate(self.routes) if index != self.stored)

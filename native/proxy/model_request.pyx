@@ -98,7 +98,7 @@ cdef class ModelRequest(Request):
             if why is not None:
                 return why
         why = self.peek_body()
-        if why is None and deployment_of_path(self.head.path):
+        if why is None and PyBytes_AS_STRING(self.head.path)[1] == c"o" and deployment_of_path(self.head.path):
             why = self.name_deployment()
         if why is not None:
             return why
