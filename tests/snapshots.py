@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import structs
 
-from edge.config import schema, schema_keys
+from edge.config import schema, schema_keys, schema_targets
 from edge.config.compiled import compiled
 from edge.config.crowding import Queue as QueueSection
 from edge.config.crowding import Shares
@@ -53,7 +53,7 @@ def listener(host: str, port: int, **given: Any) -> Listener:
 
 def member(target: int, **given: Any) -> Member:
     """Return the membership of a target: tier 1, weight 1 if not given."""
-    return compiled(schema.ModelTarget("p/m"), Member, target=target, **given)
+    return compiled(schema_targets.ModelTarget("p/m"), Member, target=target, **given)
 
 
 def route(slot: int, name: str, *members: Member, **given: Any) -> Route:

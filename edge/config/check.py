@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge.config.problems import Document
-    from edge.config.schema import Config, Match, Model, ModelTarget, Service, ServiceTarget
+    from edge.config.schema import Config, Match, Model, Service
     from edge.config.schema_policy import Breaker, Timeouts
+    from edge.config.schema_targets import ModelTarget, ServiceTarget
     from edge.terms import places
 
 LONGEST_NAME: Final = 200

@@ -16,7 +16,8 @@ from edge.config.files import read_file
 from edge.config.problems import Document, Problem, errors
 from edge.config.reader import Reader
 from edge.config.sampler import sampled
-from edge.config.schema import Config, Model, ModelTarget, Provider
+from edge.config.schema import Config, Model, Provider
+from edge.config.schema_targets import ModelTarget
 from edge.config.schema_telemetry import Telemetry
 from edge.errors import ConfigInvalidError
 from edge.terms.places import CAPABILITIES

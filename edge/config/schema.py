@@ -19,8 +19,9 @@ from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
-from edge.config.schema_policy import Breaker, Cache, Canary, Retry, Timeouts
+from edge.config.schema_policy import Breaker, Cache, Retry, Timeouts
 from edge.config.schema_provider_auth import ProviderAuth
+from edge.config.schema_targets import ModelTarget, ServiceTarget
 from edge.config.schema_telemetry import Log, Telemetry
 from edge.config.units import NS_PER_S
 from edge.terms.places import Dialect
@@ -223,30 +224,6 @@ class Require(Struct, frozen=True, forbid_unknown_fields=True):
     capabilities: Annotated[tuple[str, ...], about("Capabilities that every target must have.")] = ()
 
 
-class ModelTarget(Struct, frozen=True, forbid_unknown_fields=True):
-    """A provider's model, and its place in the pool."""
-
-    target: Annotated[str, about("provider/upstream-model, or provider/* where the alias is a pattern.")]
-    tier: Annotated[
-        int,
-        about(
-            "1 is preferred. A higher tier is used when no target of the tiers before it can answer.", low=1, high=64
-        ),
-    ] = 1
-    weight: Annotated[
-        float, about("Its share of the tier's traffic, relative to the other targets.", above=0, high=1000)
-    ] = 1.0
-    canary: Annotated[Canary | None, about("Take it out if it does worse than its tier. Default: never.")] = None
-    context_window: Annotated[
-        int,
-        about(
-            "Tokens of prompt and answer that it takes. A request that is too long for one target is tried at targets "
-            "whose window is larger. 0: what edge knows of the model.",
-            low=0,
-        ),
-    ] = 0
-
-
 class Model(Struct, frozen=True, forbid_unknown_fields=True):
     """A name that clients send as model, and the targets that may answer it."""
 
@@ -318,22 +295,6 @@ class Match(Struct, frozen=True, forbid_unknown_fields=True):
     grpc: Annotated[
         str, about("gRPC service (package.Service) or one of its methods (package.Service/Method), instead of a path.")
     ] = ""
-
-
-class ServiceTarget(Struct, frozen=True, forbid_unknown_fields=True):
-    """An address of a service, and its place in the pool."""
-
-    target: Annotated[str, about("host:port.")]
-    tier: Annotated[
-        int,
-        about(
-            "1 is preferred. A higher tier is used when no target of the tiers before it can answer.", low=1, high=64
-        ),
-    ] = 1
-    weight: Annotated[
-        float, about("Its share of the tier's traffic, relative to the other targets.", above=0, high=1000)
-    ] = 1.0
-    canary: Annotated[Canary | None, about("Take it out if it does worse than its tier. Default: never.")] = None
 
 
 class Service(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,8 +15,9 @@ from edge.telemetry import logs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from edge.config.schema import Config, ModelTarget, ServiceTarget
+    from edge.config.schema import Config
     from edge.config.schema_policy import Canary
+    from edge.config.schema_targets import ModelTarget, ServiceTarget
     from edge.control.operations import Operations
     from edge.native import SharedState
     from edge.terms.snapshot import Target

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import structs
 
-from edge.config import addresses, effective, schema
+from edge.config import addresses, effective, schema, schema_targets
 from edge.config.check_discovery import sources
 from edge.config.compiled import compiled
 from edge.config.schema import MOST_MEMBERS
@@ -182,7 +182,7 @@ class _Planner:
     def _alias(self, name: str, model: schema.Model) -> int:
         return self._route(name, "model", self._members(model.targets), model)
 
-    def _members(self, written: Sequence[schema.ModelTarget]) -> tuple[Member, ...]:
+    def _members(self, written: Sequence[schema_targets.ModelTarget]) -> tuple[Member, ...]:
         """Return the members of a pool of models; a target of a provider with ``discover`` becomes many."""
         discovering = sum(self._is_found(at.target) for at in written)
         most = (MOST_MEMBERS - len(written) + discovering) // max(discovering, 1)
@@ -228,7 +228,7 @@ class _Planner:
 
     def _only(self, name: str) -> int:
         """Return the route of a target that is the only one of its route, with the default policy."""
-        return self._route(name, "model", self._members([schema.ModelTarget(name)]), self._config.defaults)
+        return self._route(name, "model", self._members([schema_targets.ModelTarget(name)]), self._config.defaults)
 
     def _stored(self) -> int:
         """Return the route of what providers keep under ids: each that may, in the order of the file; -1: none may."""
@@ -236,7 +236,7 @@ class _Planner:
         if not able:
             return -1
         written = [
-            schema.ModelTarget(f"{name}/{WILDCARD_MODEL}", tier=tier)
+            schema_targets.ModelTarget(f"{name}/{WILDCARD_MODEL}", tier=tier)
             for tier, name in enumerate(able[:MOST_MEMBERS], 1)
         ]
         return self._route(STORED, "model", self._members(written), self._config.defaults)

@@ -18,6 +18,7 @@ from edge.config import (
     schema_telemetry,
 )
 from edge.config.compiled import compiled, compiled_name
+from edge.config.schema_targets import ModelTarget, ServiceTarget
 from edge.config.shape import section_of
 from edge.terms import snapshot
 
@@ -43,8 +44,8 @@ IN_PART: Final[list[tuple[type[Struct], type[Struct]]]] = [
     (schema.Provider, snapshot.Target),
     (schema.Service, snapshot.Target),
     (schema.Model, snapshot.Route),
-    (schema.ModelTarget, snapshot.Member),
-    (schema.ServiceTarget, snapshot.Member),
+    (ModelTarget, snapshot.Member),
+    (ServiceTarget, snapshot.Member),
     (schema.Match, snapshot.ServiceMatch),
     (schema.Config, snapshot.Snapshot),
 ]

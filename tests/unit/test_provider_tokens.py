@@ -12,8 +12,9 @@ from soon import until
 from edge.config.check import check
 from edge.config.fields import Secret
 from edge.config.load import read_text
-from edge.config.schema import Config, Model, ModelTarget, Provider
+from edge.config.schema import Config, Model, Provider
 from edge.config.schema_provider_auth import ProviderAuth
+from edge.config.schema_targets import ModelTarget
 from edge.control import provider_tokens
 from edge.control.compose import compile_config, moved_targets
 from edge.control.provider_tokens import ProviderTokens

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from test_operations import Steered, text
 
-from edge.config.schema import ServiceTarget
+from edge.config.schema_targets import ServiceTarget
 from edge.config.shape import Scalar, section_of
 from edge.control import weighing
 from edge.control.compose import compile_config
