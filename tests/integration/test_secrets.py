@@ -243,7 +243,7 @@ async def test_no_secret_comes_out(tmp_path: Path) -> None:
     async with telltale() as (provider, url), GrpcCollector() as collector:
         async with RunningNode(tmp_path, config(url, collector.url), "--workers", "2", environ=OURS) as node:
             answers = dict(await ask_everything(node.url))
-            assert answers["strange authorization"].startswith("401")
+            assert answers["strange authorization"].startswith("503")  # it may be a key of the cluster, which is dark
             assert answers["no key"].startswith("401")
             assert answers["good"].startswith("200")
             for what, text in answers.items():
