@@ -153,7 +153,7 @@ CAPABILITY_CIRCUIT = Metric(
     "edge_target_capability_circuit",
     "gauge",
     CAPABILITY,
-    "Circuit of a capability: 0 closed, 1 open, 2 half-open. Only those that were asked lately or have failed.",
+    "Circuit of a capability: 0 closed, 1 open, 2 half-open. Only of capabilities that have failed.",
 )
 CAPABILITY_FAILURES = Metric(
     "edge_target_capability_failures_total",

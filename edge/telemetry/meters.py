@@ -214,6 +214,8 @@ def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None
     page.add(catalog.TARGET_INFLIGHT, (name,), view["inflight"])
     page.add(catalog.CIRCUIT, (name,), _CIRCUITS[view["state"]])
     for number, part in view["capabilities"].items():
+        if not (part["failures"] or part["trips"]):
+            continue  # or each target would have a series for all that its requests have ever needed
         about = (name, NAMES[number])
         page.add(catalog.CAPABILITY_CIRCUIT, about, _CIRCUITS[part["state"]])
         page.add(catalog.CAPABILITY_FAILURES, about, part["failures"])

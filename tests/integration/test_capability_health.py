@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from callers import ask, field, keys, status
 from one_data_plane import OneDataPlane, one_data_plane, post
+from test_regions_forward import ask as ask_region
+from test_regions_forward import regions
 
 from edge.native import Capability, Outcome
 from edge.sim.asked import Pace
@@ -243,3 +245,15 @@ async def test_pictures_return_slowly() -> None:
         found = [(await answered(edge, image()))[0] for _ in range(30)]
         assert found.count(SECOND) > 15
         assert await answered(edge, text()) == (FIRST, 1)
+
+
+async def test_what_no_target_of_this_region_does_another_region_is_asked() -> None:
+    """While the own provider lacks eyes, pictures cross to the other region at once and text does not."""
+    async with regions("eu", "us") as world:
+        edge = world.data_planes["eu"]
+        await world.providers["eu"].switch(Fault(kind="capability", asked="image", status=400))
+        assert [(await ask_region(edge, image()))[1]["x-edge-attempts"] for _ in range(3)] == ["2", "2", "1"]
+        status_, fields, _ = await ask_region(edge, image())
+        assert (status_, fields["x-edge-region"], fields["x-edge-attempts"]) == (200, "us", "1")
+        assert fields["x-edge-reason"] == "own/sim-small: vision_down"
+        assert (await ask_region(edge, text()))[1]["x-edge-region"] == "eu"

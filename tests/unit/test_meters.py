@@ -85,6 +85,7 @@ def everything() -> tuple[Snapshot, SharedState]:
     part = Capabilities(shared_state, plan.targets[0].slot, USUAL, S)
     taken = part.take(1 << Capability.C_VISION, 99 * S)
     assert taken is not None
+    part.work(part.take(1 << Capability.C_TOOLS, 99 * S) or taken, 99 * S)  # what never failed is not shown
     assert part.decline(taken, Capability.C_VISION, 99 * S, 1) == 0
     assert part.decline(taken, Capability.C_VISION, 99 * S, 2) == TripReason.TRIP_DECLINED
     return plan, shared_state
