@@ -57,6 +57,7 @@ from edge.telemetry import logs
 from edge.telemetry.access import AccessLog
 from edge.telemetry.exemplars import ExemplarBook
 from edge.telemetry.line_writer import LineWriter
+from edge.telemetry.redaction import redact_snapshot
 from edge.terms.public_status import PublicStatus
 from edge.terms.target_state import OPEN
 
@@ -246,11 +247,8 @@ class Control:
             again = structs.replace(snapshot, version=previous.version, created=previous.created)
             if again == previous:  # workers need not apply the same Snapshot again
                 snapshot = previous
-        logs.redact(value for target in snapshot.targets for _, value in target.fields)
-        logs.redact(target.proxy_credentials for target in snapshot.targets)
+        redact_snapshot(snapshot, clock.wall())
         logs.redact([config.admin.token])
-        if snapshot.peers is not None:
-            logs.redact([snapshot.peers.token])
         if snapshot is not previous:
             cell.keep(snapshot)
         return snapshot

@@ -40,6 +40,7 @@ from edge.native import AnswerStore, DataPlane, Hooks, IssuedIds, Listener, Reac
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
+from edge.telemetry.redaction import redact_snapshot
 from edge.terms.public_status import PublicStatus
 from edge.upstream.opener import Opener
 
@@ -135,10 +136,7 @@ class Worker:
         """Use this Snapshot from now on; exchanges in flight keep theirs."""
         if snapshot == self._snapshot:
             return
-        logs.redact(value for target in snapshot.targets for _, value in target.fields)
-        logs.redact(target.proxy_credentials for target in snapshot.targets)
-        if snapshot.peers is not None:
-            logs.redact([snapshot.peers.token])
+        redact_snapshot(snapshot, clock.wall())
         if self._verifier.learn(snapshot):
             self._tokens.forget_refused()
         self._calls.follow(snapshot)

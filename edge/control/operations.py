@@ -27,6 +27,7 @@ from edge.providers import KNOWN
 from edge.regions.digest import ManualOverride, name_of
 from edge.routing import slots as records
 from edge.telemetry import logs
+from edge.telemetry.redaction import redact_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -353,10 +354,7 @@ class Operations:
         return previous if same else snapshot
 
     def _publish(self, snapshot: Snapshot, previous: Snapshot) -> None:
-        logs.redact(value for target in snapshot.targets for _, value in target.fields)
-        logs.redact(target.proxy_credentials for target in snapshot.targets)
-        if snapshot.peers is not None:
-            logs.redact([snapshot.peers.token])
+        redact_snapshot(snapshot, clock.wall())
         self._clear(snapshot, previous)
         self._last.keep(snapshot)
         self._publisher.publish(snapshot)

@@ -93,7 +93,8 @@ class ProviderTokens:
         self._clock = clock
         self._fetch = fetch
         self._followed: dict[str, _Followed] = {}
-        logs.redact(token.token for token in known.values())
+        for token in known.values():
+            logs.redact_until(token.token, token.expires, clock.wall())
 
     def follow(self, config: Config) -> None:
         """Follow the providers of this configuration from now on; those that stay are not disturbed."""
@@ -190,11 +191,11 @@ class ProviderTokens:
             wanted.cancel()
 
     def _take(self, name: str, one: _Followed, grant: Grant) -> None:
-        logs.redact([grant.token])  # before anything can be logged of it
+        wall = self._clock.wall()
+        logs.redact_until(grant.token, grant.expires, wall)  # before anything can be logged of it
         if one.error:
             logs.say(logs.INFO, "a provider's token can be fetched again", provider=name)
         one.error = ""
-        wall = self._clock.wall()
         one.known = self._known[name] = ProviderToken(grant.token, wall, grant.expires, one.auth.identity)
         logs.say(logs.DEBUG, "a provider's token was fetched", provider=name, expires_s=round(grant.expires - wall))
         self._changed(dict(self._known))

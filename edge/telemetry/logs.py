@@ -33,6 +33,9 @@ _SHORTEST_SECRET: Final = 8
 _LOG: Final = logging.getLogger("edge")
 _LETTERS: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "WARN", logging.ERROR: "ERROR"}
 _secrets: list[str] = []  # longest first, because one may be a prefix of another
+_passing: dict[str, float] = {}  # those that expire, with the Unix time until which they are looked for
+# How long a token is looked for after it has expired: errors and clocks may be late.
+_AFTER_S: Final = 3600.0
 # Characters that control a terminal: C0 and C1 controls, and DEL.
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _PLAIN_LINES: Final = {code: said for code, said in _CONTROLS.items() if code not in (0x09, 0x0A)}
@@ -51,6 +54,20 @@ def redact(secrets: Iterable[str]) -> None:
     _secrets.sort(key=len, reverse=True)
 
 
+def redact_until(secret: str, expires: float, now: float) -> None:
+    """Replace a value with ``***`` until an hour after it has expired, so that renewed ones do not pile up.
+
+    Args:
+        secret: the value.
+        expires: Unix time at which nobody takes it any more.
+        now: Unix time.
+    """
+    for known in [known for known, until in _passing.items() if until < now]:
+        del _passing[known]
+    if len(secret) >= _SHORTEST_SECRET:
+        _passing[secret] = expires + _AFTER_S
+
+
 def _quoted(text: str) -> str:
     """Return a text as it appears within JSON."""
     return json.dumps(text, ensure_ascii=False)[1:-1]
@@ -58,7 +75,7 @@ def _quoted(text: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Return the text with every secret replaced."""
-    for secret in _secrets:
+    for secret in (*_secrets, *_passing):
         if secret in text:
             text = text.replace(secret, "***")
     return text

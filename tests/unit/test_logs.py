@@ -64,6 +64,16 @@ def test_a_secret_is_found_in_every_spelling(form: logs.Form) -> None:
     assert text.count("***") == 3
 
 
+def test_renewed_secrets_do_not_pile_up() -> None:
+    """A token is concealed until an hour after its end; then it is forgotten, and a year of tokens costs no time."""
+    for hour in range(24 * 365):
+        logs.redact_until(f"passing-{hour:06d}", hour * 3600.0 + 3600, hour * 3600.0)
+    now = 24 * 365 * 3600.0
+    assert logs.without_secrets("passing-000000 passing-008758 passing-008759") == "passing-000000 *** ***"
+    logs.redact_until("passing-again", now + 1, now + 7201)
+    assert logs.without_secrets("passing-008759 passing-again") == "passing-008759 ***"
+
+
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_what_others_said_neither_ends_a_line_nor_steers_a_terminal(form: logs.Form) -> None:
     """Line breaks, escape sequences and C1 controls are escaped; a traceback keeps its lines."""
