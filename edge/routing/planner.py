@@ -365,6 +365,7 @@ class _Planner:
             adaptive=service.concurrency.adaptive is True,
             min_concurrency=float(service.concurrency.min),
             dialect="openai",
+            api_version="",
         )
         self._like[name] = target
         return self._add(target)

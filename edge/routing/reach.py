@@ -178,5 +178,6 @@ def region(target_id: str, peer: Peer, peers: Peers) -> plan_of.Target:
         adaptive=False,
         min_concurrency=float(crowding.Concurrency().min),
         dialect="openai",
+        api_version="",
         probe_path="/healthz",
     )

@@ -108,7 +108,7 @@ class Target(Struct, frozen=True):
     adaptive: bool  # learn the concurrency limit (native/balance/capacity)
     min_concurrency: float  # the learned limit never falls below this
     dialect: Literal["openai", "responses", "anthropic", "gemini"]  # of a model; others have none that counts
-    api_version: str = ""  # of Azure's paths, in which the model is a deployment; "": the model stands in the body
+    api_version: str  # of Azure's paths, in which the model is a deployment; "": the model stands in the body
     health: str | None = None  # gRPC: service whose health is checked ("": the whole server); None: no check
     probe_path: str | None = None  # a free request to which a healthy target responds with 2xx
     credential: int = -1  # index into Snapshot.credentials; -1: its limits are unknown
