@@ -1,4 +1,3 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
 from libc.string cimport memcmp
 from native.codec.field_list cimport FieldView, field_at
