@@ -56,7 +56,7 @@ def image(**more: Any) -> bytes:
     return parts({"type": "image_url", "image_url": {"url": PIXEL}}, **more)
 
 
-def config(*providers: SimProvider, breaker: str = "open_duration: 1s, slow_start: 0s", more: str = "") -> str:
+def config(*providers: SimProvider, breaker: str = "open_duration: 300ms, slow_start: 0s", more: str = "") -> str:
     """Return configuration text: a model over these providers, each in its own tier."""
     lines = "\n".join(f"  p{n}: {{base_url: '{one.base_url}'}}" for n, one in enumerate(providers))
     targets = ", ".join(f"{{target: p{n}/m, tier: {n + 1}}}" for n in range(len(providers)))
@@ -110,7 +110,6 @@ async def broken(edge: OneDataPlane, make: Any, capability: Capability, most: in
     pytest.fail(f"not open after {most} failures")
 
 
-@pytest.mark.usefixtures("both_wires")
 @pytest.mark.parametrize("fault", BREAKS)
 async def test_images_go_elsewhere_and_text_stays(fault: str) -> None:
     """After the detection images are answered elsewhere at once, but for trials, and return; no text ever leaves."""
@@ -236,7 +235,7 @@ async def test_the_client_and_the_record_are_told_why() -> None:
 
 async def test_pictures_return_slowly() -> None:
     """After a trial has succeeded, the share of the pictures grows as that of a recovered target does."""
-    async with two(breaker="open_duration: 1s, slow_start: 60s") as (edge, first, _):
+    async with two(breaker="open_duration: 300ms, slow_start: 60s") as (edge, first, _):
         await first.switch(Fault(kind="capability", asked="image", status=400))
         await broken(edge, image, Capability.C_VISION)
         await first.switch()
