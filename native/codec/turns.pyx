@@ -112,11 +112,29 @@ cdef uint64_t _fingerprint(const char* p, const char* end, uint64_t mark, Turns*
     cdef bint closed = True
     cdef bint typed = False
     cdef bint has_role = False
+    # Most turns begin like this; the loop below reads all others, and these to the same fingerprint.
+    if end - p > 24 and memcmp(p, b'{"role":', 8) == 0:
+        q = p + 8 + (p[8] == c" ")
+        if memcmp(q, b'"user"', 6) == 0:
+            has_role = True
+            mark ^= 4
+            p = q + 6
+        elif memcmp(q, b'"assistant"', 11) == 0:
+            has_role = True
+            own[0] = False
+            mark ^= 9
+            p = q + 11
     while left:
-        p = <const char*>memchr(p, c'"', end - p)
-        if p == NULL:
+        while p < end and p[0] != c'"':
+            p += 1
+        if p >= end:
             break
         text = p + 1
+        if end - text > 8 and memcmp(text, b'content"', 8) == 0:
+            q = text + 8
+            if q[0] == c":":
+                p = q
+                continue
         p = _end_of(text, end, &closed)
         size = p - text
         if not closed:
@@ -145,7 +163,7 @@ cdef uint64_t _fingerprint(const char* p, const char* end, uint64_t mark, Turns*
                     own[0] = (size == 4 and memcmp(q + 1, b"user", 4) == 0) or (
                         size == 6 and memcmp(q + 1, b"system", 6) == 0
                     ) or (size == 9 and memcmp(q + 1, b"developer", 9) == 0)
-                    mark = edge_bytes_mark(q + 1, size, mark)
+                    mark ^= <uint64_t>size      # which role it is, the turns before and after tell
                     p += 1
             if p >= end:
                 break

@@ -148,6 +148,13 @@ def test_escapes_and_numbers_stand_between() -> None:
     assert one["latest"][3] != other["latest"][3]
 
 
+def test_white_space_changes_nothing() -> None:
+    """A body that is written with more white space, or with less, is the same conversation."""
+    body = openai("Hi", "Hello", "How?")
+    written = [json.dumps(body), json.dumps(body, separators=(",", ":")), json.dumps(body, indent=2)]
+    assert len({read_turns(text.encode())[2:5:2] for text in written}) == 1
+
+
 def test_function_calls_of_responses_have_begun_the_conversation() -> None:
     """An item without a role is the model's, or follows from it; Gemini's only turn may lack its role."""
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
