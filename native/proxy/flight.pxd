@@ -4,6 +4,14 @@ from libc.stdint cimport uint64_t
 from native.codec.head cimport Head
 from native.proxy.request cimport Request
 
+# The fields of a native.proxy.hooks.CacheEntry, which is a tuple.
+cdef enum EntryField:
+    ENTRY_STATUS = 0
+    ENTRY_FIELDS = 1
+    ENTRY_TARGET = 2
+    ENTRY_CONTENT = 3
+    ENTRY_AGE_NS = 4
+
 cdef enum:
     LOOK_AGAIN_NS = 10_000_000  # how often a waiting exchange looks whether the answer has come, maybe to another worker
 

@@ -1,4 +1,6 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.string cimport memcmp
+from native.codec.field_list cimport FieldView, field_at
 from native.codec.field_rules cimport field_value
 from native.codec.pieces cimport add_piece
 from native.http.stream cimport Acceptor
@@ -11,13 +13,24 @@ from native.state.shared_state cimport R_CACHE_HITS, R_CACHE_JOINED, R_CACHE_STA
 
 # An answer above this size is not kept. It is held in addition to what the client is sent.
 cdef Py_ssize_t MOST_KEPT = 4 * 1024 * 1024
-# Fields of a request that change what a provider answers. They are part of the question.
-cdef tuple ASKING = (b"openai-", b"anthropic-")
 
 
 cdef bytes asked_with(list fields):
-    """Return the fields that are part of the question."""
-    return b"\n".join([name + b":" + value for name, value in fields if name.startswith(ASKING)])
+    """Return the fields that are part of the question: those that change what a provider answers."""
+    cdef list found = None
+    cdef FieldView field
+    cdef Py_ssize_t at
+    for at in range(len(fields)):
+        if not field_at(fields, at, &field) or (
+            (field.name_size < 7 or memcmp(field.name, b"openai-", 7) != 0)
+            and (field.name_size < 10 or memcmp(field.name, b"anthropic-", 10) != 0)
+        ):
+            continue
+        if found is None:
+            found = []
+        name, value = <tuple>fields[at]
+        found.append(name + b":" + value)
+    return b"" if found is None else b"\n".join(found)
 
 
 cdef Flight new_flight(Request request):
@@ -35,12 +48,12 @@ cdef Flight new_flight(Request request):
     if control is not None and b"no-store" in control:
         return None
     flight = Flight.__new__(Flight)
-    flight.question = cache.question(
-        "\n".join((
+    flight.question = request.runtime.questions.name(
+        b"\n".join((
             route.cache_scope,
-            "" if asked.wildcard is None else asked.wildcard.decode("latin-1"),
-            "" if route.cache_shared or request.identity.name is None else request.identity.name.decode("latin-1"),
-            asked_with(request.head.fields).decode("latin-1"),
+            b"" if asked.wildcard is None else asked.wildcard,
+            b"" if route.cache_shared or request.identity.name is None else request.identity.name,
+            asked_with(request.head.fields),
         )),
         asked.suffix, asked.content,
     )
@@ -65,7 +78,7 @@ cdef class Flight:
         if self.refresh:
             return Event.NOT_KEPT
         self.entry = self.cache.find(self.question, now_ns)
-        if self.entry is not None and <uint64_t>self.entry.age_ns < self.ttl_ns:
+        if self.entry is not None and <uint64_t>(<tuple>self.entry)[ENTRY_AGE_NS] < self.ttl_ns:
             return Event.ANSWER_KEPT
         self.entry = None
         if self.waited:

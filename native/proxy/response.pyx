@@ -11,6 +11,7 @@ from native.codec.numbers cimport decimal
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.proxy.answer_reader cimport EVENTS
+from native.proxy.flight cimport ENTRY_AGE_NS, ENTRY_CONTENT, ENTRY_FIELDS, ENTRY_STATUS, ENTRY_TARGET
 from native.proxy.hooks import Reply
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport CHAT_STREAM, PLAIN
@@ -444,13 +445,13 @@ cdef class Response:
         self.stream = None
 
     cdef object from_cache(self, Flight flight, bint stale):
-        cdef object entry = flight.entry            # a CacheEntry
+        cdef tuple entry = <tuple>flight.entry      # a CacheEntry
         self.source = FROM_CACHE
         self.stale = stale
-        return Reply(entry.status, [
-            *entry.fields, (b"x-edge-target", entry.target), (b"x-edge-cache", flight.result(stale).encode()),
-            (b"age", decimal(entry.age_ns // 1_000_000_000)),
-        ], entry.content)
+        return Reply(entry[ENTRY_STATUS], [
+            *<list>entry[ENTRY_FIELDS], (b"x-edge-target", entry[ENTRY_TARGET]),
+            (b"x-edge-cache", flight.result(stale).encode()), (b"age", decimal(entry[ENTRY_AGE_NS] // 1_000_000_000)),
+        ], entry[ENTRY_CONTENT])
 
     cdef send_keepalive(self, uint64_t now, int attempts, str reason):
         """Send a comment, which keeps the client's connection alive and commits to no answer.

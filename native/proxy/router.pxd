@@ -123,7 +123,7 @@ cdef class Route:
     cdef readonly uint64_t cache_ttl_ns     # how long an answer is fresh; 0 = none is kept
     cdef readonly uint64_t cache_stale_ns   # how much longer it may be used instead of an error
     cdef readonly bint cache_shared         # callers share answers
-    cdef str cache_scope            # the route and its targets
+    cdef bytes cache_scope          # the route and its targets
     cdef readonly int affinity      # a KeptBy; none in a pool of one
     cdef readonly int prefer        # a native.balance.preference.Preference; order in a pool of one
     cdef readonly bint strict       # a target that cannot carry a hint is not asked

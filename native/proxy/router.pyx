@@ -252,7 +252,7 @@ cdef class Route:
             self.cache_ttl_ns = plan.cache.ttl_ns
             self.cache_stale_ns = plan.cache.stale_if_error_ns
             self.cache_shared = plan.cache.shared
-            self.cache_scope = "\n".join([plan.name, *[pool.target_at(index).id for index in range(pool.size)]])
+            self.cache_scope = "\n".join([plan.name, *[pool.target_at(index).id for index in range(pool.size)]]).encode()
         self.strict = plan.strict
         if pool.size > 1:
             self.affinity = {"none": AFFINITY_NONE, "auto": AFFINITY_AUTO, "prefix": AFFINITY_PREFIX}[plan.affinity]

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.http.stream cimport Acceptor, ClientCertificate
 from native.io.timer_wheel cimport Wheel
+from native.proxy.questions cimport Questions
 from native.proxy.record cimport Recorder
 from native.proxy.router cimport Route, Router
 from native.state.issued_ids cimport IssuedIds
@@ -36,6 +37,7 @@ cdef class Runtime:
     cdef IssuedIds issued               # None = no id is remembered
     cdef object kept                    # Kept; None = no id in a body is read
     cdef object cache                   # Cache; None = no answer is kept
+    cdef Questions questions            # the names of what was asked of it; None = there is no cache
     cdef Tokens all_tokens              # None = no token is accepted, whatever the Snapshot says
     cdef Tokens tokens                  # None = the Snapshot names no issuer of tokens
     cdef Wheel deadlines                # of exchanges, 10 ms

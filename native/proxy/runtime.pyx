@@ -34,6 +34,7 @@ cdef class Runtime:
         self.cache = hooks.cache
         self.issued = hooks.issued
         self.kept = hooks.kept
+        self.questions = None if hooks.cache is None else Questions(hooks.cache)
         self.all_tokens = hooks.tokens
         self.deadlines = Wheel(now, DEADLINE_TICK_NS, 512)
         self.crowded = []
