@@ -123,10 +123,8 @@ def libraries(environ: Mapping[str, str], openssl: Path | None, nghttp2: Path | 
         kind = {"x86_64": "linux-x86_64", "aarch64": "linux-aarch64"}[MACHINE]
         # the directory where Debian and most others keep certificates; edge asks Python's ssl for it anyway
         without = ("no-tests", "no-legacy", "no-engine", "no-module", "no-ssl3", "no-comp")
-        run(
-            ["perl", "Configure", kind, "shared", *without, f"--prefix={prefix}", "--libdir=lib", "--openssldir=/etc/ssl"],
-            cwd=folder, environ=environ,
-        )  # fmt: skip
+        where = (f"--prefix={prefix}", "--libdir=lib", "--openssldir=/etc/ssl")
+        run(["perl", "Configure", kind, "shared", *without, *where], cwd=folder, environ=environ)
         run(["make", f"-j{JOBS}", "build_libs"], cwd=folder)
         run(["make", "install_dev"], cwd=folder)
     if not (prefix / "lib" / "libnghttp2.so").exists():
