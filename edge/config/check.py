@@ -122,9 +122,12 @@ def _whole(document: Document, config: Config) -> Iterator[Problem]:
     if config.limits.max_buffered < config.limits.body:
         sentence = f"less than body, {format_size(config.limits.body)}: such a body would never fit; raise max_buffered"
         yield Problem(("limits", "max_buffered"), sentence)
-    elif config.keys and config.limits.max_buffered < 2 * config.limits.body:
+    elif config.limits.max_buffered < 2 * config.limits.body and (
+        config.keys or check_network.serves_strangers(config)
+    ):
+        who = "a key" if config.keys else "a client's address"
         sentence = (
-            f"less than twice body, {format_size(config.limits.body)}: a key holds at most half, so such a body would "
+            f"less than twice body, {format_size(config.limits.body)}: {who} holds at most half, so such a body would "
             "never fit; raise max_buffered"
         )
         yield Problem(("limits", "max_buffered"), sentence)

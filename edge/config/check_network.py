@@ -169,6 +169,16 @@ def _bind(document: Document, bound: list[tuple[str, int, str]], path: Path, tex
     bound.append((host, port, spell(document.place(path))))
 
 
+def serves_strangers(config: Config) -> bool:
+    """Return whether callers without a key may come from other machines."""
+    return any(
+        not listen.redirect
+        and (listen.allow_anonymous or not config.keys)
+        and (listen.proxy_protocol or not addresses.is_loopback(_host_of(listen.address) or "localhost"))
+        for listen in config.listen
+    )
+
+
 def _exposure(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:
     host = _host_of(listen.address)
     if host is None or addresses.is_loopback(host) or asks_for_certificates(listen) or listen.redirect:

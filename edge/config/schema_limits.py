@@ -113,10 +113,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         about(
             "Most bytes that one worker holds at once: bodies of models until their response begins, or until it ends "
             "where rescue may need them and half of this is free; what retry_buffer keeps, whole answers until they "
-            "are checked, and what clients have not read. One key gets at most half of what others leave, so it must "
-            "be twice body where there are keys. A request that does not fit gets 503 with Retry-After; one to a "
-            "service is only not kept for a retry; an answer is relayed unchecked. While half is used, a client for "
-            "which over 64 KiB are held is cut if it moves less than 1 KiB/s for 30 s. A body in transit is copied "
+            "are checked, what clients have not read, and what rescue keeps. One key, and without keys one client's "
+            "address off loopback, gets at most half of what others leave, so it must be twice body for them. A "
+            "request that does not fit gets 503 with Retry-After; one to a service is only not kept for a retry; an "
+            "answer is relayed unchecked. While half of this or of such a part is used, a client for which over 64 "
+            "KiB are held is cut if it moves less than 1 KiB/s for 30 s (or client_idle). A body in transit is copied "
             "once, so allow twice this per worker.",
             low=1024,
         ),

@@ -107,6 +107,17 @@ class Continuation:
         """Whether another target could go on, if the current one broke off now."""
         return not self._over
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory that the text occupies which is kept for yet another target."""
+        count = len(self._shown) if self._over else self._size
+        return count if self._shown.isascii() else 4 * count
+
+    def forget(self) -> None:
+        """Keep no more of the text: there is no room for it, and nobody can go on after the current target."""
+        self._over = True
+        self._more.clear()
+
     def _primed(self, opening: bytes) -> StreamWriter:
         """Return a writer that believes to have written what the client was sent as it came."""
         writer = self._client.writer(self._request, self._request_id, clock.wall())

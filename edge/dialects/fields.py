@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,6 +17,7 @@ NULL: Final = Raw(b"null")
 _EMPTY: Final = frozenset((b"null", b"[]", b"{}", b'""'))
 _MOST: Final = 2**53
 _LONGEST: Final = 64  # of a field's name that is shown to the client
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")  # a name may stand in a field of an answer and in a comment
 _MOST_NAMES: Final = 16  # that are shown; of the others their number
 
 
@@ -36,7 +38,7 @@ def hints(
     for name, value in _FIELDS.decode(body).items():
         if name in fields or name in silent or bytes(value).strip() in _EMPTY:
             continue
-        (kept if name in limits else dropped).append(name[:_LONGEST])
+        (kept if name in limits else dropped).append(_UNPRINTABLE.sub("?", name[:_LONGEST]))
     if len(dropped) > _MOST_NAMES:
         dropped[_MOST_NAMES:] = [f"{len(dropped) - _MOST_NAMES} more"]
     return tuple(dropped), tuple(kept)

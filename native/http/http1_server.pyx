@@ -14,9 +14,9 @@ from native.codec.head_writer cimport (
 )
 from native.http.connection_slot cimport ConnectionSlot
 from native.http.http1_request_parser cimport RequestEvents, RequestParser
-from native.http.http1_writer cimport MessageWriter
+from native.http.http1_writer cimport MessageWriter, framing_of
 from native.http.listen_policy cimport ListenPolicy
-from native.http.stream cimport Acceptor, ClientCertificate, Pace, ServerEvents, ServerStream
+from native.http.stream cimport Acceptor, ClientCertificate, Pace, ServerEvents, ServerStream, Share
 from native.io.stream_socket cimport DETACHED, SocketEvents, StreamSocket
 
 # After the last response the rest of the request is read and dropped for this long, so that the client sees the
@@ -65,25 +65,16 @@ cdef class Http1Stream(ServerStream):
         cdef bint keep = self.received and self.head.keep_alive and not connection.slot.retires()
         self.head_sent = True
         self.bodiless = self.head.method == b"HEAD" or status == 204 or status == 304
-        if status == 204 or (status == 304 and length < 0):
-            framing = FRAME_NONE
-        elif length == TUNNEL:
+        if length == TUNNEL:
             connection.writer.begin(write_response_head(status, fields, FRAME_UPGRADE, 0), False)
             connection.begin_tunnel()
             return 0
-        elif length >= 0:
-            framing = FRAME_LENGTH
-        elif length == NO_BODY:
-            framing = FRAME_LENGTH
+        framing = framing_of(status, length, self.bodiless, self.head.version)
+        if length == NO_BODY:
             length = 0
             self.bodiless = True
-        elif self.bodiless:
-            framing = FRAME_NONE
-        elif self.head.version == 10:
-            framing = FRAME_NONE
+        elif framing == FRAME_NONE and not self.bodiless:
             keep = False
-        else:
-            framing = FRAME_CHUNKED
         if self.closes_connection or not keep:
             self.closes_connection = True
             framing |= <int>FRAME_CLOSE
@@ -135,7 +126,7 @@ cdef class Http1Stream(ServerStream):
 
     cdef int release_backlog(self) except -1:
         """Release the memory of the backlog."""
-        self.connection.acceptor.count(NULL, -self.backlog_bytes)
+        self.connection.acceptor.count(self.share, -self.backlog_bytes)
         self.backlog_bytes = 0
         self.backlog = None
 
@@ -196,8 +187,8 @@ cdef class Http1Server(RequestEvents):
     cdef str refusal_reason
     cdef uint64_t wait_started_ns   # when the current wait for the client began
     cdef Py_ssize_t unsent          # bytes of answers that are counted as held, because the client does not take them
-    cdef object unsent_caller       # ... and for whom; see ServerStream
-    cdef Py_ssize_t* unsent_share
+    cdef Share unsent_share         # ... and for whom
+    cdef Share address_share        # of requests that carry no key
     cdef Pace reading
     cdef uint64_t reader_ns         # when writing was paused, or when the client was last seen to read after that
     cdef bytes early                # data behind an upgrade request; None = no upgrade is pending
@@ -230,6 +221,7 @@ cdef class Http1Server(RequestEvents):
         socket.bytes_out = self.acceptor.counters.bytes_out
         self.scheme = "https" if socket.is_secure else "http"
         self.wait_started_ns = self.slot.accepted_ns
+        self.address_share = self.acceptor.share_of_address(socket, self.policy)
         add64(self.acceptor.counters.accepted, 1)
         self.slot.watch_soon(monotonic_ns(), CHECK_NS)
 
@@ -282,20 +274,22 @@ cdef class Http1Server(RequestEvents):
             self.next_request()
 
     cdef int count_unsent(self) except -1:
-        """Count what waits for the client as held, for its key. A little belongs to every connection."""
-        cdef Py_ssize_t size = self.socket.occupied()
-        if self.unsent == 0 and size and self.current is not None:
-            self.unsent_caller = self.current.caller
+        """Count what waits for the client as held."""
+        if self.unsent == 0 and self.current is not None:
             self.unsent_share = self.current.share
-        if size != self.unsent:
-            self.acceptor.count(self.unsent_share, size - self.unsent)
-            self.unsent = size
+        self.unsent = self.acceptor.recount(self.unsent_share, self.unsent, self.socket.occupied())
 
     cdef bint reads_too_slowly(self, uint64_t now_ns):
         self.socket.trim()
         self.count_unsent()
-        return not self.tunnel and self.acceptor.is_too_slow(
-            &self.reading, self.unsent, self.socket.written - self.socket.count_unacked() if self.unsent else 0, now_ns
+        return not self.tunnel and self.acceptor.judges(&self.reading, self.unsent_share, self.unsent) and (
+            self.acceptor.is_too_slow(&self.reading, self.socket.written - self.socket.count_unacked(), now_ns)
+        )
+
+    cdef bint sends_too_slowly(self, uint64_t now_ns):
+        cdef Http1Stream stream = self.incoming
+        return self.acceptor.judges(&stream.upload, stream.share, stream.uploaded) and (
+            self.acceptor.is_too_slow(&stream.upload, stream.uploaded, now_ns)
         )
 
     cdef int on_bytes(self, const char* data, Py_ssize_t size) except -1:
@@ -340,6 +334,7 @@ cdef class Http1Server(RequestEvents):
         stream.head = head
         stream.scheme = self.scheme
         stream.policy = self.policy
+        stream.share = self.address_share
         stream.certificate = self.certificate
         stream.received = head.length == NO_BODY
         stream.awaits_continue = head.expects and not stream.received and head.version != 10
@@ -366,7 +361,7 @@ cdef class Http1Server(RequestEvents):
             if events is not None:
                 events.on_request_data(data)
             return True
-        if not self.acceptor.hold(NULL, size):
+        if not self.acceptor.hold(stream.share, size):
             self.refuse(503, "its body does not fit into what this node may hold; retry")
             return False
         stream.backlog_bytes += size
@@ -537,6 +532,8 @@ cdef class Http1Server(RequestEvents):
     cdef int resume_reading(self) except -1:
         if self.socket.resume_reading():
             self.wait_started_ns = monotonic_ns()
+            if self.incoming is not None:
+                self.incoming.upload.since_ns = 0
 
     def check_deadlines(self, uint64_t now_ns):
         """Close the connection, or refuse its request, when the current wait has been too long."""
@@ -544,7 +541,7 @@ cdef class Http1Server(RequestEvents):
         if self.socket.fd < 0:
             return
         if self.reads_too_slowly(now_ns):
-            self.socket.abort()
+            self.socket.reset()     # otherwise the kernel would go on sending what it has, and the client not notice
             return
         if self.closing:
             # the queue may take long to drain as long as the client reads; further input is dropped
@@ -571,9 +568,7 @@ cdef class Http1Server(RequestEvents):
             and waited > self.acceptor.client_idle_ns
         ):
             self.refuse(408, "the request body stopped coming")
-        elif self.incoming is not None and not self.socket.read_paused and self.acceptor.is_too_slow(
-            &self.incoming.upload, self.incoming.uploaded, self.incoming.uploaded, now_ns
-        ):
+        elif self.incoming is not None and not self.socket.read_paused and self.sends_too_slowly(now_ns):
             self.refuse(408, "the request body comes too slowly for a node that is short of memory")
         elif (
             self.incoming is not None and self.incoming.body_buffered

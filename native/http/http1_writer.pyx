@@ -1,8 +1,17 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
-from native.codec.head_writer cimport frame_chunk, last_chunk
+from native.codec.head cimport NO_BODY
+from native.codec.head_writer cimport FRAME_CHUNKED, FRAME_LENGTH, FRAME_NONE, frame_chunk, last_chunk
 
 # A chunk up to this size is copied into one buffer with its framing. The parts of larger ones are written as they are.
 cdef Py_ssize_t JOIN_LIMIT = 4096
+
+
+cdef int framing_of(int status, int64_t length, bint bodiless, int version) noexcept:
+    if status == 204 or (status == 304 and length < 0):
+        return FRAME_NONE
+    if length >= 0 or length == NO_BODY:
+        return FRAME_LENGTH
+    return FRAME_NONE if bodiless or version == 10 else FRAME_CHUNKED
 
 
 cdef class MessageWriter:

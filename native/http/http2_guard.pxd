@@ -5,6 +5,7 @@ Sources: RFC 9113 10.5; CVE-2019-9511 to 9518 (floods), VU#421644 (CONTINUATION)
 CVE-2025-8671 (MadeYouReset)."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from native.codec.head cimport Head
 from native.http.http2_stream_order cimport StreamOrder
 
 cdef enum:
@@ -49,3 +50,6 @@ cdef class Guard:
     cdef int _spend(self, int cost, str what)
     cdef void _refill(self, uint64_t now_ns) noexcept
     cdef void _turn(self, uint64_t now_ns) noexcept
+
+# Whether the deadline that a request names has passed when it has lived for this long; head: None = it had none yet.
+cdef bint has_passed_deadline(Head head, uint64_t lived_ns)

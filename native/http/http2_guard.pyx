@@ -1,6 +1,9 @@
 cimport cython
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
+from native.codec.field_rules cimport field_value
+from native.codec.grpc cimport timeout_ns
+from native.codec.numbers cimport parse_seconds
 
 # A peer may send many frames that carry no message for a moment, but not for long. Real clients send a few of them per
 # message (mostly window updates), and every message earns credit for more. grpc-go measures bandwidth with a ping per
@@ -25,6 +28,10 @@ cdef int RESET_FAULTS = 250
 # round trip later.
 cdef int LATE_FRAMES = 1000
 cdef uint64_t SECOND = 1_000_000_000
+# A stream that lived at least this long and reached its own deadline is no abuse: MAX_STREAMS limits the rate. Its reset
+# may seem early by this much and by a tenth of its deadline, because the request and the reset travel separately.
+cdef uint64_t LIVED_NS = 1_000_000
+cdef uint64_t TRAVEL_NS = 5_000_000
 
 cdef enum Frame:
     DATA = 0
@@ -42,6 +49,20 @@ cdef int ACK = 1
 cdef int END_HEADERS = 4
 cdef int PADDED = 8
 cdef uint32_t PREFACE_SIZE = 24
+
+
+cdef bint has_passed_deadline(Head head, uint64_t lived_ns):
+    cdef bytes value
+    cdef int64_t timeout
+    if head is None or lived_ns < LIVED_NS:
+        return False
+    value = field_value(head.fields, b"grpc-timeout")
+    if value is not None:
+        timeout = timeout_ns(value)
+    else:
+        value = field_value(head.fields, b"x-request-timeout")
+        timeout = -1 if value is None else parse_seconds(value)
+    return timeout >= 0 and lived_ns + TRAVEL_NS >= <uint64_t>(timeout - timeout // 10)
 
 
 @cython.final

@@ -8,22 +8,20 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.io.stream_socket cimport StreamSocket
-from native.codec.field_rules cimport field_value
-from native.codec.grpc cimport is_grpc, timeout_ns
 from native.codec.head cimport NO_BODY, Head
-from native.codec.numbers cimport decimal, parse_seconds
+from native.codec.numbers cimport decimal
 from native.codec.request_head cimport take_http2_request
 from native.http.connection_slot cimport ConnectionSlot
 from native.http.http2_block_reader cimport HEAD, TRAILERS, UNWANTED
 from native.http.http2_connection cimport Http2Connection, provide
 from native.http.http2_field_writer cimport add_pair, scratch_pairs
 from native.http.http2_flow cimport StreamFlow
-from native.http.http2_guard cimport RESET_COST, RESET_COST_CHEAP
-from native.http.http2_outbox cimport QUEUE_HIGH
+from native.http.http2_guard cimport RESET_COST, RESET_COST_CHEAP, has_passed_deadline
 from native.http.http2_stream_table cimport stream_at
 from native.http.nghttp2 cimport *
 from native.http.listen_policy cimport ListenPolicy
-from native.http.stream cimport Acceptor, ClientCertificate, Pace, ServerEvents, ServerStream
+from native.http.passage cimport Passage, passed
+from native.http.stream cimport Acceptor, ClientCertificate, Pace, ServerEvents, ServerStream, Share
 
 # Deadlines are checked at least this often.
 cdef uint64_t CHECK_NS = 1_000_000_000
@@ -40,10 +38,6 @@ cdef Py_ssize_t REST_BYTES = 16384
 # A reset this soon after the request wastes work that was just begun (rapid reset, CVE-2023-44487). A later reset comes
 # from a client that has seen enough; MAX_STREAMS limits the cost of those.
 cdef uint64_t EARLY_NS = 1_000_000_000
-# A stream that lived at least this long and reached its own deadline is no abuse either: MAX_STREAMS limits the rate. Its
-# reset may seem early by this much and by a tenth of its deadline, because the request and the reset travel separately.
-cdef uint64_t LIVED_NS = 1_000_000
-cdef uint64_t TRAVEL_NS = 5_000_000
 
 
 # A method of ``events`` may clear the attribute that it was called through. Every such call goes through a local
@@ -68,6 +62,7 @@ cdef class Http2Stream(ServerStream):
     cdef bint answered              # the response is complete, or cut
     cdef Py_ssize_t unsent          # bytes of the response that are counted as held, because the client does not take them
     cdef Pace reading
+    cdef Passage passage
 
     cdef int send_interim(self, int status) except -1:
         cdef nghttp2_nv* pairs
@@ -114,34 +109,32 @@ cdef class Http2Stream(ServerStream):
         if self.flow.queued == 0:
             self.flow.progress_ns = monotonic_ns()
         if self.flow.send(data):
-            self.count_unsent()
+            self.count_unsent()     # less is counted once a second, if it waits so long
             if events is not None:
                 events.on_client_congested()
 
     cdef int count_unsent(self) except -1:
-        """Count what waits for the client as held, for its key. Up to QUEUE_HIGH it belongs to every stream."""
-        cdef Py_ssize_t size = self.flow.queued + self.flow.offset
-        size = 0 if size <= <Py_ssize_t>QUEUE_HIGH else size
-        if size != self.unsent:
-            self.connection.acceptor.count(self.share, size - self.unsent)
-            self.unsent = size
+        """Count what waits for the client as held."""
+        self.unsent = self.connection.acceptor.recount(self.share, self.unsent, self.flow.queued + self.flow.offset)
 
     cdef bint reads_too_slowly(self, uint64_t now_ns):
         """Return whether the client takes this response too slowly while memory is scarce."""
+        cdef Acceptor acceptor = self.connection.acceptor
+        cdef StreamSocket socket = self.connection.socket
         self.flow.trim()
         self.count_unsent()
-        return self.connection.acceptor.is_too_slow(&self.reading, self.unsent, self.flow.pulled, now_ns) and (
-            not self.is_call()
+        return acceptor.judges(&self.reading, self.share, self.unsent) and not self.is_call and (
+            acceptor.is_too_slow(
+                &self.reading, passed(&self.passage, socket.written, socket.written - socket.count_unacked(), self.flow.pulled),
+                now_ns,
+            )
         )
 
     cdef bint sends_too_slowly(self, uint64_t now_ns):
-        return not self.flow.paused and self.connection.acceptor.is_too_slow(
-            &self.upload, self.uploaded, self.uploaded, now_ns
-        ) and not self.is_call()
-
-    cdef bint is_call(self):
-        """Return whether this is a gRPC call, which takes its time."""
-        return self.head is not None and is_grpc(self.head.content_type)
+        cdef Acceptor acceptor = self.connection.acceptor
+        return not self.flow.paused and acceptor.judges(&self.upload, self.share, self.uploaded) and not self.is_call and (
+            acceptor.is_too_slow(&self.upload, self.uploaded, now_ns)
+        )
 
     cdef int send_end(self, list trailers) except -1:
         if self.answered:
@@ -176,6 +169,7 @@ cdef class Http2Stream(ServerStream):
 
     cdef int resume(self) except -1:
         self.received_ns = monotonic_ns()
+        self.upload.since_ns = 0
         self.flow.resume()
 
     cdef bint congested(self):
@@ -186,26 +180,12 @@ cdef class Http2Stream(ServerStream):
 
     cdef int reset_cost(self, uint64_t now_ns):
         """Return what a reset by the client spends: nothing if it is no abuse, little if it cost edge little."""
-        if now_ns >= self.started_ns + EARLY_NS or self.deadline_passed(now_ns - self.started_ns):
+        if now_ns >= self.started_ns + EARLY_NS or has_passed_deadline(self.head, now_ns - self.started_ns):
             return 0
         if self.head_sent:
             # an answer that no turn has written yet was not awaited
             return 0 if now_ns > self.started_ns else RESET_COST_CHEAP
         return RESET_COST if self.reached_upstream else RESET_COST_CHEAP
-
-    cdef bint deadline_passed(self, uint64_t lived_ns):
-        """Return whether the deadline that the request names has passed after this time."""
-        cdef bytes value
-        cdef int64_t timeout
-        if self.head is None or lived_ns < LIVED_NS:
-            return False
-        value = field_value(self.head.fields, b"grpc-timeout")
-        if value is not None:
-            timeout = timeout_ns(value)
-        else:
-            value = field_value(self.head.fields, b"x-request-timeout")
-            timeout = -1 if value is None else parse_seconds(value)
-        return timeout >= 0 and lived_ns + TRAVEL_NS >= <uint64_t>(timeout - timeout // 10)
 
     cdef bint response_stalls(self, uint64_t now_ns, uint64_t client_idle_ns):
         """Return whether the client has read nothing of this response for ``client_idle_ns``.
@@ -254,6 +234,8 @@ cdef class Http2Server(Http2Connection):
     cdef uint64_t idle_since_ns     # when the last stream ended
     cdef uint64_t final_goaway_ns   # when the second GOAWAY is due
     cdef uint64_t blocked_ns        # when writing was last seen to be paused
+    cdef Share address_share        # of requests that carry no key
+    cdef Py_ssize_t unsent          # bytes in the socket's queue that are counted as held
 
     def __init__(
         self, Acceptor acceptor, ListenPolicy policy, ConnectionSlot slot not None, ClientCertificate certificate=None
@@ -277,6 +259,7 @@ cdef class Http2Server(Http2Connection):
         add64(self.acceptor.counters.accepted, 1)
         self.open_session(True, self.acceptor.header_bytes, self.acceptor.header_count)
         self.idle_since_ns = self.slot.accepted_ns
+        self.address_share = self.acceptor.share_of_address(socket, self.policy)
         self.slot.watch_soon(self.now_ns, CHECK_NS)
         self.schedule()
         if self.acceptor.draining:
@@ -286,7 +269,12 @@ cdef class Http2Server(Http2Connection):
         """Cancel the client's exchanges: the connection is lost."""
         self.slot.give_back()
         self._leave()
+        self.count_unsent()
         self.close_session()
+
+    cdef int count_unsent(self) except -1:
+        """Count what waits in the socket's queue, for all streams, as held."""
+        self.unsent = self.acceptor.recount(self.address_share, self.unsent, self.socket.occupied())
 
     cdef int on_eof(self, bint truncated) except -1:
         """Treat the client as gone: in practice a client half-closes an HTTP/2 connection only when it leaves."""
@@ -330,6 +318,7 @@ cdef class Http2Server(Http2Connection):
         opened.flow = flow
         opened.scheme = self.scheme
         opened.policy = self.policy
+        opened.share = self.address_share
         opened.certificate = self.certificate
         opened.started_ns = self.now_ns
         opened.received_ns = self.now_ns
@@ -477,6 +466,8 @@ cdef class Http2Server(Http2Connection):
         """Close the connection, or reset a stream, when the current wait has been too long."""
         if self.socket.fd < 0:
             return
+        self.socket.trim()
+        self.count_unsent()
         if self.socket.write_paused or self.closed or self.pinged_ns:
             self._check_reader(now_ns)
         if self._is_overdue(now_ns):
@@ -541,7 +532,7 @@ cdef class Http2Server(Http2Connection):
                     self.reset(stream.flow.number, NGHTTP2_NO_ERROR)
             elif stream.reads_too_slowly(now_ns):
                 if self.socket.write_paused:
-                    self.socket.abort()     # it could not be told
+                    self.socket.reset()     # it could not be told of a stream alone
                     return
                 stream.flow.clear()
                 stream.count_unsent()

@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.codec.head cimport Head
 from native.http.listen_policy cimport ListenPolicy
 from native.io.reactor cimport Reactor
+from native.io.stream_socket cimport StreamSocket
 from native.io.timer_wheel cimport Wheel
 
 cdef enum Failure:              # why a stream to an upstream ended without a complete answer
@@ -36,6 +37,11 @@ cdef struct ListenCounters:     # where clients' connections are counted, in sha
 cdef struct Pace:               # how fast a client takes an answer, or sends its request
     uint64_t since_ns           # since when it was not fast enough; 0 = it is not watched
     int64_t mark                # bytes that it had taken, or sent, then
+
+cdef class Share:
+    """What one key, or the callers without a key at one address, have a worker hold."""
+    cdef Py_ssize_t held                # bytes
+    cdef object __weakref__
 
 cdef class ClientCertificate:
     """The names in a client's certificate, which the listener has requested and verified. One object per connection."""
@@ -61,10 +67,10 @@ cdef class ServerStream:
     cdef bint upgrade_requested         # the request asks for a tunnel: bytes behind the request wait for the answer
     cdef bint awaits_continue           # the client waits for 100 (Continue) before it sends the body
     cdef bint reached_upstream          # an upstream has been asked for the answer
-    cdef object caller                  # whose request it is, if that is known: it holds ``share``
-    cdef Py_ssize_t* share              # bytes that its key has this worker hold; NULL = it has no key
+    cdef Share share                    # of its key, or of the client's address; None = what it holds is nobody's share
     cdef Py_ssize_t uploaded            # bytes of the request that are held and still come
-    cdef Pace upload
+    cdef Pace upload                    # begins anew when edge itself has paused the upload
+    cdef bint is_call                   # a call of gRPC that a service, or edge itself, answers: it takes its time
     cdef bint body_buffered             # the whole body is read before the answer begins (no bidirectional streaming)
     cdef int send_interim(self, int status) except -1
     cdef int send_head(self, int status, list fields, int64_t length) except -1
@@ -120,13 +126,22 @@ cdef class Acceptor:
     cdef object idle_first, idle_last           # ConnectionSlots of idle connections, the longest idle first; or None
     cdef int connection_limit
     cdef Py_ssize_t buffered, buffered_limit    # bytes of requests and answers in memory
-    # Reserve memory for ``more`` bytes, for the key that has ``share``; a negative number releases. False = no room.
-    cdef bint hold(self, Py_ssize_t* share, Py_ssize_t more) noexcept
-    cdef Py_ssize_t room(self, Py_ssize_t* share) noexcept  # bytes that hold() would grant
-    cdef void count(self, Py_ssize_t* share, Py_ssize_t more) noexcept  # count what is in memory already
-    # Return whether a client is cut because it is slow: edge holds much for it, and memory is getting scarce. moved: the
-    # bytes that it has taken or sent in all.
-    cdef bint is_too_slow(self, Pace* pace, Py_ssize_t held, int64_t moved, uint64_t now_ns) noexcept
+    cdef uint64_t patience_ns                   # a slow client is cut after this long
+    cdef object key_shares                      # WeakValueDictionary: name of a key -> Share, kept while anything needs it
+    cdef list address_shares                    # Shares of callers without a key, by StreamSocket.client
+    # Reserve memory for ``more`` bytes in a share; a negative number releases. False = no room.
+    cdef bint hold(self, Share share, Py_ssize_t more) noexcept
+    cdef Py_ssize_t room(self, Share share) noexcept        # bytes that hold() would grant
+    cdef void count(self, Share share, Py_ssize_t more) noexcept    # count what is in memory already
+    cdef Py_ssize_t recount(self, Share share, Py_ssize_t before, Py_ssize_t now) noexcept  # returns ``now``
+    cdef Share share_of_key(self, str name)     # the same over Snapshots
+    # The share of a connection's callers that have no key; None = the address stands for many: loopback, a proxy in front.
+    cdef Share share_of_address(self, StreamSocket socket, ListenPolicy policy)
+    # Whether a client is judged by its pace now: edge holds much for it, and memory is scarce. If not, its pace begins
+    # anew. If so, is_too_slow() returns whether it is cut. moved: the bytes that it has taken or sent in all.
+    cdef bint judges(self, Pace* pace, Share share, Py_ssize_t held) noexcept
+    cdef bint is_too_slow(self, Pace* pace, int64_t moved, uint64_t now_ns) noexcept
+    cdef int set_patience(self) except -1       # client_idle_ns has been set
     cdef ServerEvents open(self, ServerStream stream, Head head)
     # The response to a malformed request: its fields without framing, and its content.
     cdef tuple refusal(self, int status, str reason)

@@ -1,9 +1,18 @@
+from weakref import WeakValueDictionary
+
 from native.io.atomics cimport store64
 
-# A client for which edge holds more than this has to move so many bytes in so long, while half of the memory is used.
+# A client for which edge holds more than this has to move so many bytes a second, over so long, while memory is scarce.
 cdef Py_ssize_t HELD_FREE = 65536
+cdef int64_t BYTES_PER_SECOND = 1024
 cdef uint64_t SLOW_NS = 30_000_000_000
-cdef int64_t SLOW_BYTES = 30 * 1024
+# Shares for callers without a key. Addresses share one by a salted hash, so a client cannot choose with whom.
+cdef int ADDRESS_SHARES = 1024
+
+
+cdef class Share:
+    def __repr__(self):
+        return f"<Share held={self.held}>"
 
 
 cdef class ClientCertificate:
@@ -116,32 +125,69 @@ cdef class ClientStream:
 
 
 cdef class Acceptor:
-    cdef bint hold(self, Py_ssize_t* share, Py_ssize_t more) noexcept:
+    cdef bint hold(self, Share share, Py_ssize_t more) noexcept:
         if more > 0 and more > self.room(share):
             return False
         self.count(share, more)
         return True
 
-    cdef Py_ssize_t room(self, Py_ssize_t* share) noexcept:
-        """A key gets at most half of what all others leave, so that no key can make the requests of others fail."""
+    cdef Py_ssize_t room(self, Share share) noexcept:
+        """A share gets at most half of what all others leave, so that none can make the requests of others fail."""
         cdef Py_ssize_t free = self.buffered_limit - self.buffered
-        return free if share == NULL else min(free, (free - share[0]) // 2)
+        return free if share is None else min(free, (free - share.held) // 2)
 
-    cdef void count(self, Py_ssize_t* share, Py_ssize_t more) noexcept:
-        if share != NULL:
-            share[0] += more
+    cdef void count(self, Share share, Py_ssize_t more) noexcept:
+        if share is not None:
+            share.held += more
         self.buffered += more
         store64(self.counters.buffered, <uint64_t>self.buffered)
 
-    cdef bint is_too_slow(self, Pace* pace, Py_ssize_t held, int64_t moved, uint64_t now_ns) noexcept:
-        if held <= HELD_FREE or self.buffered < self.buffered_limit // 2:
-            pace.since_ns = 0
-            return False
-        if pace.since_ns == 0 or moved - pace.mark >= SLOW_BYTES:
+    cdef Py_ssize_t recount(self, Share share, Py_ssize_t before, Py_ssize_t now) noexcept:
+        if now != before:
+            self.count(share, now - before)
+        return now
+
+    cdef Share share_of_key(self, str name):
+        cdef Share share
+        if self.key_shares is None:
+            self.key_shares = WeakValueDictionary()
+        share = <Share>self.key_shares.get(name)
+        if share is None:
+            self.key_shares[name] = share = Share.__new__(Share)
+        return share
+
+    cdef Share share_of_address(self, StreamSocket socket, ListenPolicy policy):
+        cdef int place = <int>(socket.client % <uint64_t>ADDRESS_SHARES)
+        cdef Share share
+        if socket.client == 0 or policy.trusts(socket.peer()):
+            return None
+        if self.address_shares is None:
+            self.address_shares = [None] * ADDRESS_SHARES
+        share = <Share>self.address_shares[place]
+        if share is None:
+            self.address_shares[place] = share = Share.__new__(Share)
+        return share
+
+    cdef bint judges(self, Pace* pace, Share share, Py_ssize_t held) noexcept:
+        """Memory is scarce for a client if half of it is used, or half of what its share may have of it."""
+        if held > HELD_FREE and (
+            self.buffered >= self.buffered_limit // 2 or share is not None and share.held >= self.room(share)
+        ):
+            return True
+        pace.since_ns = 0
+        return False
+
+    cdef bint is_too_slow(self, Pace* pace, int64_t moved, uint64_t now_ns) noexcept:
+        cdef int64_t least = <int64_t>(self.patience_ns // 1_000_000) * BYTES_PER_SECOND // 1000
+        if pace.since_ns == 0 or moved - pace.mark >= least:
             pace.since_ns = now_ns
             pace.mark = moved
             return False
-        return now_ns - pace.since_ns >= SLOW_NS
+        return now_ns - pace.since_ns >= self.patience_ns
+
+    cdef int set_patience(self) except -1:
+        """A client that may be idle for a shorter time only may be slow no longer either."""
+        self.patience_ns = min(SLOW_NS, self.client_idle_ns)
 
     cdef ServerEvents open(self, ServerStream stream, Head head):
         return None
@@ -150,20 +196,26 @@ cdef class Acceptor:
         return [], b""
 
 
-def first_slow(Py_ssize_t buffered, Py_ssize_t limit, list steps not None):
+def first_slow(Py_ssize_t buffered, Py_ssize_t limit, list steps not None, Py_ssize_t shared=-1):
     """Return the index of the first step at which a client is cut for being slow; -1 = at none.
 
     Args:
         buffered: bytes that the worker holds for all, of at most ``limit``.
         steps: (bytes held for this client, bytes that it has moved in all, ns) at each check.
+        shared: bytes that the worker holds for the client's key; below 0 = it has no share.
     """
     cdef Acceptor acceptor = Acceptor.__new__(Acceptor)
+    cdef Share share = None
     cdef Pace pace
+    if shared >= 0:
+        share = Share.__new__(Share)
+        share.held = shared
+    acceptor.patience_ns = SLOW_NS
     pace.since_ns = 0
     pace.mark = 0
     acceptor.buffered = buffered
     acceptor.buffered_limit = limit
     for place, (held, moved, now_ns) in enumerate(steps):
-        if acceptor.is_too_slow(&pace, held, moved, now_ns):
+        if acceptor.judges(&pace, share, held) and acceptor.is_too_slow(&pace, moved, now_ns):
             return place
     return -1

@@ -4,11 +4,11 @@ from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, EN
 from libc.stdint cimport uint32_t, uint64_t
 from native.io.clock cimport monotonic_ns
 from native.io.posix cimport (
-    EPOLLIN, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY, accept4, close, getsockname, setsockopt, sockaddr,
-    sockaddr_storage, socklen_t,
+    EPOLLIN, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY, TCP_NOTSENT_LOWAT, accept4, close, getsockname,
+    setsockopt, sockaddr, sockaddr_storage, socklen_t,
 )
 from native.io.reactor cimport Reactor
-from native.io.stream_socket cimport SocketEvents, StreamSocket, describe
+from native.io.stream_socket cimport SocketEvents, StreamSocket, client_of, describe
 from native.io.tls cimport TlsContext
 
 from os import O_CLOEXEC, O_RDONLY, open as open_file, strerror
@@ -16,6 +16,9 @@ from os import O_CLOEXEC, O_RDONLY, open as open_file, strerror
 cdef enum:
     BATCH = 64              # connections accepted in one event, so that other descriptors get their turn
 
+# The kernel takes at most this much of an answer that it cannot send yet, and not up to 4 MiB for each client that does
+# not read. What it does not take waits in edge, which counts and bounds it.
+cdef int UNSENT_LIMIT = 1048576
 # How long a process that can neither accept nor drop a connection waits before it tries again.
 cdef uint64_t PAUSE_NS = 100_000_000
 
@@ -56,7 +59,9 @@ cdef class Listener(Pollable):
         self.tls = tls
         sock.setblocking(False)
         sock.listen(backlog)
-        setsockopt(sock.fileno(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))    # accepted sockets inherit it
+        # accepted sockets inherit both
+        setsockopt(sock.fileno(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
+        setsockopt(sock.fileno(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &UNSENT_LIMIT, sizeof(UNSENT_LIMIT))
         self.fd = sock.fileno()
         try:
             reactor.watch(self, EPOLLIN)
@@ -78,11 +83,14 @@ cdef class Listener(Pollable):
     cdef int on_events(self, uint32_t events) except -1:
         cdef StreamSocket connection
         cdef SocketEvents owner
+        cdef sockaddr_storage peer
+        cdef socklen_t size
         cdef int fd
         for _ in range(<int>BATCH):
             if self.fd < 0:
                 return 0
-            fd = accept4(self.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            size = sizeof(peer)
+            fd = accept4(self.fd, <sockaddr*>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd < 0:
                 if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
                     self._drop_one()
@@ -93,6 +101,7 @@ cdef class Listener(Pollable):
                 return 0
             connection = StreamSocket.__new__(StreamSocket)
             connection.fd = fd      # the owner may ask for the peer
+            connection.client = client_of(&peer)
             owner = self.owner.on_accept(connection, self.tls is not None)
             if owner is None:
                 connection.fd = -1

@@ -81,6 +81,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
         TCP_NODELAY
+        TCP_NOTSENT_LOWAT
 
 cdef extern from "<arpa/inet.h>" nogil:
     struct in_addr:

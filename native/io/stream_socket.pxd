@@ -35,6 +35,7 @@ cdef class StreamSocket(Pollable):
     cdef bint is_accepted           # the peer is a client: after a failed write nothing of it is read
     cdef str lost_reason
     cdef tuple peer_address
+    cdef uint64_t client            # a hash of the client's address; 0 = loopback, or none is known
     cdef Preface preface            # is exchanged before anything else; None = nothing, or done
     cdef bint is_secure             # the client's connection runs over TLS, here or to the load balancer in front
     cdef bytes first                # the head of the queue; None = the queue is empty
@@ -46,7 +47,7 @@ cdef class StreamSocket(Pollable):
     cdef Py_ssize_t unacked         # bytes that it had not acknowledged then
     cdef bint marked                # the next has_progressed() only takes note of the state
     cdef start(self, Reactor reactor, int fd, SocketEvents events, TlsSession tls)  # OSError; owns the descriptor
-    # Bytes of memory that the queue takes, what is written of its first item included; 0 = no more than WRITE_HIGH.
+    # Bytes of memory that the queue takes, what is written of its first item included.
     cdef Py_ssize_t occupied(self)
     cdef int trim(self) except -1            # free what is written of its first item
     cdef bint is_open(self)         # attached and not closing
@@ -80,3 +81,6 @@ cdef class StreamSocket(Pollable):
 cdef StreamSocket DETACHED          # the socket of a connection that is not open yet: every method does nothing
 
 cdef tuple describe(const sockaddr_storage* address)        # (address, port)
+# A salted hash of an IPv4 address, or of the 64 bits of an IPv6 address that one site has (RFC 6177); 0 = loopback.
+cdef uint64_t client_of(const sockaddr_storage* address) noexcept nogil
+cdef uint64_t client_of_text(str address)                   # the same; 0 = it is none

@@ -7,18 +7,19 @@ is still read to its end, because the peer may have sent something before.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
 from native.io.atomics cimport add64
 from native.io.posix cimport (
     AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, INET6_ADDRSTRLEN, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK,
-    SHUT_WR, SO_LINGER, SOL_SOCKET, TIOCOUTQ, close, getpeername, inet_ntop, ioctl, iovec, linger, ntohs, recv, send,
+    SHUT_WR, SO_LINGER, SOL_SOCKET, TIOCOUTQ, close, getpeername, inet_ntop, inet_pton, ioctl, iovec, linger, ntohs, recv, send,
     setsockopt, shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, writev,
 )
 from native.io.preface cimport Preface
 from native.io.reactor cimport SCRATCH
 from native.io.tls cimport TLS_ENDED, TLS_TRUNCATED, TLS_WAITS, TlsSession
 
-from os import strerror
+from os import strerror, urandom
 
 cdef enum:
     PARTS = 64              # items of the queue in one call
@@ -159,6 +160,7 @@ cdef class StreamSocket(Pollable):
             self.is_secure = preface.is_secure
             if preface.source is not None:
                 self.peer_address = preface.source
+                self.client = client_of_text(<str>preface.source[0])
             self._begin()
 
     cdef int _receive(self) except -1:
@@ -397,8 +399,7 @@ cdef class StreamSocket(Pollable):
         self.reactor.defer(self)
 
     cdef Py_ssize_t occupied(self):
-        cdef Py_ssize_t size = self.queued + self.offset if self.first is not None else 0
-        return size if size > <Py_ssize_t>WRITE_HIGH else 0
+        return self.queued + self.offset if self.first is not None else 0
 
     cdef int trim(self) except -1:
         if self.first is not None and self.offset >= <Py_ssize_t>WRITE_HIGH:
@@ -503,6 +504,55 @@ cdef tuple describe(const sockaddr_storage* address):
         inet_ntop(AF_INET6, &(<const sockaddr_in6*>address).sin6_addr, text, INET6_ADDRSTRLEN)
         port = ntohs((<const sockaddr_in6*>address).sin6_port)
     return text.decode("ascii"), port
+
+
+cdef uint64_t SALT = int.from_bytes(urandom(8), "little") | 1
+cdef const unsigned char* MAPPED = <const unsigned char*>b"\0\0\0\0\0\0\0\0\0\0\xff\xff"   # RFC 4291 2.5.5.2
+cdef const unsigned char* LOOPBACK = <const unsigned char*>b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
+
+
+cdef uint64_t client_of(const sockaddr_storage* address) noexcept nogil:
+    cdef const unsigned char* p
+    cdef uint64_t site = 0
+    if address.ss_family == AF_INET:
+        p = <const unsigned char*>&(<const sockaddr_in*>address).sin_addr
+        return hash_of_ipv4(p)
+    if address.ss_family != AF_INET6:
+        return 0
+    p = <const unsigned char*>&(<const sockaddr_in6*>address).sin6_addr
+    if memcmp(p, MAPPED, 12) == 0:
+        return hash_of_ipv4(p + 12)
+    if memcmp(p, LOOPBACK, 16) == 0:
+        return 0
+    memcpy(&site, p, 8)
+    return mixed(site ^ <uint64_t>1 << 63)
+
+
+cdef uint64_t hash_of_ipv4(const unsigned char* p) noexcept nogil:
+    cdef uint64_t number = 0
+    if p[0] == 127:
+        return 0
+    memcpy(&number, p, 4)
+    return mixed(number)
+
+
+cdef uint64_t mixed(uint64_t number) noexcept nogil:
+    """murmur3's finalizer, salted; never 0."""
+    number = (number ^ SALT) * <uint64_t>0xFF51AFD7ED558CCD
+    number = (number ^ number >> 33) * <uint64_t>0xC4CEB9FE1A85EC53
+    return number ^ number >> 33 | <uint64_t>1 << 32
+
+
+cdef uint64_t client_of_text(str address):
+    cdef sockaddr_storage found
+    cdef bytes text = address.encode()
+    if inet_pton(AF_INET, PyBytes_AS_STRING(text), &(<sockaddr_in*>&found).sin_addr) == 1:
+        found.ss_family = AF_INET
+    elif inet_pton(AF_INET6, PyBytes_AS_STRING(text), &(<sockaddr_in6*>&found).sin6_addr) == 1:
+        found.ss_family = AF_INET6
+    else:
+        return 0
+    return client_of(&found)
 
 
 DETACHED = StreamSocket.__new__(StreamSocket)

@@ -7,7 +7,7 @@ from native.codec.content_coding cimport CODINGS, new_decoder
 from native.codec.grpc cimport is_grpc
 from native.codec.head cimport NO_BODY
 from native.codec.field_rules cimport field_value
-from native.http.stream cimport ClientCertificate
+from native.http.stream cimport ClientCertificate, Share
 from native.io.atomics cimport add64
 from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.model_request cimport ModelRequest, PeerRequest
@@ -233,8 +233,13 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
         refused = identify(runtime, stream, head, operation, started_ns, who)
     if refused is None:
         if who.caller is not None:
-            stream.caller = who.caller
-            stream.share = &who.caller.share
+            if who.caller.share is None:
+                who.caller.share = runtime.acceptor.share_of_key(who.caller.name)
+            stream.share = <Share>who.caller.share
+        elif who.peer:
+            stream.share = None     # another region's edge asks for many callers, and has bounded each
+        request.share = stream.share
+        stream.is_call = grpc and (operation == OPERATION_SERVICE or response_format == LOCAL)
         if operation == OPERATION_SERVICE or <int>STORED >> operation & 1:
             service = <ServiceRequest>request
             refused = service.prepare()

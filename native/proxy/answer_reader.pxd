@@ -6,7 +6,7 @@ from native.codec.head cimport Head
 from native.codec.sse cimport Scanner
 from native.codec.usage cimport Usage
 from native.http.connection_pool cimport ConnectionPool
-from native.http.stream cimport Acceptor
+from native.http.stream cimport Acceptor, Share
 
 cdef enum Mode:             # what is done with an answer's body
     HOLD = 0                # collected, checked, then relayed whole
@@ -55,6 +55,7 @@ cdef class AnswerReader:
     cdef bint rescues               # another target may go on if the stream breaks off: an error event is held back
     cdef bint keeps                 # ... and the text is kept for it
     cdef bytes opening              # ... and the first events
+    cdef Py_ssize_t kept_room       # bytes of the text that are counted; see count_kept()
     cdef bytes last_event           # the error event that was held back; None = there is none
     cdef Decoder decoder            # of a compressed answer; None = it is not compressed
     cdef bint may_be_events         # a stream was asked for, and the type does not tell whether one comes
@@ -68,7 +69,7 @@ cdef class AnswerReader:
     cdef list held
     cdef Py_ssize_t held_size
     cdef Acceptor acceptor          # limits what is held
-    cdef Py_ssize_t* share          # of the key for which it is held; NULL = of none
+    cdef Share share                # for whom it is held; None = nobody
     cdef Py_ssize_t counted         # bytes that are counted as held
     cdef Scanner scanner            # of EVENTS
     cdef bint client_error          # an error body over FAULT_LIMIT that may be relayed
@@ -89,6 +90,7 @@ cdef class AnswerReader:
     cdef bint said_done(self) noexcept                      # [DONE] has come: only framing is missing
     cdef bint hold(self) noexcept           # count what is held; False = there is no room for it
     cdef void release(self) noexcept        # nothing is held any more
+    cdef int count_kept(self) except -1     # the answer has begun: count what is kept for another target, and nothing else
     cdef int _failed(self, int outcome, str detail) noexcept
     cdef int _tell_events(self, bytes data)
     cdef int _relay_unchecked(self)
@@ -106,7 +108,7 @@ cdef class AnswerReader:
     cdef bint _asks_for_less(self, bytes words)
     cdef bytes _redact(self, bytes content)
 
-# limit: of Limits.max_response. share: where the request's key counts what it has this worker hold; NULL = nowhere.
+# limit: of Limits.max_response. share: see ServerStream.
 cdef AnswerReader new_reader(
-    ConnectionPool upstream, Acceptor acceptor, Py_ssize_t* share, Py_ssize_t limit, bint translated, bint structured
+    ConnectionPool upstream, Acceptor acceptor, Share share, Py_ssize_t limit, bint translated, bint structured
 )

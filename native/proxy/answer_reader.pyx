@@ -36,7 +36,7 @@ cdef inline bint may_relay(int action) noexcept:
 
 
 cdef AnswerReader new_reader(
-    ConnectionPool upstream, Acceptor acceptor, Py_ssize_t* share, Py_ssize_t limit, bint translated, bint structured
+    ConnectionPool upstream, Acceptor acceptor, Share share, Py_ssize_t limit, bint translated, bint structured
 ):
     cdef AnswerReader reader = AnswerReader.__new__(AnswerReader)
     reader.acceptor = acceptor
@@ -69,6 +69,21 @@ cdef class AnswerReader:
         if self.counted:
             self.acceptor.count(self.share, -self.counted)
             self.counted = 0
+
+    cdef int count_kept(self) except -1:
+        """Where there is no room for it, it is not kept."""
+        cdef Shown shown = None if self.scanner is None else self.scanner.shown
+        cdef Py_ssize_t size
+        self.kept_room = 0 if shown is None else shown.room
+        size = self.kept_room + (0 if self.opening is None else PyBytes_GET_SIZE(self.opening))
+        if self.acceptor.hold(self.share, size - self.counted):
+            self.counted = size
+            return 0
+        if shown is not None:
+            shown.spoil()
+        self.opening = None
+        self.kept_room = 0
+        self.release()
 
     cdef int _failed(self, int outcome, str detail) noexcept:
         self.outcome = outcome
@@ -228,6 +243,8 @@ cdef class AnswerReader:
             whole = self._without_cuts(whole, &removed)
         size = PyBytes_GET_SIZE(whole)
         if self.begun:
+            if scanner.shown is not None and scanner.shown.room != self.kept_room:
+                self.count_kept()
             if self.outcome >= 0:
                 self.ready = whole
                 return READ_DATA_FAILED
@@ -251,6 +268,7 @@ cdef class AnswerReader:
             self.held = None
             if self.keeps:
                 self.opening = self.ready
+                self.count_kept()
             if scanner.fresh & <int>SAID_ERROR:
                 size = self.held_size - size - removed
                 self._error_event(self.ready, size + scanner.error_start, size + scanner.error_end)

@@ -199,7 +199,7 @@ cdef class ModelAttempt(Attempt):
         self.body_done = self.sent = False
         self.reader.release()
         self.reader = new_reader(
-            self.upstream, self.runtime.acceptor, self.request.share(), self.runtime.limits.max_response,
+            self.upstream, self.runtime.acceptor, self.request.share, self.runtime.limits.max_response,
             self.request.response_format != PLAIN,
             (<ModelRequest>self.request).peek.structured
         )
@@ -402,7 +402,7 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
     attempt.upstream = attempt.target.pool
     attempt.foreign = request.is_foreign(index)
     attempt.reader = new_reader(
-        attempt.upstream, request.runtime.acceptor, request.share(), request.runtime.limits.max_response,
+        attempt.upstream, request.runtime.acceptor, request.share, request.runtime.limits.max_response,
         request.response_format != PLAIN or attempt.foreign,
         request.is_model() and (<ModelRequest>request).peek.structured
     )

@@ -165,6 +165,7 @@ cdef class DataPlane(Acceptor):
         self.body_timeout_ns = limits.body_timeout_ns
         self.client_idle_ns = limits.client_idle_ns
         self.buffered_limit = limits.max_buffered
+        self.set_patience()
         self.connection_limit = limits.connections if limits.connections else client_limit()
 
     def _pools_for(self, Router router):

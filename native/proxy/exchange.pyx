@@ -14,7 +14,7 @@ from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport LIMITED, PLAIN
 from native.proxy.service_request cimport ServiceRequest
-from native.proxy.rescue cimport expect, keep_or_release, may_resume, prepare
+from native.proxy.rescue cimport count_text, expect, keep_or_release, may_resume, prepare
 from native.proxy.response cimport new_response
 from native.proxy.runtime cimport NEVER
 from native.proxy.retry cimport event_of, facts_of_failure, facts_of_late, may_ask_another, pause_ns, pay_for_retry
@@ -428,6 +428,8 @@ cdef class Exchange(AttemptEvents):
         self.selection.learn(attempt.facts.index, data)
         try:
             self.response.relay(data)
+            if self.response.rescues:
+                count_text(<ModelRequest>self.request)
         except ValueError as error:
             attempt.end(self.response.outcome_of(error), f"an answer that cannot be translated: {error}")
 

@@ -118,7 +118,7 @@ cdef class Flight:
         if self.target is None:
             return
         self.size += PyBytes_GET_SIZE(data)
-        if self.size > MOST_KEPT or not acceptor.hold(self.request.share(), PyBytes_GET_SIZE(data)):
+        if self.size > MOST_KEPT or not acceptor.hold(self.request.share, PyBytes_GET_SIZE(data)):
             self.drop()
             return
         self.counted += PyBytes_GET_SIZE(data)
@@ -128,7 +128,7 @@ cdef class Flight:
         self.target = None
         self.content = None
         if self.counted:
-            self.request.runtime.acceptor.count(self.request.share(), -self.counted)
+            self.request.runtime.acceptor.count(self.request.share, -self.counted)
             self.counted = 0
 
     cdef keep(self, bytes tail, uint64_t now_ns):

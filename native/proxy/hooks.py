@@ -142,6 +142,15 @@ class Continuation(StreamTranslation, Protocol):
         """Whether yet another target could go on, if the current one breaks off too."""
         ...
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory that the text occupies which is kept for yet another target."""
+        ...
+
+    def forget(self) -> None:
+        """Keep the text no longer: nobody can go on after the current target."""
+        ...
+
     def body_for(
         self, dialect: str, model: str, way: str, strict: bool, ask_usage: bool
     ) -> tuple[bytes, bytes, tuple[str, ...]]:

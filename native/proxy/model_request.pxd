@@ -34,6 +34,7 @@ cdef class ModelRequest(Request):
     cdef uint64_t output_most(self, Price price) noexcept
     cdef str dialect            # of the client; None = no other dialect has this operation
     cdef object conversation    # native.proxy.hooks.Conversation, once a target of another dialect was drawn
+    cdef Py_ssize_t text_held   # bytes of the continuation that are counted as held
     cdef object continuation    # native.proxy.hooks.Continuation: only the rest of an answer is asked for; None = all
     cdef dict written           # (path, body, dropped) by upstream, in its dialect; None = none was needed
     cdef tuple write_for(self, ConnectionPool upstream, int index)  # the same, made now; ValueError

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.codec.head cimport Head
 from native.http.connection_pool cimport ConnectionPool
-from native.http.stream cimport ClientStream, ServerStream
+from native.http.stream cimport ClientStream, ServerStream, Share
 from native.codec.trace_context cimport Trace
 from native.proxy.router cimport Route
 from native.proxy.runtime cimport Runtime
@@ -68,6 +68,7 @@ cdef class Request:
     cdef Py_ssize_t trace_at    # where its traceparent stands among the fields
     cdef list body              # the bytes that have come and may be sent again; None = not kept
     cdef Py_ssize_t body_size, holding  # bytes that have come, bytes counted as held
+    cdef Share share            # of which they are counted; see ServerStream
     cdef list trailers
     cdef uint64_t needs         # a bit per native.state.counters.Capability
     cdef bint begun             # its key has given it a slot and a request, which Charge.reserve() takes over
@@ -80,7 +81,6 @@ cdef class Request:
     cdef bytes sought           # ... that id, or one whose issuer alone is asked; None = it names none
     cdef uint64_t prompt_guess, output_guess    # tokens, before a target has counted them
     cdef uint64_t output_worst  # the most that the answers can have, as the allowance reserves it
-    cdef Py_ssize_t* share(self) noexcept   # what its key has this worker hold; NULL = it has none
     cdef bint hold(self, Py_ssize_t size) noexcept      # hold this many bytes from now on; False = no room
     cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value)
     cdef void bind_route(self) noexcept         # apply the route's total deadline too

@@ -68,15 +68,12 @@ cdef class Request:
 
     cdef bint hold(self, Py_ssize_t size) noexcept:
         if size != self.holding:
-            if not self.runtime.acceptor.hold(self.share(), size - self.holding):
+            if not self.runtime.acceptor.hold(self.share, size - self.holding):
                 return False
             self.holding = size
             if self.stream is not None:
                 self.stream.uploaded = 0 if self.received else size
         return True
-
-    cdef Py_ssize_t* share(self) noexcept:
-        return NULL if self.identity.caller is None else &self.identity.caller.share
 
     cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value):
         """Apply a deadline that the caller set, counted from the request's head; the earliest of several holds.

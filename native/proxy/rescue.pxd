@@ -14,5 +14,7 @@ cdef keep_or_release(Request request, AnswerReader reader)
 cdef bint may_resume(Response response, Selection selection, Attempt attempt, int outcome, int begun, uint64_t now)
 # Prepare that; False: the answer is not one that can be continued.
 cdef bint prepare(ModelRequest request, Response response, Attempt attempt, AttemptResult result)
+# Count the text that is kept for yet another target. False = there is no room, and it is kept no longer.
+cdef bint count_text(ModelRequest request)
 # The attempt is about to ask for the rest: expect its stream, and tell the client.
 cdef expect(ModelRequest request, Response response, Attempt attempt, Attempt broken, uint64_t now)

@@ -15,6 +15,7 @@ cdef keep_or_release(Request request, AnswerReader reader):
     reader.opening = None
     if reader.scanner is not None:
         reader.scanner.shown = None
+    reader.release()
     request.release()
 
 
@@ -51,12 +52,29 @@ cdef bint prepare(ModelRequest request, Response response, Attempt attempt, Atte
             )
         except ValueError:
             return False
+        reader.opening = None
+        reader.scanner.shown.spoil()        # the continuation has it
     request.continuation.add_usage(result.usage.prompt_tokens, result.usage.output_tokens)
     request.written = None
-    add64(&request.route.rec.count[<int>R_RESCUES], 1)
+    return count_text(request)
+
+
+cdef bint count_text(ModelRequest request):
+    cdef Py_ssize_t size = request.continuation.size
+    if size == request.text_held:
+        return True
+    if not request.hold(request.holding + size - request.text_held):
+        request.continuation.forget()
+        return False
+    request.text_held = size
     return True
 
 
 cdef expect(ModelRequest request, Response response, Attempt attempt, Attempt broken, uint64_t now):
+    cdef tuple written = request.written_for(attempt.upstream)
+    cdef str told = f"{attempt.target.id} goes on, {broken.target.id} broke off"
+    if written is not None and written[2]:
+        told += f"; dropped: {', '.join(written[2])}"
+    add64(&request.route.rec.count[<int>R_RESCUES], 1)
     request.continuation.begin(attempt.upstream.dialect, attempt.target.plan.prefill)
-    response.resume(attempt, request.continuation, f"{attempt.target.id} goes on, {broken.target.id} broke off", now)
+    response.resume(attempt, request.continuation, told, now)

@@ -42,7 +42,7 @@ cdef class Caller:
     cdef bint metered               # tokens or money are bounded
     cdef int workers, concurrent
     cdef uint64_t budget_nano
-    cdef Py_ssize_t share           # bytes that it has this worker hold
+    cdef object share               # a native.http.stream.Share, which the data plane keeps by name; None = not used yet
     cdef bytes told_name, told_priority    # the caller's name and priority, as sent to another region's edge
     cdef RateLimitFields limits     # None = responses carry no x-ratelimit-* fields
     cdef bint may_use(self, bytes model)

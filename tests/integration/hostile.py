@@ -170,7 +170,10 @@ class Crowd:
     async def _sip(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
-            while await loop.sock_recv(sock, 100):  # noqa: ASYNC110 - it reads slowly
+            # a reset shows at once, although there may be more to read
+            while not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                if not await loop.sock_recv(sock, 100):
+                    break
                 await asyncio.sleep(1)
         self.cut += 1
 

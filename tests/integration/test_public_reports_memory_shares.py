@@ -229,3 +229,82 @@ def test_a_slow_reader_holds_memory_for_ever() -> None:
     # a moment with little to hold begins anew
     eased = [(0 if place == 20 else size, moved, when) for place, (size, moved, when) in enumerate(SLOW)]
     assert first_slow(99, 100, eased) == 51
+    # a key that has half of what it may have of a memory that is nearly empty is short of memory too
+    assert first_slow(25, 100, SLOW, shared=25) == 30
+    assert first_slow(24, 100, SLOW, shared=24) == -1
+    assert first_slow(25, 100, SLOW, shared=20) == -1
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_a_reload_forgets_what_a_key_holds() -> None:
+    """What a key has edge hold counts over reloads, and is given back to where it was counted."""
+    async with ScriptedServer(GOOD) as upstream:
+        text = models(upstream.url, extra=SHARED) + keys(alice="", bob="")
+        async with one_data_plane(text) as data_plane:
+            for _ in range(2):
+                first = await start(data_plane, "alice", 300_000, 299_000)
+                await until_held(data_plane, 299_000)
+                await data_plane.swap(text)
+                second = await start(data_plane, "alice", 224_000, 220_000)
+                await until_held(data_plane, 519_000)
+                await data_plane.swap(text)
+                assert status(await data_plane.ask(ask("alice", body(12_000)), b"}}")) == 503
+                assert status(await data_plane.ask(ask("bob", body(12_000)), b"hello")) == 200
+                assert b" 200 " in await first.finish()
+                await data_plane.swap(text)
+                assert b" 200 " in await second.finish()
+                await until_held(data_plane, 0)
+
+
+async def start_from(data_plane: wires.OneDataPlane, source: str, size: int, part: int) -> Half:
+    """Send a part of a chat request without a key through a load balancer, which tells whose it is."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
+    family = "TCP6" if ":" in source else "TCP4"
+    writer.write(f"PROXY {family} {source} {'::1' if ':' in source else '127.0.0.1'} 1000 80\r\n".encode())
+    head, _, content = post(body(size)).partition(b"\r\n\r\n")
+    writer.write(head + b"\r\n\r\n" + content[:part])
+    return Half(reader, writer, content[part:])
+
+
+async def status_from(data_plane: wires.OneDataPlane, source: str) -> int:
+    """Ask with a body of 12 kB; return the status."""
+    half = await start_from(data_plane, source, 12_000, 12_000)
+    answer = status(await half.finish())
+    half.leave()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("filling", "same", "others"),
+    [
+        ("203.0.113.5", "203.0.113.5", ("203.0.113.6", "198.51.100.5", "2001:db8::5")),
+        ("2001:db8::5", "2001:db8::6", ("2001:db8:0:1::5", "2001:db8:0:2::5", "203.0.113.5")),
+    ],
+)
+async def test_one_address_fills_the_buffers(filling: str, same: str, others: tuple[str, ...]) -> None:
+    """Without keys one address holds at most half of what the others leave; loopback and proxies do not count."""
+    listen = (
+        'listen: [{address: "127.0.0.1:0", proxy_protocol: true, trusted_proxies: ["127.0.0.1", "192.0.2.0/24"]}]\n'
+    )
+    async with ScriptedServer(GOOD) as upstream:
+        async with one_data_plane(models(upstream.url, extra=SHARED) + listen) as data_plane:
+            first = await start_from(data_plane, filling, 300_000, 299_000)
+            await until_held(data_plane, 299_000)
+            second = await start_from(data_plane, filling, 224_000, 220_000)
+            await until_held(data_plane, 519_000)
+            assert await status_from(data_plane, same) == 503
+            assert refused(data_plane) == 1
+            # two addresses in a thousand have a share in common
+            assert 200 in [await status_from(data_plane, source) for source in others]
+            for many in ("127.0.0.1", "192.0.2.7"):
+                third = await start_from(data_plane, many, 300_000, 299_000)
+                await until_held(data_plane, 818_000)
+                fourth = await start_from(data_plane, many, 200_000, 199_000)
+                await until_held(data_plane, 1_017_000)
+                third.leave()
+                fourth.leave()
+                await until_held(data_plane, 519_000)
+            first.leave()
+            assert b" 200 " in await second.finish()
+            await until_held(data_plane, 0)
+            assert await status_from(data_plane, same) == 200

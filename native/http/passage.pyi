@@ -1,0 +1,3 @@
+# Follows how much of one answer a client has taken.  Types of the compiled module; the contract is in passage.pxd.
+
+def passed_at(looks: list[tuple[int, int, int]]) -> list[int]: ...
