@@ -191,16 +191,14 @@ class _Planner:
             self._asked[at.target] = None
             window = at.context_window or self._window(at.target)
             if not self._is_found(at.target):
-                members.append(((at.tier, 1), compiled(at, Member, target=self._model(at.target), window=window)))
+                members.append(((at.tier, 1), reach.member(at, target=self._model(at.target), window=window)))
                 continue
             places = self._places(self._config.providers[at.target.partition("/")[0]].discover, most)
             total = sum(place.endpoint.weight for place in places)
             for place in places:
                 target = self._model(at.target, place.endpoint)
                 weight = at.weight * place.endpoint.weight / total
-                members.append(
-                    ((at.tier, place.tier), compiled(at, Member, target=target, weight=weight, window=window))
-                )
+                members.append(((at.tier, place.tier), reach.member(at, target=target, weight=weight, window=window)))
         if all(tier[1] == 1 for tier, _ in members):
             return tuple(member for _, member in members)
         ranks = {tier: rank for rank, tier in enumerate(sorted({tier for tier, _ in members}), start=1)}
@@ -243,7 +241,7 @@ class _Planner:
 
     def _service(self, name: str, service: schema.Service) -> ServiceMatch:
         targets = [(at, self._address(name, service, at.target)) for at in service.targets]
-        members = tuple(compiled(at, Member, target=target) for at, target in targets)
+        members = tuple(reach.member(at, target=target) for at, target in targets)
         if service.discover:
             written = {at.target for at in service.targets}
             members += tuple(

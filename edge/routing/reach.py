@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import structs
 
@@ -13,7 +13,7 @@ from edge.config.schema_policy import FIRST_BYTE
 from edge.terms import places
 from edge.terms import snapshot as plan_of
 from edge.terms.places import Peer
-from edge.terms.snapshot import Listener
+from edge.terms.snapshot import Listener, Member
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge.config.schema_listen import Listen
     from edge.config.schema_peers import Peers, PeerTls
     from edge.config.schema_policy import Timeouts
+    from edge.config.schema_targets import ModelTarget, ServiceTarget
     from edge.terms.places import Endpoint
     from edge.terms.snapshot import Target
 
@@ -118,6 +119,11 @@ def moved(like: Target, target_id: str, at: Endpoint, verified: str) -> Target:
     """Return a target that differs from another in its address alone, and in the name to verify."""
     tls = None if like.tls is None else structs.replace(like.tls, server_name=verified)
     return structs.replace(like, id=target_id, host=at.host, port=at.port, tls=tls)
+
+
+def member(at: ModelTarget | ServiceTarget, **given: Any) -> Member:
+    """Return a target's membership of a pool; ``given`` has what the configuration does not say."""
+    return compiled(at, Member, is_canary=at.canary is not None, **given)
 
 
 def listener(listen: Listen) -> Listener:

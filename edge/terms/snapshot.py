@@ -128,6 +128,7 @@ class Member(Struct, frozen=True):
     tier: int
     weight: float
     window: int = 0  # tokens of prompt and answer that a model takes; 0: not known
+    is_canary: bool = False  # callers may ask for it, or refuse it, by x-edge-canary
 
 
 class Queue(Struct, frozen=True):

@@ -132,6 +132,7 @@ cdef class Route:
     cdef str embeds                 # the upstream model that embeddings are asked of
     cdef bint mixed                 # a member is asked more than chats
     cdef uint64_t regions           # a bit per member that is another region's edge
+    cdef uint64_t canaries          # a bit per member that is a canary
     cdef uint64_t[64] rescuers      # by member: a bit per member that may go on with an answer which breaks off there
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest
                                     # bit: all targets there are rate-limited.

@@ -257,13 +257,15 @@ cdef class Route:
         if pool.size > 1:
             self.affinity = {"none": AFFINITY_NONE, "auto": AFFINITY_AUTO, "prefix": AFFINITY_PREFIX}[plan.affinity]
             self.prefer = {"order": PREFER_ORDER, "cost": PREFER_COST, "latency": PREFER_LATENCY}[plan.prefer]
-        self.regions = 0
+        self.regions = self.canaries = 0
         self.embeds = self._embeds()
         for operation in range(<int>OPERATIONS):
             self.foreign[<int>operation] = self.unfit[<int>operation] = 0
         for index in range(pool.size):
             self.absent_ns[index] = 0
             self.windows[index] = plan.members[index].window
+            if plan.members[index].is_canary:
+                self.canaries |= <uint64_t>1 << <int>index
             target = pool.target_at(index).plan
             self.mixed = self.mixed or pool.target_at(index).mixed
             native = native_operations(target)

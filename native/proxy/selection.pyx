@@ -9,6 +9,7 @@ from native.balance.capability cimport (
     capability_barred, capability_return, capability_share, capability_take, needed_of,
 )
 from native.balance.preference cimport PREFER_COST, PREFER_LATENCY, rank_by_cost, rank_by_latency
+from native.codec.field_rules cimport field_value
 from native.io.atomics cimport add64, load32, load64
 from native.io.clock cimport monotonic_ns
 from native.proxy.hooks import TargetState
@@ -47,12 +48,23 @@ cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
     return until - now if until > now else 0
 
 
+cdef uint64_t unwanted(Request request):
+    """Return the members that the caller excludes: by x-edge-canary it has canaries alone (always), or none (never)."""
+    cdef uint64_t canaries = request.route.canaries
+    cdef bytes wish = field_value(request.head.fields, b"x-edge-canary")
+    if wish == b"never":
+        return canaries
+    return ~canaries if wish == b"always" else 0
+
+
 cdef Selection new_selection(Request request):
     cdef Selection selection = Selection.__new__(Selection)
     selection.request = request
     selection.route = request.route
     selection.unable = request.route.unfit[request.operation] | request.closed
     selection.again = -1
+    if request.route.canaries:
+        selection.unable |= unwanted(request)
     selection.needs = needed_of(request.route.mixed, request.needs)
     if request.identity.hops is not None and request.route.regions:
         selection.exclude_visited_regions()
