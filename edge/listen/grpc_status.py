@@ -48,6 +48,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 ROWS: Final[tuple[Row, ...]] = (
+    Row(308, Code.FAILED_PRECONDITION, "This address only redirects to https; call there."),
     Row(400, Code.INVALID_ARGUMENT, "The request cannot be read; the message says where."),
     Row(401, Code.UNAUTHENTICATED, "The key is missing or unknown to this node."),
     Row(402, Code.RESOURCE_EXHAUSTED, "The caller's own account is used up."),

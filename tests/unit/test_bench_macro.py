@@ -94,7 +94,7 @@ def test_the_table_says_what_is_missing() -> None:
 def test_streams_are_counted_by_events() -> None:
     """The unit of a stream is its event, and the unit of a complete answer is the answer."""
     ran = Ran(right=2, wrong=0, seconds=1.0, p50_us=1, p99_us=1, events=400, chunks=398)
-    streams = {"sse", "sse-full", "paced", "grpc-stream"}
+    streams = {"sse", "sse-full", "paced", "grpc-stream", "translate-sse"}
     assert {line.name for line in SCENARIOS if line.units(ran) == 400} == streams
     assert {line.units(ran) for line in SCENARIOS if line.name not in streams} == {2}
 

@@ -97,6 +97,7 @@ async def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     """The table names nodes, keys and dollars; forgetting says what it was, and a refusal why."""
     found, _ = node()
     found.operations = Operations.__new__(Operations)  # only its presence matters here
+    found.operations.acted = lambda *_: None
     monkeypatch.setattr(Node, "state", lambda _: None)
     sock = socket.create_server(("127.0.0.1", 0))
     server = AdminServer(found, "")
