@@ -150,7 +150,7 @@ class AdminServer:
         self._server = await loop.create_server(lambda: AccessGuard(http, self._serve_calls, self._splicing), sock=sock)
 
     async def _serve_calls(self) -> str:
-        """Return the path of the gRPC server's socket. It starts with its first connection: gRPC takes 20 MiB.
+        """Return the path of the gRPC server's socket. It starts with its first connection: gRPC takes about 10 MiB.
 
         Raises:
             OSError: the path cannot be bound.

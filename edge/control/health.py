@@ -73,7 +73,7 @@ class HealthChecks:
         await asyncio.gather(*self._closing)
 
     async def _check(self, target: Target) -> None:
-        # most nodes check nothing, and gRPC takes 20 MiB
+        # most nodes check nothing, and gRPC takes about 10 MiB
         import grpc  # noqa: PLC0415
         from grpc_health.v1 import health_pb2  # noqa: PLC0415
 
