@@ -285,7 +285,10 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
     if reading.seen & known:
         return fail(scan, key.quote, PEEK_DUPLICATE)
     reading.seen |= known
-    return _read_known(p, scan, known, depth, reading.out)
+    after = _read_known(p, scan, known, depth, reading.out)
+    if after != NULL and reading.turns != NULL:
+        note_member(reading.turns, key, scan.start, p, after)
+    return after
 
 
 cdef void begin_peek(Peek* out) noexcept nogil:
