@@ -44,6 +44,7 @@ cdef GrpcWebStream translate_web(ServerStream inner, Head head, int kind, Server
     stream.scheme = inner.scheme
     stream.policy = inner.policy
     stream.certificate = inner.certificate
+    stream.share = inner.share
     stream.format = message_format(head.content_type)
     stream.answers_text = (kind if wanted == NOT_WEB else wanted) == WEB_TEXT
     stream.text = TextReader.__new__(TextReader) if kind == WEB_TEXT else None
@@ -62,8 +63,8 @@ cdef class GrpcWebStream(ServerStream):
             self.inner.send_interim(100)
 
     cdef int share_state(self) noexcept:
-        self.inner.caller = self.caller
         self.inner.share = self.share
+        self.inner.is_call = self.is_call
         self.inner.uploaded = self.uploaded
         self.inner.body_buffered = self.body_buffered
         return 0
