@@ -42,6 +42,8 @@ cdef tuple NO_BUFFERING = (b"x-accel-buffering", b"no")
 # Parsed heads hold these objects themselves, so that a comparison of identity finds the fields.
 cdef bytes DATE = kept_name(b"date")
 cdef bytes REQUEST_ID = kept_name(b"x-request-id")
+# A client's longer id is not repeated.
+cdef Py_ssize_t LONGEST_ID = 256
 
 
 cdef bint is_event_stream(bytes content_type) noexcept:
@@ -51,10 +53,14 @@ cdef bint is_event_stream(bytes content_type) noexcept:
 
 
 cdef tuple told_id(Request request):
-    """Return the field that identifies a request to its client: the one that the client sent, or edge's."""
+    """Return the field that identifies a request to its client: the one that the client sent, or edge's.
+
+    What a client sent is repeated to it up to LONGEST_ID bytes."""
     if has_name(request.head.fields, REQUEST_ID):
         for pair in request.head.fields:
             if (<tuple>pair)[0] is REQUEST_ID:
+                if PyBytes_GET_SIZE(<bytes>(<tuple>pair)[1]) > LONGEST_ID:
+                    break
                 return <tuple>pair
     return REQUEST_ID, request.identifier
 
