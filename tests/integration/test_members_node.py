@@ -43,7 +43,7 @@ async def known(node: RunningNode, name: str, token: str) -> None:
 
 
 async def answered(node: RunningNode, token: str) -> None:
-    """Ask until the member is answered: becoming known may have used up what it has at once, one a second comes back."""
+    """Ask until the member is answered: becoming known may have used up its burst; one a second comes back."""
     end = time.monotonic() + 10
     while await status(node, token) != 200:
         assert time.monotonic() < end
