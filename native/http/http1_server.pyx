@@ -87,6 +87,8 @@ cdef class Http1Stream(ServerStream):
     cdef int send_data(self, bytes data) except -1:
         if not self.bodiless or not PyBytes_GET_SIZE(data):
             self.connection.writer.write(data)
+            if self.connection.socket.write_paused:
+                self.connection.count_unsent()      # at once: what was held until now is no longer counted
 
     cdef int send_end(self, list trailers) except -1:
         cdef Http1Server connection = self.connection

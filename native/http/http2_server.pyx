@@ -112,6 +112,8 @@ cdef class Http2Stream(ServerStream):
             self.count_unsent()     # less is counted once a second, if it waits so long
             if events is not None:
                 events.on_client_congested()
+        elif self.flow.congested:
+            self.count_unsent()     # at once: what was held until now is no longer counted
 
     cdef int count_unsent(self) except -1:
         """Count what waits for the client as held."""

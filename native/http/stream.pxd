@@ -117,6 +117,7 @@ cdef class Acceptor:
 
     A subclass overrides ``open`` and ``refusal``; test_contract.py checks it."""
     cdef readonly Wheel coarse          # one-second deadlines: idle connections, heads, stalls
+    cdef Reactor reactor                # None before start and after stop
     cdef ListenCounters counters
     cdef Py_ssize_t header_bytes
     cdef int header_count

@@ -1,6 +1,7 @@
 from weakref import WeakValueDictionary
 
 from native.io.atomics cimport store64
+from native.io.reactor cimport SCRATCH, SMALL_READ
 
 # A client for which edge holds more than this has to move so many bytes a second, over so long, while memory is scarce.
 cdef Py_ssize_t HELD_FREE = 65536
@@ -141,6 +142,9 @@ cdef class Acceptor:
             share.held += more
         self.buffered += more
         store64(self.counters.buffered, <uint64_t>self.buffered)
+        if self.reactor is not None:
+            # what is read of answers counts only afterwards, so less is read at once while there is less room
+            self.reactor.read_most = SMALL_READ if self.buffered > self.buffered_limit // 4 else SCRATCH
 
     cdef Py_ssize_t recount(self, Share share, Py_ssize_t before, Py_ssize_t now) noexcept:
         if now != before:

@@ -59,6 +59,7 @@ cdef class Reactor:
     cdef bint is_cut_short          # the batch ended before its events, for its time was over
     cdef bint took_long             # set by a handler whose event may have cost a good part of a turn
     cdef char* scratch              # SCRATCH bytes, for one read; valid until the next one
+    cdef Py_ssize_t read_most       # bytes of one read: SCRATCH, or SMALL_READ while memory is scarce
     cdef int watch(self, Pollable handler, uint32_t events) except -1   # OSError
     cdef int change(self, Pollable handler, uint32_t events) except -1
     cdef int unwatch(self, Pollable handler) except -1           # before its descriptor is closed
@@ -74,4 +75,5 @@ cdef class Reactor:
 
 cdef enum:
     SCRATCH = 262144
+    SMALL_READ = 32768      # twice a TLS record
 

@@ -81,6 +81,7 @@ cdef class Reactor:
         cdef epoll_event event
         self.loop = loop
         self.scratch = <char*>malloc(SCRATCH)
+        self.read_most = SCRATCH
         if self.scratch == NULL:
             raise MemoryError
         self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)

@@ -16,7 +16,6 @@ from native.io.posix cimport (
     setsockopt, shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, writev,
 )
 from native.io.preface cimport Preface
-from native.io.reactor cimport SCRATCH
 from native.io.tls cimport TLS_ENDED, TLS_TRUNCATED, TLS_WAITS, TlsSession
 
 from os import strerror, urandom
@@ -164,7 +163,7 @@ cdef class StreamSocket(Pollable):
             self._begin()
 
     cdef int _receive(self) except -1:
-        cdef Py_ssize_t size = recv(self.fd, self.reactor.scratch, SCRATCH, 0)
+        cdef Py_ssize_t size = recv(self.fd, self.reactor.scratch, self.reactor.read_most, 0)
         cdef SocketEvents events = self.events      # a callback may give the socket another owner
         if size > 0:
             events.on_bytes(self.reactor.scratch, size)
@@ -177,10 +176,11 @@ cdef class StreamSocket(Pollable):
         """Read the records that have come, and pass their content on in one piece."""
         cdef Py_ssize_t size = 0
         cdef Py_ssize_t total = 0
+        cdef Py_ssize_t most = self.reactor.read_most
         cdef SocketEvents events = self.events
         self.tls.wants = 0
-        while total <= <Py_ssize_t>(SCRATCH - RECORD):
-            size = self.tls.read(self.reactor.scratch + total, SCRATCH - total)
+        while total <= most - <Py_ssize_t>RECORD:
+            size = self.tls.read(self.reactor.scratch + total, most - total)
             if size <= 0:
                 break
             total += size

@@ -4,14 +4,12 @@ from libc.stdint cimport uint64_t
 from native.codec.head cimport Head
 from native.http.grpc_web cimport GrpcWebStream
 from native.http.stream cimport Acceptor, ServerEvents
-from native.io.reactor cimport Reactor
 from native.proxy.exchange cimport Exchange
 from native.proxy.runtime cimport Runtime
 
 cdef class DataPlane(Acceptor):
     cdef readonly Runtime runtime
     cdef object opener                  # native.http.connection_pool.Opener
-    cdef Reactor reactor                # None before start and after stop
     cdef dict pools                     # target id -> ConnectionPool, kept over a swap when the plan is the same
     cdef uint64_t due_ns                # when the next tick is due
     cdef bint late                      # the tick came far too late: sockets are read before deadlines are judged
