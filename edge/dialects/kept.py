@@ -41,6 +41,9 @@ def named(content: bytes) -> list[bytes]:
         for name, value in pairs:
             if name in _NAMED:
                 found.update(dict.fromkeys(_texts(value)))
+        ids = [value for name, value in pairs if name == "id"]
+        if len(ids) > 1:  # of a conversation, perhaps: readers take one or the other
+            found.update(dict.fromkeys(each for value in ids for each in _texts(value)))
         return dict(pairs)
 
     try:
@@ -85,7 +88,8 @@ def without(content: bytes, ids: list[bytes]) -> bytes:
     answer["data"] = [item for item in _data(answer) if not gone.intersection(_texts(item))]
     for name, place in (("first_id", 0), ("last_id", -1)):
         if name in answer:
-            answer[name] = answer["data"][place].get("id") if answer["data"] else None
+            end = answer["data"][place] if answer["data"] else None
+            answer[name] = end.get("id") if isinstance(end, dict) else None
     return msgspec.json.encode(answer)
 
 

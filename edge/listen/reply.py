@@ -75,7 +75,9 @@ def problem(kind: str, detail: str) -> Reply:
         fields.append((b"retry-after", detail.encode()))
     if kind in {"malformed_json", "malformed_form"}:
         fault, _, at = detail.partition(":")
-        detail = (_JSON_FAULTS if kind == "malformed_json" else _FORM_FAULTS)[int(fault)].format(at=at)
+        if fault.isdigit():  # else a reader's own words
+            detail = (_JSON_FAULTS if kind == "malformed_json" else _FORM_FAULTS)[int(fault)].format(at=at)
+        detail = detail[:300]
     return Reply(row.status, fields, _body(row.status, row.sentence.format(detail), row.type, row.code, row.param))
 
 

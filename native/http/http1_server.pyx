@@ -284,13 +284,15 @@ cdef class Http1Server(RequestEvents):
     cdef bint reads_too_slowly(self, uint64_t now_ns):
         self.socket.trim()
         self.count_unsent()
+        if self.current is not None and self.current.is_call:
+            return False
         return not self.tunnel and self.acceptor.judges(&self.reading, self.unsent_share, self.unsent) and (
             self.acceptor.is_too_slow(&self.reading, self.socket.written - self.socket.count_unacked(), now_ns)
         )
 
     cdef bint sends_too_slowly(self, uint64_t now_ns):
         cdef Http1Stream stream = self.incoming
-        return self.acceptor.judges(&stream.upload, stream.share, stream.uploaded) and (
+        return not stream.is_call and self.acceptor.judges(&stream.upload, stream.share, stream.uploaded) and (
             self.acceptor.is_too_slow(&stream.upload, stream.uploaded, now_ns)
         )
 

@@ -21,6 +21,7 @@ cdef Refusal seek_issuer(Request request, list ids, int* found, Issued* issued):
     cdef IssuedIds table = request.runtime.issued
     cdef Issued record
     cdef uint64_t owner, members
+    cdef bint doubted = False       # an id is unknown, or belongs to nobody: what is asked is as doubtful as that
     found[0] = FOUND_NONE
     if not ids:
         return None
@@ -30,9 +31,11 @@ cdef Refusal seek_issuer(Request request, list ids, int* found, Issued* issued):
     owner = owner_of(request)
     for item in ids:
         if PyBytes_GET_SIZE(<bytes>item) > LONGEST or not table.find(<bytes>item, now_s(), &record):
+            doubted = True
             continue
         if record.owner and record.owner != owner:
             return refusal("unknown_id", (<bytes>item).decode("utf-8", "replace"))
+        doubted = doubted or not record.owner
         if found[0] != FOUND_UNKNOWN:
             if record.place != issued.place:
                 return refusal("issuers_differ", (<bytes>item).decode("utf-8", "replace"))
@@ -40,10 +43,12 @@ cdef Refusal seek_issuer(Request request, list ids, int* found, Issued* issued):
         members = request.runtime.router.members_at(request.route, record.place)
         if not members:
             return refusal("issuer_elsewhere", (<bytes>item).decode("utf-8", "replace"))
-        found[0] = FOUND_OWN if record.owner else FOUND_COMMON
+        found[0] = FOUND_OWN
         issued[0] = record
         request.closed = ~members
         request.sought = <bytes>item
+    if found[0] == FOUND_OWN and doubted:
+        found[0] = FOUND_COMMON
     return None
 
 
@@ -71,8 +76,11 @@ cdef uint64_t place_of(Request request, int index, list fields):
 cdef int remember(Request request, int index, list fields, list ids, uint64_t owner, bint objects) except -1:
     cdef IssuedIds table = request.runtime.issued
     cdef uint64_t place = place_of(request, index, fields)
+    cdef Issued record
     if table is None or not place:
         return 0
     for item in ids:
-        if 0 < PyBytes_GET_SIZE(<bytes>item) <= LONGEST:
+        if 0 < PyBytes_GET_SIZE(<bytes>item) <= LONGEST and (
+            owner or not table.find(<bytes>item, now_s(), &record) or not record.owner      # else it is somebody's already
+        ):
             table.put(<bytes>item, place, owner, objects, now_s())

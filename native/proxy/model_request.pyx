@@ -9,7 +9,6 @@ from native.codec.field_names cimport NOT_FOR_PROVIDERS, is_clear, known_names, 
 from native.codec.field_list cimport add_item, add_items, new_list
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport parse_seconds
-from native.codec.json_member cimport member_text
 from native.codec.json_text cimport escape_json, splice, unescape_json
 from native.codec.media cimport PICTURE, SOUND, media_tokens
 from native.codec.pieces cimport add_piece
@@ -50,6 +49,11 @@ cdef Py_ssize_t LONGEST_RESCUED = 1024 * 1024
 cdef bint allowed(Caller caller, bytes name, Route route):
     """Return whether a caller may use a model: by its name, or by that of the pattern which the name fits."""
     return caller.may_use(name) or (route is not None and route.is_pattern and caller.may_use(route.name.encode()))
+
+
+cdef bint hides_letters(bytes content):
+    """Return whether JSON writes an ASCII letter or an underline by its number, which no client does by itself."""
+    return b"\\u005" in content or b"\\u006" in content or b"\\u007" in content
 
 
 cdef class ModelRequest(Request):
@@ -172,20 +176,27 @@ cdef class ModelRequest(Request):
         cdef Refusal why
         cdef int found = 0
         cdef bytes content = self.content
+        cdef bint objects = self.runtime.issued.knows_objects()
+        # Escapes of letters can hide a name or an id, and a member that comes twice is read by each provider as it likes.
+        cdef bint parses = (objects or self.operation != OPERATION_CHAT) and hides_letters(content)
         if self.operation != OPERATION_CHAT:
             if self.peek.previous_start >= 0:
                 ids.append(content[self.peek.previous_start:self.peek.previous_end])
+                parses = parses or b"\\" in <bytes>ids[0] or content.count(b'"previous_response_id"') > 1
             if self.peek.conversation_start >= 0:
                 if content[self.peek.conversation_start] == c'"':
                     ids.append(content[self.peek.conversation_start + 1:self.peek.conversation_end - 1])
+                    parses = parses or b"\\" in <bytes>ids[len(ids) - 1] or content.count(b'"conversation"') > 1
                 elif content[self.peek.conversation_start] == c"{":
-                    name = member_text(content, self.peek.conversation_start, None, b"id")
-                    if name is not None:
-                        ids.append(name)
-        if self.runtime.issued.knows_objects() and (
+                    parses = True
+        if parses or (objects and (
             b'"file_id"' in content or b'"file_ids"' in content or b'"vector_store_ids"' in content
-        ):
-            ids.extend([name for name in self.runtime.kept.named(content) if name not in ids])
+        )):
+            try:
+                named = self.runtime.kept.named(content)
+            except ValueError as error:
+                return refusal("malformed_json", str(error))
+            ids = named if parses else ids + [name for name in named if name not in ids]
         if not ids:
             return None
         why = seek_issuer(self, ids, &found, &issued)

@@ -300,6 +300,52 @@ async def test_what_is_kept_for_one_key_is_not_there_for_another(wire: str) -> N
             await other.post("/batches", content=twice, cast_to=object)
 
 
+@WIRES
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        '"previous_response_id":"resp\\u005f{response}"',
+        '"previous\\u005fresponse_id":"resp_{response}"',
+        '"previous_response_id":"{own}","previous_response_id":"resp_{response}"',
+        '"conversation":{{"id":"resp\\u005F{response}"}}',
+        '"conversation":{{"id":"resp_{response}","id":"{own}"}}',
+        '"tools":[{{"type":"file_search","vector\\u005fstore_ids":["{file}"]}}]',
+        '"metadata":{{"file\\u005fid":"{file}"}}',
+    ],
+)
+async def test_an_id_cannot_be_hidden_by_the_way_it_is_written(wire: str, hidden: str) -> None:
+    """Escapes and members that come twice name another key's response or file as a plain one does: nobody is asked."""
+    async with open_kept(wire, KEYS, one=PRICES, two=PRICES) as place:
+        one, other = place.client(key=clear("a")), place.client(key=clear("b"))
+        file, made = await a_file(one), await one.responses.create(model="m", input="x")
+        own = await other.responses.create(model="m", input="x")
+        assert made.id.startswith("resp_")
+        asked(place)
+        written = hidden.format(response=made.id.removeprefix("resp_"), file=file.id, own=own.id)
+        with pytest.raises((openai.NotFoundError, openai.BadRequestError)):
+            await other.post("/responses", content=f'{{"model":"m","input":"y",{written}}}'.encode(), cast_to=object)
+        assert asked(place) == {"one": 0, "two": 0}
+
+
+async def test_an_own_id_lends_no_rights_to_an_unknown_one() -> None:
+    """An id that nobody remembers is out of a narrow key's reach, whatever of its own the request names beside it."""
+    async with open_kept(more=KEYS, one=PRICES, two=PRICES) as place:
+        narrow = place.client(key=clear("c"))
+        made = await narrow.responses.create(model="m", input="x")
+        asked(place)
+        with pytest.raises(openai.PermissionDeniedError):
+            await narrow.get(f"/files/file-unknown?after={made.id}", cast_to=object)
+        with pytest.raises(openai.BadRequestError):  # more digits than a number has
+            await narrow.post(
+                "/responses",
+                content=b'{"model":"m","input":"x","a\\u0061":%b,"file_id":"x"}' % (b"1" * 5000),
+                cast_to=object,
+            )
+        with pytest.raises(openai.BadRequestError):
+            await place.client(key=clear("a")).post("/batches", content=b'{"input_file_id":', cast_to=object)
+        assert asked(place) == {"one": 0, "two": 0}
+
+
 async def test_a_key_reaches_what_its_models_permit() -> None:
     """Its own responses are for every key; what needs no model takes provider/*; what has no price, no budget."""
     async with open_kept(more=KEYS, one=PRICES, two=PRICES) as place:
