@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WINDOW: Final = 30
 """Polls, one a second, over which a canary is compared."""
+NOISE_US: Final = 10_000
+"""A first content that is later by less tells of the machine, not of a version: both are quick."""
 _FAILURES: Final = slice(Outcome.FAIL_CONNECT, Outcome.FAIL_INBAND + 1)
 
 
@@ -75,7 +77,7 @@ def verdict(canary: Canary, own: Seen, others: Seen) -> str | None:
         return f"{failing:.0%} of {own.requests} requests failed, of the others' {usual:.0%}"
     if own.firsts >= canary.min_requests and others.firsts >= canary.min_requests:
         slow, quick = own.first_us / own.firsts, others.first_us / others.firsts
-        if slow > canary.slower * quick:
+        if slow > canary.slower * quick and slow - quick >= NOISE_US:
             return f"its first content takes {slow / 1000:.0f} ms on average, the others' {quick / 1000:.0f} ms"
     return None
 

@@ -36,6 +36,7 @@ RULE = Canary()
             "its first content takes 30 ms on average, the others' 20 ms",
         ),
         (Seen(100, 1, 19, 19 * 90_000), WELL, None),  # too few first contents
+        (Seen(100, 1, 100, 100 * 9_000), Seen(100, 1, 100, 100 * 2_000), None),  # both are quick
     ],
 )
 def test_a_verdict(own: Seen, others: Seen, why: str | None) -> None:
