@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def config(old: SimProvider, new: SimProvider) -> dict[str, Any]:
     """Return a configuration of two versions, of which the second is a canary that opens no circuit."""
     providers = {name: {"base_url": f"{each.url}/v1", "api_key": KEY} for name, each in (("old", old), ("new", new))}
-    canary = {"target": "new/sim-small", "canary": {"min_requests": 40}}
+    canary = {"target": "new/sim-small", "canary": {"min_requests": 10}}
     never = {"consecutive_failures": 0, "failure_ratio": "0%", "slow_ratio": "0%"}
     chat = {"targets": ["old/sim-small", canary], "breaker": never, "retry": {"attempts": 3, "budget": "100%"}}
     return {"providers": providers, "models": {"chat": chat}}
