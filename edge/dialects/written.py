@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from edge.dialects import custom_tools
 from edge.terms import chat
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ class Written(NamedTuple):
     dropped: tuple[str, ...]  # names of hints that this dialect cannot carry
 
 
-def dropped_of(request: chat.Request, dropped: Iterable[str], *, cache: bool, strict: bool) -> tuple[str, ...]:
+def dropped_of(
+    request: chat.Request, dropped: Iterable[str], *, cache: bool, strict: bool, grammar: bool = False
+) -> tuple[str, ...]:
     """Return the names of what is left out, once each.
 
     Args:
@@ -26,12 +29,15 @@ def dropped_of(request: chat.Request, dropped: Iterable[str], *, cache: bool, st
         dropped: names that are known already.
         cache: whether the dialect has marks for the prompt cache.
         strict: whether the dialect can bind a call's arguments to its schema.
+        grammar: whether it can bind the text of a tool to a grammar.
     """
     names = dict.fromkeys(dropped)
     if not cache and _has_marks(request):
         names["cache_control"] = None
     if not strict and any(tool.strict for tool in request.tools):
         names["strict"] = None
+    if not grammar and any(custom_tools.has_grammar(tool) for tool in request.tools):
+        names["grammar"] = None
     return tuple(names)
 
 

@@ -284,8 +284,10 @@ class Responses(Answer):
         """Yield the events that carry content."""
         where: dict[str, Any] = {"item_id": self._item_id(), "output_index": 0}
         if self.ask.call is not None:
-            delta = {**where, "delta": self.ask.call.arguments}
-            yield self._event("response.function_call_arguments.delta", delta)
+            kind = "custom_tool_call_input" if self.ask.call.custom else "function_call_arguments"
+            for position in range(0, len(self.ask.call.arguments), 64):
+                delta = {**where, "delta": self.ask.call.arguments[position : position + 64]}
+                yield self._event(f"response.{kind}.delta", delta)
             return
         for token in self.tokens():
             yield self._event(
@@ -296,7 +298,10 @@ class Responses(Answer):
         """Return the events after the content."""
         where: dict[str, Any] = {"item_id": self._item_id(), "output_index": 0}
         last = []
-        if self.ask.call is not None:
+        if self.ask.call is not None and self.ask.call.custom:
+            done = {**where, "input": self.ask.call.arguments}
+            last.append(self._event("response.custom_tool_call_input.done", done))
+        elif self.ask.call is not None:
             done = {**where, "name": self.ask.call.name, "arguments": self.ask.call.arguments}
             last.append(self._event("response.function_call_arguments.done", done))
         else:
@@ -320,7 +325,9 @@ class Responses(Answer):
         return event({"type": kind, "sequence_number": self._number - 1, **rest}, kind)
 
     def _item_id(self) -> str:
-        return f"{'msg' if self.ask.call is None else 'fc'}_{self.serial}"
+        if self.ask.call is None:
+            return f"msg_{self.serial}"
+        return f"{'ctc' if self.ask.call.custom else 'fc'}_{self.serial}"
 
     def _part(self, text: str) -> dict[str, Any]:
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
@@ -330,7 +337,11 @@ class Responses(Answer):
         call = self.ask.call
         if call is not None:
             arguments = call.arguments if done else ""
-            named = {"call_id": f"call_{self.serial}", "name": call.name, "arguments": arguments}
+            named = {"call_id": f"call_{self.serial}", "name": call.name}
+            if call.custom:
+                named["input"] = arguments
+                return {"id": self._item_id(), "type": "custom_tool_call", "status": status, **named}
+            named["arguments"] = arguments
             return {"id": self._item_id(), "type": "function_call", "status": status, **named}
         parts = [self._part(self.text())] if done else []
         return {"id": self._item_id(), "type": "message", "status": status, "role": "assistant", "content": parts}

@@ -82,6 +82,7 @@ ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
 IMAGE_TOKENS = 85  # OpenAI's count for a low-detail image
 CHARS_PER_TOKEN = 4
+_PATCH = '*** Begin Patch\n*** Add File: a.txt\n+say "hi" \\ \U0001f600\n*** End Patch\n'
 _MOST_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -110,10 +111,11 @@ class PaceAsked(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ToolCall(Struct, frozen=True):
-    """A call of an offered tool; ``arguments`` is JSON text that matches its schema."""
+    """A call of an offered tool; ``arguments`` is JSON text that matches its schema, or the text of a custom tool."""
 
     name: str
     arguments: str
+    custom: bool = False
 
 
 class Ask(Struct, frozen=True):
@@ -327,12 +329,17 @@ def _prompt(operation: Operation, given: dict[str, Any]) -> tuple[str, int, int]
 
 def _call(tools: list[Any], choice: Any, text: str) -> ToolCall | None:
     """Return a call of the tool that tool_choice names, or of the first tool if it is required or the text asks."""
-    offered = [tool.get("function", tool) for tool in tools if isinstance(tool, dict)]
-    named = choice.get("function", choice).get("name") if isinstance(choice, dict) else None
+    offered: list[dict[str, Any]] = [
+        tool.get("function") or tool.get("custom") or tool for tool in tools if isinstance(tool, dict)
+    ]
+    chooses = (choice.get("function") or choice.get("custom") or choice) if isinstance(choice, dict) else {}
+    named = chooses.get("name")
     if choice == "none" or not (named or choice == "required" or TOOL_MARKER in text):
         return None
     chosen = [tool for tool in offered if named in {None, tool.get("name")}]
     if not chosen:
         raise RefusedError(f"tool_choice names {named!r}, which is not among tools", param="tool_choice")
+    if chosen[0].get("type") == "custom":
+        return ToolCall(str(chosen[0].get("name", "")), _PATCH, custom=True)
     values = _sample(chosen[0].get("parameters") or {})
     return ToolCall(str(chosen[0].get("name", "")), msgspec.json.encode(values).decode())

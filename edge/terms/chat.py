@@ -78,12 +78,13 @@ class Reasoning(Struct, frozen=True, tag=True):
 
 
 class ToolCall(Struct, frozen=True, tag=True):
-    """A model's wish to call a function; ``arguments`` is JSON text."""
+    """A model's wish to call a function; ``arguments`` is JSON text. ``custom``: of a tool that takes one text."""
 
     id: str
     name: str
     arguments: str = "{}"
     cache: str = ""
+    custom: bool = False
 
 
 class ToolResult(Struct, frozen=True, tag=True):
@@ -114,13 +115,18 @@ class Message(Struct, frozen=True):
 
 # --- request ----------------------------------------------------------------------------------------------------------
 class Tool(Struct, frozen=True):
-    """A function that the model may call; ``parameters`` is a JSON Schema, None = it takes none."""
+    """A function that the model may call; ``parameters`` is a JSON Schema, None = it takes none.
+
+    ``custom``: the tool takes one text, made as this says (Responses' ``format``), and ``parameters`` are those of the
+    function that stands for it, with the text as ``input``.
+    """
 
     name: str
     description: str = ""
     parameters: Raw | None = None
     strict: bool | None = None
     cache: str = ""
+    custom: Raw | None = None
 
 
 class ToolChoice(Struct, frozen=True):

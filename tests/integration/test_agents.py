@@ -113,16 +113,21 @@ async def test_codex_calls_its_shell(plane: OneDataPlane, dialect: str) -> None:
 
 
 @ALL
-async def test_the_free_form_tool_of_codex_is_asked_of_targets_that_have_it(plane: OneDataPlane, dialect: str) -> None:
-    """apply_patch has a grammar, which only OpenAI's own APIs have: others are refused with 400, in words."""
-    body = codex(dialect, "hello", patch=True)
-    if dialect in {"openai", "responses"}:  # the first declares nothing, so it is asked for responses too
-        assert (await events(plane, "/v1/responses", CODEX_FIELDS, body))[-1]["type"] == "response.completed"
-        return
-    async with httpx.AsyncClient(base_url=plane.url, headers=CODEX_FIELDS) as client:
-        answer = await client.post("/v1/responses", json=body, timeout=30)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "cannot_carry")
-    assert "custom" in answer.json()["error"]["message"]
+async def test_codex_edits_by_its_free_form_tool(plane: OneDataPlane, dialect: str) -> None:
+    """A call of apply_patch is an item custom_tool_call with one text in pieces, whatever the target's dialect has."""
+    body = codex(dialect, "hello", patch=True) | {"tool_choice": {"type": "custom", "name": "apply_patch"}}
+    told = await events(plane, "/v1/responses", CODEX_FIELDS, body)
+    done_items = [event["item"] for event in told if event["type"] == "response.output_item.done"]
+    (item,) = [item for item in done_items if item["type"] != "reasoning"]
+    pieces = [event["delta"] for event in told if event["type"] == "response.custom_tool_call_input.delta"]
+    (done,) = [event["input"] for event in told if event["type"] == "response.custom_tool_call_input.done"]
+    native = dialect in {"openai", "responses"}  # the first declares nothing, so it is asked for responses too
+    assert (item["type"], item["name"], item["input"]) == ("custom_tool_call", "apply_patch", done)
+    assert "".join(pieces) == done
+    assert done.startswith("*** Begin Patch" if native else "sim")
+    given = [*body["input"], item, {"type": "custom_tool_call_output", "call_id": item["call_id"], "output": "Done!"}]
+    again = await events(plane, "/v1/responses", CODEX_FIELDS, body | {"input": given, "tool_choice": "auto"})
+    assert again[-1]["type"] == "response.completed"
 
 
 async def test_claude_code_counts_and_probes(plane: OneDataPlane) -> None:

@@ -81,10 +81,11 @@ def _openai_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
         if field == "tool_calls":
             for call in value:
                 calls = message.setdefault("tool_calls", [])
+                kind, text = ("custom", "input") if "custom" in call else ("function", "arguments")
                 if call["index"] == len(calls):
-                    calls.append({**call, "function": {**call["function"]}})
+                    calls.append({**call, kind: {**call[kind]}})
                 else:
-                    calls[call["index"]]["function"]["arguments"] += call["function"]["arguments"]
+                    calls[call["index"]][kind][text] += call[kind][text]
         elif field == "reasoning_details":
             message.setdefault(field, []).extend(value)
         elif field == "role" or value is None or message.get(field) is None:
@@ -123,6 +124,8 @@ def _check_item(item: dict[str, Any], index: int, deltas: dict[tuple[int, int], 
     if item["type"] == "message":
         for place, part in enumerate(item["content"]):
             assert deltas[index, place] == part.get("text", part.get("refusal"))
+    elif item["type"] == "custom_tool_call":
+        assert deltas.get((index, 0), "") == item["input"]
     elif item["type"] == "function_call":
         assert deltas.get((index, 0), "{}") == item["arguments"]
     else:

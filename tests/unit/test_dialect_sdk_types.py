@@ -72,7 +72,8 @@ def test_a_stream_has_the_types_of_the_clients_sdk(case: dict[str, Any], client:
     stream = conversation(case, client, True).stream(target, "q1")
     said = b"".join(stream.push_events(dialect_streams.written(target, case["stream"][target]))) + stream.finish()
     for _, event in dialect_streams.events(said):
-        if event != "[DONE]":
+        if event != "[DONE]" and not (client == "openai" and '"custom"' in json.dumps(event)):
+            # the type of a chunk names calls of functions alone, although custom tools are called in chunks too
             EVENTS[client].validate_json(json.dumps(event))
 
 

@@ -194,7 +194,6 @@ def test_an_image_in_a_tools_result_reaches_chat_completions_behind_it() -> None
         ("responses", {"input": "Hi", "previous_response_id": "resp_1"}, "previous_response_id"),
         ("responses", {"input": "Hi", "background": True}, "background"),
         ("responses", {"input": "Hi", "tools": [{"type": "web_search"}]}, "web_search"),
-        ("openai", {"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "custom"),
         ("openai", {"modalities": ["text", "audio"], "audio": {"voice": "a"}}, "modalities"),
         (
             "anthropic",

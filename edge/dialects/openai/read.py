@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+from msgspec import Raw
 
-from edge.dialects import signatures
+from edge.dialects import custom_tools, signatures
 from edge.dialects.errors import UnreadableAnswerError, UnreadableRequestError
 from edge.dialects.fields import count, hints, without_null
 from edge.dialects.openai import schema
@@ -111,10 +112,17 @@ def _message(message: schema.Message, where: str) -> chat.Message:
     if message.refusal:
         parts.append(chat.Refused(message.refusal))
     for index, call in enumerate(message.tool_calls or ()):
+        if call.custom is not None and call.custom.name:
+            parts.append(_custom_call(call.custom, call.id or ""))
+            continue
         if call.function is None or not call.function.name:
             raise UnreadableRequestError(f"{where}.tool_calls[{index}].function.name is missing")
         parts.append(chat.ToolCall(call.id or "", call.function.name, call.function.arguments or "{}"))
     return chat.Message(cast("Any", role), tuple(parts), message.name or "")
+
+
+def _custom_call(call: schema.CustomCall, identifier: str) -> chat.ToolCall:
+    return chat.ToolCall(identifier, call.name or "", custom_tools.arguments_of(call.input or ""), custom=True)
 
 
 def _reasoning(message: schema.Message) -> Iterator[chat.Reasoning]:
@@ -175,7 +183,11 @@ def _tools(tools: list[schema.Tool] | None) -> tuple[tuple[chat.Tool, ...], tupl
     odd: list[str] = []
     for index, tool in enumerate(tools or ()):
         function = tool.function
-        if tool.type != "function":
+        if tool.type == "custom" and tool.custom is not None:
+            read.append(
+                custom_tools.tool(tool.custom.name, tool.custom.description or "", _text_format(tool.custom.format))
+            )
+        elif tool.type != "function":
             odd.append(f"tools[{index}].type {tool.type}")
         elif function is None:
             raise UnreadableRequestError(f"tools[{index}].function is missing")
@@ -192,6 +204,20 @@ def _tools(tools: list[schema.Tool] | None) -> tuple[tuple[chat.Tool, ...], tupl
     return tuple(read), tuple(odd)
 
 
+def _text_format(wanted: schema.TextFormat | None) -> Raw | None:
+    """Return how the text of a custom tool is made, in the words of Responses."""
+    if wanted is None:
+        return None
+    grammar = wanted.grammar
+    more = {} if grammar is None else {"definition": grammar.definition, "syntax": grammar.syntax}
+    return Raw(msgspec.json.encode({"type": wanted.type, **more}))
+
+
+def _named(tool: schema.NamedTool | schema.ToolChoice) -> str:
+    found = tool.custom if tool.type == "custom" else tool.function
+    return "" if found is None else found.name
+
+
 def _tool_choice(choice: str | schema.ToolChoice | None) -> chat.ToolChoice | None:
     if choice is None:
         return None
@@ -199,11 +225,11 @@ def _tool_choice(choice: str | schema.ToolChoice | None) -> chat.ToolChoice | No
         if choice not in {"auto", "none", "required"}:
             raise UnreadableRequestError(f"tool_choice is {choice!r}; use auto, none, required or a function")
         return chat.ToolChoice(cast("Any", choice))
-    if choice.type == "function" and choice.function is not None:
-        return chat.ToolChoice("required", (choice.function.name,))
+    if choice.type in {"function", "custom"} and _named(choice):
+        return chat.ToolChoice("required", (_named(choice),))
     allowed = choice.allowed_tools
     if choice.type == "allowed_tools" and allowed is not None and allowed.mode in {"auto", "required"}:
-        names = tuple(tool.function.name for tool in allowed.tools if tool.function is not None)
+        names = tuple(_named(tool) for tool in allowed.tools if _named(tool))
         return chat.ToolChoice(cast("Any", allowed.mode), names)
     raise UnreadableRequestError(f"tool_choice of the type {choice.type!r} is not a function")
 
@@ -269,6 +295,9 @@ def _choice(choice: schema.Choice, identifier: str) -> chat.Choice:
     if message.refusal:
         parts.append(chat.Refused(message.refusal))
     for index, call in enumerate(message.tool_calls or ()):
+        if call.custom is not None and call.custom.name:
+            parts.append(_custom_call(call.custom, call.id or f"{identifier}_{index}"))
+            continue
         if call.function is None or not call.function.name:
             raise UnreadableAnswerError("a tool call without a function")
         parts.append(

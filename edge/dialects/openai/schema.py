@@ -65,6 +65,13 @@ class Function(Struct):
     arguments: str | None = None
 
 
+class CustomCall(Struct):
+    """The name of a custom tool that is called, and its text, or a fragment of it."""
+
+    name: str | None = None
+    input: str | None = None
+
+
 class ToolCall(Struct):
     """A tool call, or a fragment of one."""
 
@@ -72,6 +79,7 @@ class ToolCall(Struct):
     id: str | None = None
     type: str | None = None
     function: Function | None = None
+    custom: CustomCall | None = None
 
 
 class ReasoningDetail(Struct):
@@ -109,25 +117,49 @@ class FunctionDeclaration(Struct):
     strict: bool | None = None
 
 
+class Grammar(Struct):
+    """A grammar that the text of a custom tool follows."""
+
+    definition: str = ""
+    syntax: str = ""
+
+
+class TextFormat(Struct):
+    """How the text of a custom tool is made."""
+
+    type: str
+    grammar: Grammar | None = None
+
+
+class CustomDeclaration(Struct):
+    """A custom tool, which takes one text."""
+
+    name: str
+    description: str | None = None
+    format: TextFormat | None = None
+
+
 class Tool(Struct):
-    """A tool; only functions can be said in other dialects."""
+    """A tool; only functions, and custom tools as functions, can be said in other dialects."""
 
     type: str = "function"
     function: FunctionDeclaration | None = None
+    custom: CustomDeclaration | None = None
     cache_control: CacheControl | None = None
 
 
 class NamedFunction(Struct):
-    """The name of a function."""
+    """The name of a function, or of a custom tool."""
 
     name: str
 
 
 class NamedTool(Struct):
-    """A function that is to be called."""
+    """A tool that is to be called."""
 
     type: str = "function"
     function: NamedFunction | None = None
+    custom: NamedFunction | None = None
 
 
 class AllowedTools(Struct):
@@ -142,6 +174,7 @@ class ToolChoice(Struct):
 
     type: str = "function"
     function: NamedFunction | None = None
+    custom: NamedFunction | None = None
     allowed_tools: AllowedTools | None = None
 
 

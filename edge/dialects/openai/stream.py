@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from edge.dialects import signatures
+from edge.dialects import custom_tools, signatures
 from edge.dialects.errors import UnreadableAnswerError
 from edge.dialects.fields import count
 from edge.dialects.openai import schema
@@ -121,6 +121,8 @@ class Writer:
 
     def __init__(self, request: chat.Request, identifier: str, now: float) -> None:
         self._request = request
+        self._custom = custom_tools.names_of(request)
+        self._texts: dict[tuple[int, int], custom_tools.TextReader] = {}  # of their calls, by choice and index
         self._head: dict[str, Any] = {
             "id": f"chatcmpl-{identifier}",
             "object": "chat.completion.chunk",
@@ -146,6 +148,9 @@ class Writer:
         if isinstance(delta, chat.TextDelta):
             return self._chunk(delta.choice, b'{"content":%b}' % _encode(delta.text))
         if isinstance(delta, chat.ToolDelta):
+            reader = self._texts.get((delta.choice, delta.index)) if self._custom else None
+            if reader is not None:
+                return self._input(delta.choice, delta.index, reader.push(delta.arguments))
             arguments = _encode(delta.arguments)
             return self._chunk(
                 delta.choice, b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (delta.index, arguments)
@@ -164,11 +169,9 @@ class Writer:
             self._set_front()
             return b"" if self._request.n > 1 else self._chunk(0, b"")
         if isinstance(delta, chat.ToolStart):
-            function = {"name": delta.name, "arguments": ""}
-            call = {"index": delta.index, "id": delta.id, "type": "function", "function": function}
-            return self._chunk(delta.choice, _encode({"tool_calls": [call]}))
+            return self._begin_call(delta)
         if isinstance(delta, chat.FinishDelta):
-            return self._chunk(delta.choice, b"{}", _encode(WORDS[delta.finish]))
+            return self._finish_choice(delta)
         if isinstance(delta, chat.RefusalDelta):
             return self._chunk(delta.choice, b'{"refusal":%b}' % _encode(delta.text))
         if isinstance(delta, chat.SignatureDelta):
@@ -176,6 +179,29 @@ class Writer:
             detail = reasoning_detail(text, delta.signature, delta.issuer, delta.redacted)
             return self._chunk(delta.choice, _encode({"reasoning_details": [detail]}))
         return self._write_end(delta)
+
+    def _begin_call(self, delta: chat.ToolStart) -> bytes:
+        call: dict[str, Any] = {"index": delta.index, "id": delta.id}
+        if delta.name in self._custom:
+            self._texts[delta.choice, delta.index] = custom_tools.TextReader()
+            call |= {"type": "custom", "custom": {"name": delta.name, "input": ""}}
+        else:
+            call |= {"type": "function", "function": {"name": delta.name, "arguments": ""}}
+        return self._chunk(delta.choice, _encode({"tool_calls": [call]}))
+
+    def _finish_choice(self, delta: chat.FinishDelta) -> bytes:
+        rest = [
+            self._input(choice, index, reader.finish())
+            for (choice, index), reader in self._texts.items()
+            if choice == delta.choice
+        ]
+        return b"".join(rest) + self._chunk(delta.choice, b"{}", _encode(WORDS[delta.finish]))
+
+    def _input(self, choice: int, index: int, text: str) -> bytes:
+        """Return a piece of the text that a custom tool takes."""
+        if not text:
+            return b""
+        return self._chunk(choice, b'{"tool_calls":[{"index":%d,"custom":{"input":%b}}]}' % (index, _encode(text)))
 
     def _write_end(self, delta: chat.Delta) -> bytes:
         if isinstance(delta, chat.UsageDelta):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from edge.dialects import json_text
+from edge.dialects import custom_tools, json_text
 from edge.dialects.errors import CannotCarryError
 from edge.dialects.urls import data_url
 from edge.dialects.written import Written, dropped_of
@@ -152,6 +152,11 @@ def _call(call: chat.ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
+def _custom_call(call: chat.ToolCall) -> dict[str, Any]:
+    text = custom_tools.text_of(call.arguments)
+    return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text}}
+
+
 def _tool(tool: chat.Tool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
@@ -207,8 +212,8 @@ def reasoning_detail(text: str, signature: str, issuer: str, redacted: bool) -> 
     return {"type": "reasoning.text", "text": text, "signature": signature, "format": form}
 
 
-def write_message(parts: tuple[chat.Part, ...]) -> dict[str, Any]:
-    """Return the message of one choice."""
+def write_message(parts: tuple[chat.Part, ...], custom: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the message of one choice; ``custom``: the names of tools that take one text."""
     text: list[str] = []
     refusal: list[str] = []
     thoughts: list[str] = []
@@ -218,7 +223,7 @@ def write_message(parts: tuple[chat.Part, ...]) -> dict[str, Any]:
         if isinstance(part, chat.Text):
             text.append(part.text)
         elif isinstance(part, chat.ToolCall):
-            calls.append(_call(part))
+            calls.append(_custom_call(part) if part.name in custom else _call(part))
         elif isinstance(part, chat.Reasoning):
             thoughts.append(part.text)
             if part.signature:
@@ -250,7 +255,7 @@ def write_answer(answer: chat.Answer, request: chat.Request, now: float) -> byte
             "choices": [
                 {
                     "index": index,
-                    "message": write_message(choice.parts),
+                    "message": write_message(choice.parts, custom_tools.names_of(request)),
                     "logprobs": None,
                     "finish_reason": FINISHES[choice.finish],
                 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from edge.dialects import signatures
+from edge.dialects import custom_tools, signatures
 from edge.dialects.errors import UnreadableAnswerError, UnreadableRequestError
 from edge.dialects.fields import count, hints, without_null
 from edge.dialects.responses import schema
@@ -98,13 +98,21 @@ def _item(item: schema.Item, where: str) -> chat.Message:
         if not item.name or not item.call_id:
             raise UnreadableRequestError(f"{where} needs name and call_id")
         return chat.Message("assistant", (chat.ToolCall(item.call_id, item.name, item.arguments or "{}"),))
-    if kind == "function_call_output":
+    if kind == "custom_tool_call":
+        if not item.name or not item.call_id:
+            raise UnreadableRequestError(f"{where} needs name and call_id")
+        return chat.Message("assistant", (_custom_call(item, item.call_id),))
+    if kind in {"function_call_output", "custom_tool_call_output"}:
         if not item.call_id:
             raise UnreadableRequestError(f"{where}.call_id is missing")
         return chat.Message("tool", (chat.ToolResult(item.call_id, _output(item.output, where)),))
     if kind == "reasoning":
         return chat.Message("assistant", (_reasoning(item),))
     raise UnreadableRequestError(f"{where}: an item of the type {kind!r} cannot be said in another dialect")
+
+
+def _custom_call(item: schema.Item, identifier: str) -> chat.ToolCall:
+    return chat.ToolCall(identifier, item.name or "", custom_tools.arguments_of(item.input or ""), custom=True)
 
 
 def _reasoning(item: schema.Item) -> chat.Reasoning:
@@ -157,10 +165,12 @@ def _tools(tools: list[schema.Tool] | None) -> tuple[tuple[chat.Tool, ...], tupl
     read: list[chat.Tool] = []
     odd: list[str] = []
     for index, tool in enumerate(tools or ()):
-        if tool.type != "function":
+        if tool.type not in {"function", "custom"}:
             odd.append(f"tools[{index}].type {tool.type}")
         elif not tool.name:
             raise UnreadableRequestError(f"tools[{index}].name is missing")
+        elif tool.type == "custom":
+            read.append(custom_tools.tool(tool.name, tool.description or "", without_null(tool.format)))
         else:
             # a function is strict here unless the client says otherwise
             strict = tool.strict is not False
@@ -175,7 +185,7 @@ def _tool_choice(choice: str | schema.ToolChoice | None) -> chat.ToolChoice | No
         if choice not in {"auto", "none", "required"}:
             raise UnreadableRequestError(f"tool_choice is {choice!r}; use auto, none, required or a function")
         return chat.ToolChoice(cast("Any", choice))
-    if choice.type == "function" and choice.name:
+    if choice.type in {"function", "custom"} and choice.name:
         return chat.ToolChoice("required", (choice.name,))
     if choice.type == "allowed_tools" and choice.mode in {"auto", "required"}:
         return chat.ToolChoice(cast("Any", choice.mode), tuple(tool.name for tool in choice.tools or () if tool.name))
@@ -251,6 +261,8 @@ def read_answer(body: bytes, identifier: str) -> chat.Answer:
             parts.append(
                 chat.ToolCall(item.call_id or f"call_{identifier}_{index}", item.name or "", item.arguments or "{}")
             )
+        elif item.type == "custom_tool_call":
+            parts.append(_custom_call(item, item.call_id or f"call_{identifier}_{index}"))
         elif item.type == "reasoning":
             parts.append(_reasoning(item))
     calls = any(isinstance(part, chat.ToolCall) for part in parts)

@@ -38,19 +38,21 @@ class Item(Struct):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    input: str | None = None
     output: str | list[Part] | Any = None
     summary: list[Part] | None = None
     encrypted_content: str | None = None
 
 
 class Tool(Struct):
-    """A tool; only functions can be said in other dialects."""
+    """A tool; only functions, and custom tools as functions, can be said in other dialects."""
 
     type: str
     name: str = ""
     description: str | None = None
     parameters: Raw = NULL
     strict: bool | None = None
+    format: Raw = NULL
 
 
 class NamedTool(Struct):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from edge.dialects import signatures
+from edge.dialects import custom_tools, signatures
 from edge.dialects.error_kinds import text_of
 from edge.dialects.errors import UnreadableAnswerError
 from edge.dialects.fields import count
@@ -29,6 +29,9 @@ __all__ = ["Reader", "Writer"]
 _EVENT: Final = msgspec.json.Decoder(schema.Event)
 _TYPED: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _THOUGHTS: Final = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
+_CALLS: Final = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
+_ITEMS: Final = ("function_call", "custom_tool_call")
+_INPUT: Final = '{"input":"'
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -62,8 +65,8 @@ class Reader:
 
     def _read_other(self, event: Event, place: int, data: bytes) -> list[chat.Delta]:
         kind = event.type
-        if kind == "response.function_call_arguments.delta":
-            return self._read_arguments(event, place)
+        if kind in _CALLS:
+            return self._read_call(event, place, text=kind == _CALLS[1])
         if kind in _THOUGHTS:
             return self._read_thoughts(event, place)
         if kind == "response.refusal.delta":
@@ -88,12 +91,16 @@ class Reader:
             return [chat.UsageDelta(read_usage(event.response.usage)), finish, chat.End()]
         return []
 
-    def _read_arguments(self, event: Event, place: int) -> list[chat.Delta]:
+    def _read_call(self, event: Event, place: int, *, text: bool) -> list[chat.Delta]:
+        """Read a piece of arguments, or of the text that a custom tool takes, for which arguments stand."""
         call = self._calls.get(place)
         if call is None:
-            raise UnreadableAnswerError("arguments of an item that is no function call")
+            raise UnreadableAnswerError("arguments of an item that is no call")
+        piece = event.delta or ""
+        if text:
+            piece = ("" if place in self._told else _INPUT) + msgspec.json.encode(piece).decode()[1:-1]
         self._told.add(place)
-        return [chat.ToolDelta(0, call, event.delta)] if event.delta else []
+        return [chat.ToolDelta(0, call, piece)] if piece else []
 
     def _read_thoughts(self, event: Event, place: int) -> list[chat.Delta]:
         part = event.summary_index or 0
@@ -103,7 +110,7 @@ class Reader:
         return [chat.ReasoningDelta(0, gap + event.delta)] if event.delta else []
 
     def _begin_item(self, item: Item, place: int) -> list[chat.Delta]:
-        if item.type != "function_call":
+        if item.type not in _ITEMS:
             return []
         call = len(self._calls)
         self._calls[place] = call
@@ -113,12 +120,9 @@ class Reader:
         """Read what a whole item adds: signatures, and everything where a server sends no deltas."""
         deltas: list[chat.Delta] = []
         told = place in self._told
-        if item.type == "function_call":
-            if place not in self._calls:
-                deltas += self._begin_item(item, place)
-            if not told and item.arguments:
-                deltas.append(chat.ToolDelta(0, self._calls[place], item.arguments))
-        elif item.type == "message" and not told and isinstance(item.content, list):
+        if item.type in _ITEMS:
+            return self._end_call(item, place, told=told)
+        if item.type == "message" and not told and isinstance(item.content, list):
             deltas += [chat.TextDelta(0, part.text) for part in item.content if part.text]
             deltas += [chat.RefusalDelta(0, part.refusal) for part in item.content if part.refusal]
         elif item.type == "reasoning":
@@ -130,6 +134,14 @@ class Reader:
                     signature = f"{item.id or ''}:{signature}"
                 deltas.append(chat.SignatureDelta(0, signature, issuer))
         return deltas
+
+    def _end_call(self, item: Item, place: int, *, told: bool) -> list[chat.Delta]:
+        deltas = [] if place in self._calls else self._begin_item(item, place)
+        if item.type == "custom_tool_call":
+            rest = '"}' if told else custom_tools.arguments_of(item.input or "")
+        else:
+            rest = "" if told else item.arguments or ""
+        return [*deltas, chat.ToolDelta(0, self._calls[place], rest)] if rest else deltas
 
     def end(self) -> list[chat.Delta]:
         """Return what the end of the stream says: nothing that ``response.completed`` has not said."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from edge.dialects import custom_tools
 from edge.dialects.openai.errors import write_error
 from edge.dialects.responses.write import (
     call_item,
@@ -36,6 +37,7 @@ class _Open:
         self.content: list[dict[str, Any]] = []  # finished parts of a message
         self.part = ""  # the open part of a message: text or refusal
         self.call: chat.ToolStart | None = None
+        self.text: custom_tools.TextReader | None = None  # of a call of a tool that takes one text
 
 
 class Writer:
@@ -43,6 +45,7 @@ class Writer:
 
     def __init__(self, request: chat.Request, identifier: str, now: float) -> None:
         self._request = request
+        self._custom = custom_tools.names_of(request)
         self._identifier = identifier
         self._now = math.floor(now)
         self._said: dict[str, Any] = {}
@@ -216,24 +219,36 @@ class Writer:
         return said + self._fields("response.output_item.done", output_index=item.index, item=done)
 
     def _begin_call(self, delta: chat.ToolStart) -> bytes:
-        said, item = self._add("call", "fc")
+        custom = delta.name in self._custom
+        said, item = self._add("call", "ctc" if custom else "fc")
         item.call = delta
+        item.text = custom_tools.TextReader() if custom else None
         self._calls[delta.index] = item
-        begun = call_item(item.id, chat.ToolCall(delta.id, delta.name, ""), "in_progress")
+        begun = call_item(item.id, chat.ToolCall(delta.id, delta.name, "", custom=custom), "in_progress")
         return said + self._fields("response.output_item.added", output_index=item.index, item=begun)
 
     def _arguments(self, delta: chat.ToolDelta) -> bytes:
         item = self._calls[delta.index]
-        item.pieces.append(delta.arguments)
+        if item.text is not None:
+            return self._call_delta("custom_tool_call_input", item, item.text.push(delta.arguments))
+        return self._call_delta("function_call_arguments", item, delta.arguments)
+
+    def _call_delta(self, kind: str, item: _Open, text: str) -> bytes:
+        if not text:
+            return b""
+        item.pieces.append(text)
         return self._event(
-            "response.function_call_arguments.delta",
-            b'"item_id":"%b","output_index":%d,"delta":%b' % (item.id.encode(), item.index, _encode(delta.arguments)),
+            f"response.{kind}.delta",
+            b'"item_id":"%b","output_index":%d,"delta":%b' % (item.id.encode(), item.index, _encode(text)),
         )
 
     def _close_calls(self) -> bytes:
         said = b""
         for item in self._calls.values():
             assert item.call is not None  # noqa: S101 - _begin_call has set it
+            if item.text is not None:
+                said += self._close_custom(item, item.call, item.text)
+                continue
             arguments = "".join(item.pieces) or "{}"
             done = call_item(item.id, chat.ToolCall(item.call.id, item.call.name, arguments))
             self._items[item.index] = done
@@ -247,6 +262,15 @@ class Writer:
             said += self._fields("response.output_item.done", output_index=item.index, item=done)
         self._calls = {}
         return said
+
+    def _close_custom(self, item: _Open, call: chat.ToolStart, reader: custom_tools.TextReader) -> bytes:
+        kind = "custom_tool_call_input"
+        said = self._call_delta(kind, item, reader.finish())
+        text = "".join(item.pieces)
+        done = call_item(item.id, chat.ToolCall(call.id, call.name, custom_tools.arguments_of(text), custom=True))
+        self._items[item.index] = done
+        said += self._fields(f"response.{kind}.done", item_id=item.id, output_index=item.index, input=text)
+        return said + self._fields("response.output_item.done", output_index=item.index, item=done)
 
     def finish(self) -> bytes:
         """Return the last events, once."""

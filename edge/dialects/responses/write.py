@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import structs
 
-from edge.dialects import json_text, signatures
+from edge.dialects import custom_tools, json_text, signatures
 from edge.dialects.errors import CannotCarryError
 from edge.dialects.openai.write import UNTHINKING, effort_of
 from edge.dialects.urls import data_url
@@ -33,7 +34,11 @@ def write_request(request: chat.Request, model: str) -> Written:
     instructions: list[str] = []
     while messages and messages[0].role in {"system", "developer"}:
         instructions.append("".join(part.text for part in messages.pop(0).parts if isinstance(part, chat.Text)))
-    body: dict[str, Any] = {"model": model, "input": [item for one in messages for item in _items(one)], "store": False}
+    custom = frozenset(
+        [part.id for one in messages for part in one.parts if isinstance(part, chat.ToolCall) and part.custom]
+    )
+    items = [item for one in messages for item in _items(one, custom)]
+    body: dict[str, Any] = {"model": model, "input": items, "store": False}
     if instructions:
         body["instructions"] = "\n\n".join(instructions)
     _add_tools(request, body)
@@ -56,7 +61,9 @@ def write_request(request: chat.Request, model: str) -> Written:
         body["user"] = request.user
     if request.stream:
         body["stream"] = True
-    return Written(PATH, msgspec.json.encode(body), dropped_of(request, dropped, cache=False, strict=True))
+    return Written(
+        PATH, msgspec.json.encode(body), dropped_of(request, dropped, cache=False, strict=True, grammar=True)
+    )
 
 
 def _check(request: chat.Request) -> None:
@@ -74,7 +81,7 @@ def _add_tools(request: chat.Request, body: dict[str, Any]) -> None:
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
         if request.tool_choice is not None:
-            body["tool_choice"] = tool_choice(request.tool_choice)
+            body["tool_choice"] = tool_choice(request.tool_choice, custom_tools.names_of(request))
         if request.parallel is not None:
             body["parallel_tool_calls"] = request.parallel
 
@@ -92,8 +99,8 @@ def _add_reasoning(thinking: chat.Thinking, model: str, body: dict[str, Any], dr
         body["reasoning"]["summary"] = "auto"
 
 
-def _items(message: chat.Message) -> Iterator[dict[str, Any]]:
-    """Return the items of one turn, in order."""
+def _items(message: chat.Message, custom: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """Return the items of one turn, in order. ``custom``: the ids of calls of tools that take one text."""
     role = message.role
     content: list[dict[str, Any]] = []
     for part in message.parts:
@@ -101,9 +108,10 @@ def _items(message: chat.Message) -> Iterator[dict[str, Any]]:
             if content:
                 yield {"type": "message", "role": role, "content": content}
                 content = []
-            yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
+            yield _call(part)
         elif isinstance(part, chat.ToolResult):
-            yield {"type": "function_call_output", "call_id": part.id, "output": _output(part)}
+            kind = "custom_tool_call_output" if part.id in custom else "function_call_output"
+            yield {"type": kind, "call_id": part.id, "output": _output(part)}
         elif isinstance(part, chat.Reasoning):
             if part.issuer == DIALECT and part.signature:
                 identifier, _, encrypted = part.signature.partition(":")
@@ -113,6 +121,13 @@ def _items(message: chat.Message) -> Iterator[dict[str, Any]]:
             content.append(_part(part, role))
     if content:
         yield {"type": "message", "role": role, "content": content}
+
+
+def _call(call: chat.ToolCall) -> dict[str, Any]:
+    said = {"call_id": call.id, "name": call.name}
+    if call.custom:
+        return {"type": "custom_tool_call", **said, "input": custom_tools.text_of(call.arguments)}
+    return {"type": "function_call", **said, "arguments": call.arguments}
 
 
 def _output(result: chat.ToolResult) -> Any:
@@ -136,6 +151,9 @@ def _part(part: chat.Text | chat.Media | chat.Refused, role: str) -> dict[str, A
 
 
 def _tool(tool: chat.Tool) -> dict[str, Any]:
+    if tool.custom is not None:
+        told = {"description": tool.description} if tool.description else {}
+        return {"type": "custom", "name": tool.name, **told, "format": tool.custom}
     said: dict[str, Any] = {"type": "function", "name": tool.name, "strict": tool.strict is True}
     if tool.description:
         said["description"] = tool.description
@@ -143,13 +161,13 @@ def _tool(tool: chat.Tool) -> dict[str, Any]:
     return said
 
 
-def tool_choice(choice: chat.ToolChoice) -> Any:
-    """Return which tools are to be called."""
+def tool_choice(choice: chat.ToolChoice, custom: frozenset[str]) -> Any:
+    """Return which tools are to be called; ``custom``: the names of those that take one text."""
     if not choice.names:
         return choice.mode
-    if choice.mode == "required" and len(choice.names) == 1:
-        return {"type": "function", "name": choice.names[0]}
-    tools = [{"type": "function", "name": name} for name in choice.names]
+    tools = [{"type": "custom" if name in custom else "function", "name": name} for name in choice.names]
+    if choice.mode == "required" and len(tools) == 1:
+        return tools[0]
     return {"type": "allowed_tools", "mode": choice.mode, "tools": tools}
 
 
@@ -197,7 +215,9 @@ def envelope(request: chat.Request, identifier: str, model: str, created: int) -
         "store": False,
         "temperature": request.sampling.temperature,
         "text": {"format": {"type": "text"} if request.format is None else _format(request.format)},
-        "tool_choice": "auto" if request.tool_choice is None else tool_choice(request.tool_choice),
+        "tool_choice": "auto"
+        if request.tool_choice is None
+        else tool_choice(request.tool_choice, custom_tools.names_of(request)),
         "tools": [_tool(tool) for tool in request.tools],
         "top_p": request.sampling.top_p,
         "truncation": "disabled",
@@ -243,14 +263,11 @@ def reasoning_item(identifier: str, text: str, signature: str, issuer: str) -> d
 
 def call_item(identifier: str, call: chat.ToolCall, status: str = "completed") -> dict[str, Any]:
     """Return a call of the output."""
-    return {
-        "id": identifier,
-        "type": "function_call",
-        "status": status,
-        "call_id": call.id,
-        "name": call.name,
-        "arguments": call.arguments,
-    }
+    said: dict[str, Any] = {"id": identifier, "status": status, "call_id": call.id, "name": call.name}
+    if call.custom:
+        text = custom_tools.text_of(call.arguments) if call.arguments else ""
+        return {**said, "type": "custom_tool_call", "input": text}
+    return {**said, "type": "function_call", "arguments": call.arguments}
 
 
 def response_id(identifier: str) -> str:
@@ -258,13 +275,14 @@ def response_id(identifier: str) -> str:
     return identifier if identifier.startswith("resp_") else f"resp_{identifier}"
 
 
-def write_output(parts: Sequence[chat.Part], identifier: str) -> list[dict[str, Any]]:
-    """Return the items of an answer. Neighbouring texts are one message."""
+def write_output(parts: Sequence[chat.Part], identifier: str, custom: frozenset[str]) -> list[dict[str, Any]]:
+    """Return the items of an answer; neighbouring texts are one message. ``custom``: tools that take one text."""
     items: list[dict[str, Any]] = []
     for part in parts:
         place = len(items)
         if isinstance(part, chat.ToolCall):
-            items.append(call_item(f"fc_{identifier}_{place}", part))
+            call = structs.replace(part, custom=part.name in custom)
+            items.append(call_item(f"{'ctc' if call.custom else 'fc'}_{identifier}_{place}", call))
         elif isinstance(part, chat.Reasoning):
             items.append(reasoning_item(f"rs_{identifier}_{place}", part.text, part.signature, part.issuer))
         elif isinstance(part, chat.Text | chat.Refused):
@@ -283,5 +301,5 @@ def write_answer(answer: chat.Answer, request: chat.Request, now: float) -> byte
     """Write a whole answer; ``now`` is Unix time, for an answer that does not say when it was made."""
     choice = answer.choices[0]
     said = envelope(request, response_id(answer.id), answer.model, answer.created or math.floor(now))
-    said["output"] = write_output(choice.parts, answer.id.removeprefix("resp_"))
+    said["output"] = write_output(choice.parts, answer.id.removeprefix("resp_"), custom_tools.names_of(request))
     return msgspec.json.encode(complete(said, choice.finish, answer.usage))
