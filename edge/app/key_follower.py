@@ -97,7 +97,7 @@ class KeyFollower:
             self._number, self._applied = changes.number, 0
         if changes.number == self._number:
             self._apply(changes)
-        else:
+        elif changes.number > self._number:  # else control was killed before it wrote these; its successor does
             self._loading = asyncio.get_running_loop().create_task(self._load())
             self._loading.add_done_callback(self._loaded)
 

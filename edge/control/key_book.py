@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 MOST_CHANGES: Final = 1000
 """Changes after which all keys are written anew."""
 
+KEPT_BACK: Final = 1024
+"""One record of so many is kept for the members of groups that share one."""
+
+MOST_LOOKED_AT: Final = 64
+"""Records of former members that are looked at for one without a request in flight."""
+
 
 class KeyBook:
     """All keys of the cluster, by name; revoked ones stay as a mark.
@@ -73,13 +79,19 @@ class KeyBook:
             return
         entries = {entry.name: entry for chunk in base.entries() for entry in chunk}
         self._base, self._facts = base, base.facts
-        self._changes = KeyChanges(base.number, base.facts)
         if changes is not None and changes.number == base.number:
             self._changes, self._facts = changes, changes.facts
             entries.update((change.entry.name, change.entry) for change in changes.changes)
+        else:  # the process was killed between the two: workers have to read the base, which has what they missed
+            self._changes = KeyChanges(base.number, base.facts)
+            self._cells.changes.keep(self._changes)
         for entry in entries.values():
             if entry.digests or "/" not in entry.name:  # else a member of a group, which has given up its record
                 self._hold(entry)
+        self._next_slot = max(self._next_slot, self._facts.next_slot)
+        self._freed.extend(slot for slot in range(self._first, self._next_slot) if slot not in self._by_slot)
+        silent = (entry for entry in self._entries.values() if not entry.digests and not self._is_revoked(entry))
+        self._names = frozenset(entry.name for entry in silent)  # the file had keys of these names, and may have others
 
     def restore(self, entries: dict[str, Entry], now: float) -> None:
         """Begin with the keys of an earlier run of the node; their records are assigned anew."""
@@ -107,6 +119,10 @@ class KeyBook:
     def members(self) -> list[str]:
         """Return the names of the members of groups, as GROUP/NAME; no key of the cluster has a slash in its name."""
         return [name for name in self._entries if "/" in name]
+
+    def holder(self, digest: bytes) -> str | None:
+        """Return the name of the key that this SHA-256 leads to; None: none of the cluster's."""
+        return next((entry.name for entry in self._entries.values() if digest in entry.digests), None)
 
     def slot(self, name: str) -> int:
         """Return the record of a key or member that is known."""
@@ -176,13 +192,13 @@ class KeyBook:
         if len(changes) > MOST_CHANGES:
             self._rebase(NOTHING)
             return True
-        anew = len(held) + len(changes) > MOST_CHANGES
-        if anew:  # a worker that has all changes so far goes on with these, and need not read the base
-            self._rebase((self._changes.number, len(held)))
-            held = ()
-        self._changes = structs.replace(self._changes, facts=self._facts, changes=(*held, *changes))
+        if len(held) + len(changes) > MOST_CHANGES:
+            # a worker that has all changes so far goes on with these, and need not read the base
+            self._rebase((self._changes.number, len(held)), tuple(changes))
+            return True
+        self._changes = structs.replace(self._changes, facts=self._told_facts(), changes=(*held, *changes))
         self._cells.changes.keep(self._changes)
-        return anew
+        return False
 
     def finish(self) -> None:
         """Write all keys for the workers, which are complete from now on."""
@@ -199,12 +215,17 @@ class KeyBook:
                 found.append(allowances.key(document.key, slot))
         return found
 
-    def _rebase(self, follows: tuple[int, int]) -> None:
-        number = self._base.number + 1
-        self._base = base_of(number, self._facts, self._entries.values())
-        self._changes = KeyChanges(number, self._facts, follows)
+    def _rebase(self, follows: tuple[int, int], changes: tuple[KeyChange, ...] = ()) -> None:
+        """Write all keys; ``changes`` are those that the base has, and the one before with its changes has not."""
+        number, facts = self._base.number + 1, self._told_facts()
+        self._base = base_of(number, facts, self._entries.values())
+        self._changes = KeyChanges(number, facts, follows, changes)
         self._cells.base.keep(self._base)
         self._cells.changes.keep(self._changes)
+
+    def _told_facts(self) -> KeyFacts:
+        self._facts = structs.replace(self._facts, next_slot=self._next_slot)
+        return self._facts
 
     def _change(self, document: KeyDocument, body: bytes, now: float) -> KeyChange:
         name = document.key.name
@@ -243,28 +264,40 @@ class KeyBook:
         metered, priority = key.budget is not None or key.tokens_per_minute > 0, PRIORITIES.index(key.priority)
         if not facts.in_use or metered > facts.metered or priority not in facts.priorities:
             priorities = tuple(sorted({*facts.priorities, priority}))
-            self._facts = KeyFacts(facts.complete, in_use=True, metered=metered or facts.metered, priorities=priorities)
+            metered = metered or facts.metered
+            self._facts = structs.replace(facts, in_use=True, metered=metered, priorities=priorities)
 
     def _slot(self, name: str) -> int:
-        """Return a record for a new name: one that was never used, else that of a revoked key.
+        """Return a record for a new name: one that was never used, else that of a former member or of a revoked key.
 
         Raises:
             KeyDocumentError: there is none.
         """
+        kept_back = 0 if name.endswith("/*") else self._most // KEPT_BACK
         slot = self._next_slot
-        if slot >= self._first + self._most and self._freed:
-            slot = self._freed.popleft()
-            self._shared_state.clear_allowance(slot)
-        elif slot >= self._first + self._most:
-            gone = next((entry for entry in self._entries.values() if self._is_revoked(entry)), None)
-            if gone is None:
-                raise KeyDocumentError(f"a node has records for {self._most} keys of the cluster, and they are used up")
-            self._entries[gone.name] = structs.replace(gone, slot=-1)  # the mark that it is revoked stays
-            slot = gone.slot
+        if slot >= self._first + self._most - kept_back:
+            slot = self._former()
             self._shared_state.clear_allowance(slot)
         self._next_slot = max(self._next_slot, slot + 1)
         self._reused(name, slot)
         return slot
+
+    def _former(self) -> int:
+        """Return a record that nobody has any more; what its last requests cost must not be charged to another."""
+        for _ in range(min(len(self._freed), MOST_LOOKED_AT)):
+            slot = self._freed.popleft()
+            if not self._is_busy(slot):
+                return slot
+            self._freed.append(slot)
+        revoked = (entry for entry in self._entries.values() if self._is_revoked(entry))
+        gone = next((entry for entry in revoked if not self._is_busy(entry.slot)), None)
+        if gone is None:
+            raise KeyDocumentError(f"a node has records for {self._most} keys of the cluster, and they are used up")
+        self._entries[gone.name] = structs.replace(gone, slot=-1)  # the mark that it is revoked stays
+        return gone.slot
+
+    def _is_busy(self, slot: int) -> bool:
+        return bool(self._shared_state.read_allowance(slot)["inflight"])
 
     def _is_revoked(self, entry: Entry) -> bool:
         document = None if entry.digests or entry.slot < 0 else self._read(entry)

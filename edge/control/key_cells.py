@@ -61,6 +61,7 @@ class KeyFacts(Struct, frozen=True):
     in_use: bool = False
     metered: bool = False
     priorities: tuple[int, ...] = ()
+    next_slot: int = 0  # the first record that was never given out, for the next control process
 
 
 class KeyBase(Struct, frozen=True):

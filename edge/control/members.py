@@ -11,7 +11,7 @@ import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from edge.admission.key_documents import KeyDocument, body_of
+from edge.admission.key_documents import KeyDocument, KeyDocumentError, body_of
 from edge.config.schema_keys import Key
 from edge.telemetry import logs
 from edge.telemetry.usage import month_of
@@ -57,7 +57,11 @@ class Members:
         self._told: set[str] = set()
 
     def admit(self, group: str, member: str) -> list[KeyChange]:
-        """Give a member a record, if there is one; return the changes."""
+        """Give a member a record, or let it share one if all are taken; return the changes.
+
+        Raises:
+            KeyDocumentError: there is no record at all.
+        """
         key = next((key for key in self._config().keys if key.name == group and key.each is not None), None)
         if key is None or key.each is None:
             return []
@@ -68,18 +72,22 @@ class Members:
         if len(held.keys() - {OTHERS}) >= key.each.most:
             idle = self._idle(group)
             if idle is None:
-                if group not in self._told:
-                    self._told.add(group)
-                    sentence = "a key has more identities than keys[].each.most; the others share what one may use"
-                    logs.say(logs.WARNING, sentence, key=group, most=key.each.most)
-                member = OTHERS
-                if member in held:
-                    return []
-            else:
-                del held[idle]
-                changes.append(self._book.dismiss(f"{group}/{idle}"))
-        changes.append(self._put(key, member))
+                sentence = "a key has more identities than keys[].each.most; the others share what one may use"
+                return self._share(key, sentence, most=key.each.most)
+            changes.append(self._dismiss(group, idle))
+        try:
+            changes.append(self._put(key, member))
+        except KeyDocumentError as error:
+            sentence = "an identity of a key gets no record; those without one share what one may use"
+            return [*changes, *self._share(key, sentence, reason=str(error))]
         return changes
+
+    def _share(self, key: Key, sentence: str, **facts: object) -> list[KeyChange]:
+        """Let newcomers of a group be one caller together; say why, once."""
+        if key.name not in self._told:
+            self._told.add(key.name)
+            logs.say(logs.WARNING, sentence, key=key.name, **facts)
+        return [] if OTHERS in self._groups[key.name] else [self._put(key, OTHERS)]
 
     def follow(self) -> list[KeyChange]:
         """Return the changes that follow from the configuration in force."""
@@ -97,10 +105,15 @@ class Members:
         return changes
 
     def _put(self, key: Key, member: str) -> KeyChange:
-        self._groups.setdefault(key.name, {})[member] = None
         name = f"{key.name}/{member}"
         document = self._document(key, member)
-        return self._book.admit(name, digest_of(key.name, member), document, body_of(document))
+        change = self._book.admit(name, digest_of(key.name, member), document, body_of(document))
+        self._groups.setdefault(key.name, {})[member] = None
+        return change
+
+    def _dismiss(self, group: str, member: str) -> KeyChange:
+        del self._groups[group][member]
+        return self._book.dismiss(f"{group}/{member}")
 
     def _document(self, key: Key, member: str) -> KeyDocument:
         each = key.each

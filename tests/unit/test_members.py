@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec import structs
 
 from edge import clock
+from edge.admission.key_documents import KeyDocument, KeyDocumentError, encode
 from edge.app.key_follower import KeyFollower
 from edge.config.check import check
 from edge.config.load import read_text
@@ -49,9 +50,9 @@ class Verifier:
 class Bench:
     """Control's members, and a worker that asks for them."""
 
-    def __init__(self, *keys: Key) -> None:
+    def __init__(self, *keys: Key, records: int = 16) -> None:
         self.config = Config(keys=keys or (GROUP,))
-        self.shared_state = SharedState.create(1, 1, 1, 0, 8, 16)
+        self.shared_state = SharedState.create(1, 1, 1, 0, 8, records)
         self.cells = KeyCells.create()
         self.book = KeyBook(self.cells, self.shared_state)
         self.book.finish()
@@ -203,6 +204,83 @@ def test_a_reload_changes_members(bench: Bench) -> None:
     bench.worker.refresh()
     assert bench.caller("ann") == "research"
     assert bench.book.members() == []
+
+
+def spent(bench: Bench, name: str) -> int:
+    """Return what a member has spent, in nano dollars."""
+    return bench.shared_state.read_allowance(bench.book.slot(name))["spent_nano"]
+
+
+def test_a_newcomer_inherits_nothing_over_a_restart_of_control(bench: Bench) -> None:
+    """The next control process knows which records are former members': it gives out others, or empties them."""
+    for name in ("ann", "bob"):
+        bench.book.publish(bench.members.admit("research", name))
+    for _ in range(20):  # more than there are records
+        bench.shared_state.set_spent(bench.book.slot("research/bob"), 12 * 2027, 500)
+        bench.book.publish([bench.book.dismiss("research/bob")])
+        bench.book = KeyBook(bench.cells, bench.shared_state)
+        bench.book.recall()
+        bench.members = bench.new_members()
+        bench.book.publish(bench.members.admit("research", "bob"))
+        assert spent(bench, "research/bob") == 0
+
+
+class Busy:
+    """A shared state whose record ``slot`` has a request in flight."""
+
+    def __init__(self, shared_state: SharedState, slot: int) -> None:
+        self._shared_state = shared_state
+        self._slot = slot
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the shared state has."""
+        return getattr(self._shared_state, name)
+
+    def read_allowance(self, slot: int) -> dict[str, object]:
+        """Return the record as the shared state has it, apart from the request."""
+        return {**self._shared_state.read_allowance(slot), "inflight": int(slot == self._slot)}
+
+
+@pytest.mark.parametrize("was", ["member", "revoked key"])
+def test_a_record_with_requests_in_flight_is_not_given_out(bench: Bench, was: str) -> None:
+    """A request that began before its caller lost the record charges nobody else."""
+    first = bench.shared_state.reserved_allowances[0]
+    bench.book = KeyBook(bench.cells, cast("SharedState", Busy(bench.shared_state, first)))
+
+    def give(name: str) -> int:
+        if was == "member":
+            bench.book.admit(name, b"m" + name.encode(), KeyDocument(Key(name), 0, 0.0), b"{}")
+        else:
+            name = name.replace("/", ".")
+            bench.book.take(name, encode(KeyDocument(Key(name), 1, NOW), b"s"), b"s", NOW)
+        return bench.book.slot(name)
+
+    def end(name: str) -> None:
+        if was == "member":
+            bench.book.dismiss(name)
+        else:
+            name = name.replace("/", ".")
+            bench.book.take(name, encode(KeyDocument(Key(name), 2, NOW, revoked=True), b"s"), b"s", NOW)
+
+    assert [give(f"g/{number}") for number in range(16)] == list(range(first, first + 16))
+    for number in range(2):
+        end(f"g/{number}")
+    assert give("g/x") == first + 1
+
+
+def test_members_without_records_share_one_limit() -> None:
+    """When all records are taken, newcomers are one caller, as ever: none is unlimited, and control goes on."""
+    bench = Bench(structs.replace(GROUP, each=Each(requests_per_minute=60, most=5000)), records=2048)
+    for number in range(2046):
+        bench.members.admit("research", f"n{number}")
+        bench.shared_state.set_spent(bench.book.slot(f"research/n{number}"), 12 * 2099, 5)
+    bench.book.finish()
+    bench.worker.load()
+    assert [bench.known(name) for name in ("x", "y")] == ["research/*", "research/*"]
+    assert bench.members.follow() == []
+    with pytest.raises(KeyDocumentError, match="used up"):
+        bench.book.admit("research/z", b"m", KeyDocument(Key("research/z"), 0, 0.0), b"{}")
+    bench.close()
 
 
 @pytest.mark.parametrize(
