@@ -26,7 +26,7 @@ def checked_key(entry: Mapping[str, Any], config: Config) -> Key:
     Raises:
         ConfigInvalidError: with every problem.
     """
-    document = read_text("keys: [" + json.dumps(entry) + "]\n", environ={})
+    document = read_text("keys: [" + _yaml(entry) + "]\n", environ={})
     whole = structs.replace(config, keys=document.config.keys)
     problems = [*document.problems, *check_keys(document, whole, KNOWN)]
     found = [f"{spell(each.path[2:])}: {each.sentence}" for each in problems if each.severity == "error"]
@@ -38,3 +38,9 @@ def checked_key(entry: Mapping[str, Any], config: Config) -> Key:
     if not key.sha256:
         raise ConfigInvalidError(["sha256: write the SHA-256 of the key, 64 hex digits"])
     return structs.replace(key, sha256=key.sha256.lower())
+
+
+def _yaml(entry: Mapping[str, Any]) -> str:
+    """Return JSON that YAML reads as the same: it does not join the halves of a surrogate pair (YAML 1.2.2, 5.7)."""
+    text = json.dumps(entry, ensure_ascii=False)
+    return "".join(each if " " <= each <= "~" else f"\\U{ord(each):08X}" for each in text)

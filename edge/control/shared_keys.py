@@ -114,6 +114,7 @@ class SharedKeys:
         self._unsaved = False
         self._again_ns = 0
         self._disk_error = ""
+        self._secret_before = secret()
         self._used: tuple[int, tuple[PlannedKey, ...]] = (-1, ())
 
     async def start(self) -> None:
@@ -135,6 +136,10 @@ class SharedKeys:
         changes = self._book.yield_to({key.name for key in self._config().keys}, now) + self._members.follow()
         if changes:
             self._publish(changes)
+        secret = self._secret()
+        if secret != self._secret_before:  # what counted for nothing may count now
+            self._secret_before = secret
+            self._changed(self._follower.held)
 
     @property
     def shared(self) -> bool:
@@ -209,11 +214,12 @@ class SharedKeys:
         """Make a key for all nodes; return it as listed.
 
         Raises:
-            KeyExistsError: there is one of this name, in the store or in the file.
+            KeyExistsError: there is one of this name, in the store or in the file, or another with this SHA-256.
             StoreUnavailableError, StoreRefusedError: the store does not take it; nothing has changed.
         """
         if key.name in {each.name for each in self._config().keys}:
             raise KeyExistsError(f"the file has a key {key.name}; give the new one another name, or remove that first")
+        self._refuse_twin(key.name, key.sha256)
         item, known = await self._known(key.name)
         if known is not None and not known.revoked:
             raise KeyExistsError(f"there is a key {key.name}; edge keys rotate {key.name} makes a new secret for it")
@@ -225,11 +231,13 @@ class SharedKeys:
 
         Raises:
             UnknownKeyError: there is none of this name.
+            KeyExistsError: another key has this SHA-256.
             StoreUnavailableError, StoreRefusedError: the store does not take it; nothing has changed.
         """
         item, known = await self._known(name)
         if known is None or known.revoked:
             raise UnknownKeyError(self._unknown(name))
+        self._refuse_twin(name, sha256)
         now = self._clock.wall()
         document = KeyDocument(
             structs.replace(known.key, sha256=sha256),
@@ -251,6 +259,13 @@ class SharedKeys:
         if known is None or known.revoked:
             raise UnknownKeyError(self._unknown(name))
         return await self._put(item, KeyDocument(Key(name), known.generation + 1, self._clock.wall(), revoked=True))
+
+    def _refuse_twin(self, name: str, sha256: str) -> None:
+        """Raise KeyExistsError if another key has this SHA-256: revoking one of them would decide about both."""
+        of_file = (key.name for key in self._config().keys if key.sha256.lower() == sha256)
+        owner = next(of_file, None) or self._book.holder(bytes.fromhex(sha256))
+        if owner not in (None, name):
+            raise KeyExistsError(f"it is the same key as {owner}; make one for each caller")
 
     def _unknown(self, name: str) -> str:
         if name in {key.name for key in self._config().keys}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,11 +16,12 @@ from edge.admission.keys import sha256_of
 from edge.app.key_follower import KeyFollower
 from edge.cluster.memory import MemoryCluster
 from edge.config.fields import Secret
-from edge.config.schema import Config
+from edge.config.schema import Config, Model, Provider
 from edge.config.schema_cluster import Cluster, Etcd
 from edge.config.schema_keys import Key
 from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
+from edge.config.schema_targets import ModelTarget
 from edge.control import key_book
 from edge.control.checked_key import checked_key
 from edge.control.compose import compile_config
@@ -178,6 +180,56 @@ def test_control_goes_on_where_its_predecessor_was_killed(bench: Bench) -> None:
     assert len({slot for _, slot in bench.restored}) == 3
 
 
+async def test_a_worker_reads_once_what_control_was_killed_in(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between base and changes: no worker reads the base again and again, and the next control tells all."""
+    bench.take(document("a", "1"))
+    bench.worker.refresh()
+
+    def killed(_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(key_book, "MOST_CHANGES", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.cells.changes, "keep", killed)
+        with pytest.raises(SystemExit):
+            bench.take(KeyDocument(Key("a"), 2, NOW, revoked=True))
+    late = KeyFollower(bench.cells, bench.shared_state, 1, lambda: None)
+    late.load()
+    reads = 0
+    load = late._load
+
+    async def counted() -> None:
+        nonlocal reads
+        reads += 1
+        await load()
+
+    monkeypatch.setattr(late, "_load", counted)
+    late.refresh()
+    bench.worker.refresh()
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+    assert (reads, named(late, "1"), bench.caller("1")) == (0, None, "a")
+    bench.book = bench.new_book()
+    bench.book.recall()
+    bench.worker.refresh()
+    await until(lambda: bench.caller("1") is None)
+
+
+def test_a_key_that_the_file_has_given_back_counts_after_a_restart_of_control(bench: Bench) -> None:
+    """Control was down while the file lost the key of that name; what was revoked stays revoked."""
+    bench.take(document("a", "1"))
+    bench.take(document("b", "2"))
+    bench.take(KeyDocument(Key("b"), 2, NOW, revoked=True))
+    bench.book.publish(bench.book.yield_to({"a"}, NOW))
+    bench.book = bench.new_book()
+    bench.book.recall()
+    changes = bench.book.yield_to(set(), NOW)
+    assert [change.entry.name for change in changes] == ["a"]
+    bench.book.publish(changes)
+    bench.worker.refresh()
+    assert (bench.caller("1"), bench.caller("2")) == ("a", None)
+
+
 def test_the_disk_has_what_counts(bench: Bench, tmp_path: Path) -> None:
     """A node that starts without the store knows its last keys, without what was revoked; damage is told."""
     file = KeyFile(tmp_path, "edge.yaml")
@@ -261,6 +313,7 @@ class Nodes:
     def __init__(self, folder: Path) -> None:
         self.cluster = MemoryCluster()
         self.config = Config()
+        self.secrets = [SECRET, SECRET]
         self.benches = [Bench(), Bench()]
         self.files = [KeyFile(folder / name, "edge.yaml") for name in "ab"]
         self.keys = [self.node(index) for index in range(2)]
@@ -272,7 +325,7 @@ class Nodes:
             bench.book,
             self.cluster.client(),
             members=Members(bench.book, bench.shared_state, lambda: self.config, clock),
-            secret=lambda: SECRET,
+            secret=lambda: self.secrets[index],
             config=lambda: self.config,
             told=bench.worker.refresh,
             file=self.files[index],
@@ -328,6 +381,36 @@ async def test_a_wiped_store_revokes_nothing(tmp_path: Path) -> None:
         await until(lambda: nodes.benches[0].caller("2") == "a")
 
 
+async def test_two_keys_are_not_the_same(tmp_path: Path) -> None:
+    """To revoke one of them would leave the other, or end it, as each worker happens to have read them."""
+    async with Nodes(tmp_path) as nodes:
+        nodes.config = Config(keys=(Key("f", sha256="F" * 64),))
+        keys = nodes.keys[0]
+        for name, digit in (("a", "1"), ("b", "2")):
+            await keys.create(Key(name, sha256=digit * 64))
+        for digit, owner in (("1", "a"), ("f", "f")):
+            with pytest.raises(KeyExistsError, match=f"the same key as {owner};"):
+                await keys.create(Key("c", sha256=digit * 64))
+            with pytest.raises(KeyExistsError, match=f"the same key as {owner};"):
+                await keys.rotate("b", digit * 64, 0)
+
+
+async def test_a_new_secret_makes_documents_count(tmp_path: Path) -> None:
+    """While nodes get another ``peers.token`` one by one, a revocation under the new one counts where it arrives."""
+    async with Nodes(tmp_path) as nodes:
+        one, two = nodes.keys
+        await one.create(Key("a", sha256="1" * 64))
+        await until(lambda: nodes.benches[1].caller("1") == "a")
+        nodes.secrets[0] = b"n" * 32
+        one.follow()
+        await one.revoke("a")
+        await until(lambda: two.state().unread == 1)
+        assert nodes.benches[1].caller("1") == "a"
+        nodes.secrets[1] = b"n" * 32
+        two.follow()
+        await until(lambda: nodes.benches[1].caller("1") is None)
+
+
 async def test_a_forged_document_is_written_over(tmp_path: Path) -> None:
     """Whoever can write the store cannot take a name away."""
     async with Nodes(tmp_path) as nodes:
@@ -353,6 +436,19 @@ def test_what_a_key_may_say_is_checked_as_in_a_file() -> None:
         with pytest.raises(ConfigInvalidError) as refused:
             checked_key(entry, config)
         assert said in "; ".join(refused.value.problems)
+
+
+def test_a_key_may_use_models_of_any_name() -> None:
+    """What JSON writes as two halves of a character is the name that the file has."""
+    name = "\U0001f600\u2028\x7f"
+    config = Config(
+        providers={"p": Provider(base_url="http://h/v1")}, models={name: Model(targets=(ModelTarget("p/m"),))}
+    )
+    entry = {"name": "a", "sha256": "a" * 64, "models": [name]}
+    assert checked_key(entry, config).models == (name,)
+    with pytest.raises(ConfigInvalidError) as refused:
+        checked_key({**entry, "\U0001f600": 1}, config)
+    assert "; ".join(refused.value.problems).encode()
 
 
 def test_where_keys_in_the_store_count() -> None:
