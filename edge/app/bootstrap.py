@@ -13,6 +13,7 @@ from edge.config.check import check
 from edge.config.check_discovery import sources
 from edge.config.load import read
 from edge.config.problems import errors
+from edge.config.shared_keys import has_members, shares_keys
 from edge.control.compose import compile_config
 from edge.control.file_watch import mark_of
 from edge.control.kept_file import StateUnusableError
@@ -36,6 +37,15 @@ class Bootstrap(Struct, frozen=True):
     snapshot: Snapshot
     state_dir: str = ""
     notices: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether ``snapshot`` has all that requests need, so that workers may serve with it before control runs.
+
+        Control adds addresses that sources name, signing keys, tokens of providers, and callers' keys of the cluster.
+        """
+        config = self.ledger.config
+        return not (_asks_others(config) or shares_keys(config) or has_members(config))
 
 
 def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> Bootstrap:
@@ -78,8 +88,7 @@ def _stored(config: Config, folder: str, source: str) -> Snapshot | None:
 
     With what they said the node starts while they are dark.
     """
-    fetched = any(provider.auth is not None and provider.auth.fetched for provider in config.providers.values())
-    if not folder or not (sources(config) or config.auth.jwt or fetched):
+    if not folder or not _asks_others(config):
         return None
     try:
         stored = StateFile(Path(folder), source).read()
@@ -87,6 +96,12 @@ def _stored(config: Config, folder: str, source: str) -> Snapshot | None:
         logs.say(logs.WARNING, "the addresses and signing keys found before are lost", error=str(error))
         return None
     return None if stored is None else stored.snapshot
+
+
+def _asks_others(config: Config) -> bool:
+    """Return whether control fetches addresses, signing keys or providers' tokens for this configuration."""
+    fetched = any(provider.auth is not None and provider.auth.fetched for provider in config.providers.values())
+    return bool(sources(config) or config.auth.jwt or fetched)
 
 
 def _folder(config: Config | None, state_dir: str | None, environ: Mapping[str, str]) -> str:

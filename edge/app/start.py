@@ -152,7 +152,8 @@ def _share(
     for cell in (ledger, last, supervisor_state, pulse, status):
         held.callback(os.close, cell.fd)
     ledger.keep(begun.ledger)
-    if begun.ledger.started_from is not None:  # version numbers continue from the stored Snapshot
+    # Version numbers continue from a stored Snapshot, and workers need not wait for control to say what the file says.
+    if begun.ledger.started_from is not None or begun.is_whole:
         last.keep(structs.replace(snapshot, listeners=listeners))
     launch = Launch(
         supervisor=os.getpid(),

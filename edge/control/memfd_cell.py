@@ -5,7 +5,8 @@ A cell is an anonymous memory file whose descriptor children inherit. It has one
 - the node's start parameters, which the supervisor writes once (``edge.app.launch``);
 - the last Snapshot: control writes each Snapshot before it publishes it, and a starting worker reads it before it
   connects to control. So a killed worker is replaced within a second even while control is down, and a restarted
-  control continues the version numbers;
+  control continues the version numbers. The supervisor writes the first one, where the configuration says all that
+  it needs, and so the first workers do not wait for control either;
 - the supervisor's state (``edge.app.supervisor_state``);
 - control's ledger (``edge.control.ledger``);
 - control's heartbeat.

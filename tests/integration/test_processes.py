@@ -131,6 +131,32 @@ async def test_a_worker_starts_without_control(
             node.tell(signal.SIGCONT, "control")
 
 
+async def test_a_node_answers_before_control_does(tmp_path: Path, provider: SimProvider) -> None:
+    """Control that is stopped as soon as it is started delays no first answer: the file says all that workers need."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    node = RunningNode(tmp_path, {**chat_config(provider.url), "listen": [{"address": address}]}, "--workers", "1")
+    node.start()
+    try:
+        await until(lambda: "control" in node.children(), 40)
+        node.tell(signal.SIGSTOP, "control")
+        node.ready = {"listeners": [f"http://{address}"]}
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    assert (await node.ask()).status == 200
+                    break
+                except aiohttp.ClientConnectorError:
+                    await asyncio.sleep(0.02)
+        assert not (tmp_path / "ready").exists()
+        node.tell(signal.SIGCONT, "control")
+        await node.up()
+        assert (await node.get("/api/snapshot"))[1]["version"] == 1
+    finally:
+        node.kill()
+
+
 async def test_sigterm_lets_answers_end(tmp_path: Path, client: aiohttp.ClientSession) -> None:
     """A stream in flight ends properly, new connections are refused, and all processes exit with 0."""
     async with (
