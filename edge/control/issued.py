@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from edge.native import IssuedIds
 
 EVERY_S: Final = 10.0
+SHARE: Final = 20
+"""After a write there is none for so many times as long as it took: a large table must not keep the disk busy."""
+
+PER_PART: Final = 65_536
+"""Records that are held in memory at a time."""
+
+LONGEST: Final = 1 << 30
+"""Bytes of the largest table (``limits.issued_ids``) and more: 2^24 records of 40 bytes."""
+_EVERY_NS: Final = int(EVERY_S * 1e9)
 _MAGIC: Final = b"edge-issued 1\n"
 
 
@@ -27,16 +36,16 @@ class IssuedFile:
     """The file, in ``folder``, with the ids of the node whose configuration file is ``source``."""
 
     def __init__(self, folder: Path, source: str) -> None:
-        self._file = KeptFile(folder / name_for("issued", source), _MAGIC, "table of ids")
+        self._file = KeptFile(folder / name_for("issued", source), _MAGIC, "table of ids", LONGEST)
 
     @property
     def path(self) -> str:
         """Path of the file."""
         return str(self._file.path)
 
-    def write(self, dumped: bytes) -> None:
+    def write(self, table: IssuedIds) -> None:
         """Replace the content; OSError: the disk is full or read-only, or permission is denied."""
-        self._file.write(dumped)
+        self._file.write(table.dump(first, PER_PART) for first in range(0, table.capacity, PER_PART))
 
     def read(self) -> bytes:
         """Return what was written; empty if there is no file.
@@ -67,15 +76,15 @@ class IssuedKeeper:
         self._table = table
         self._file = file
         self._written = 0  # of what an earlier control has written nothing is known
-        self._polled_ns = clock.now_ns()
+        self._due_ns = clock.now_ns() + _EVERY_NS
         self._running: asyncio.Task[None] | None = None
         self._failed = False
 
     def poll(self, now_ns: int) -> None:
         """Write the table if ten seconds have passed, it has changed and no write is in progress."""
-        if now_ns - self._polled_ns < EVERY_S * 1e9 or (self._running is not None and not self._running.done()):
+        if now_ns < self._due_ns or (self._running is not None and not self._running.done()):
             return
-        self._polled_ns = now_ns
+        self._due_ns = now_ns + _EVERY_NS
         if self._file is not None and self._table.changes != self._written:
             self._running = asyncio.get_running_loop().create_task(self._write(self._file))
 
@@ -87,9 +96,9 @@ class IssuedKeeper:
             await self._write(self._file)
 
     async def _write(self, file: IssuedFile) -> None:
-        changes = self._table.changes
+        changes, began_ns = self._table.changes, clock.now_ns()
         try:
-            await asyncio.to_thread(lambda: file.write(self._table.dump()))
+            await asyncio.to_thread(file.write, self._table)
         except OSError as error:
             if not self._failed:  # once, not every ten seconds
                 reason = error.strerror or str(error)
@@ -97,3 +106,5 @@ class IssuedKeeper:
             self._failed = True
         else:
             self._written, self._failed = changes, False
+            ended_ns = clock.now_ns()
+            self._due_ns = max(self._due_ns, ended_ns + SHARE * (ended_ns - began_ns))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from edge.errors import EdgeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _CHECKSUM: Final = hashlib.sha256().digest_size
-# A longer file is not one of these: a Snapshot of ten thousand targets has about 5 MiB.
-_LONGEST: Final = 256 * 1024 * 1024
+LONGEST: Final = 256 * 1024 * 1024
+"""A longer body is none of these: a Snapshot of ten thousand targets has about 5 MiB."""
 
 
 class StateUnusableError(EdgeError):
@@ -32,15 +33,19 @@ def name_for(what: str, source: str) -> str:
 
 
 class KeptFile:
-    """The file at ``path``, whose kind ``magic`` identifies; messages name it ``called``."""
+    """The file at ``path``, whose kind ``magic`` identifies; messages name it ``called``.
 
-    def __init__(self, path: Path, magic: bytes, called: str) -> None:
+    ``longest`` is the most bytes that its body may have.
+    """
+
+    def __init__(self, path: Path, magic: bytes, called: str, longest: int = LONGEST) -> None:
         self.path = path
         self._magic = magic
         self._called = called
+        self._longest = longest
 
-    def write(self, body: bytes) -> None:
-        """Replace the content; if that fails, the previous content stays.
+    def write(self, body: bytes | Iterable[bytes]) -> None:
+        """Replace the content, by that of all parts; if that fails, the previous content stays.
 
         Raises:
             OSError: the disk is full or read-only, or permission is denied.
@@ -51,7 +56,7 @@ class KeptFile:
             fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with open(fd, "wb") as file:  # noqa: PTH123  # opens a descriptor
                 os.fchmod(fd, 0o600)
-                file.write(self._magic + hashlib.sha256(body).digest() + body)
+                self._put(file, (body,) if isinstance(body, bytes) else body)
                 file.flush()
                 os.fsync(fd)
             partial.replace(self.path)
@@ -63,6 +68,15 @@ class KeptFile:
             os.fsync(folder)  # makes the rename durable
         finally:
             os.close(folder)
+
+    def _put(self, file: BinaryIO, parts: Iterable[bytes]) -> None:
+        digest = hashlib.sha256()
+        file.write(self._magic + bytes(_CHECKSUM))
+        for part in parts:
+            digest.update(part)
+            file.write(part)
+        file.seek(len(self._magic))
+        file.write(digest.digest())
 
     def read(self) -> bytes | None:
         """Return the last content; None if there is no file.
@@ -79,9 +93,10 @@ class KeptFile:
         head = len(self._magic) + _CHECKSUM
         if not data.startswith(self._magic):
             raise StateUnusableError(f"{self.path} is not a {self._called} file of this version of edge; remove it")
-        if hashlib.sha256(data[head:]).digest() != data[len(self._magic) : head]:
+        body = memoryview(data)[head:]
+        if hashlib.sha256(body).digest() != data[len(self._magic) : head]:
             raise StateUnusableError(f"the {self._called} {self.path} is damaged (wrong checksum); remove it")
-        return data[head:]
+        return bytes(body)
 
     def _read(self) -> bytes:
         fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -92,8 +107,9 @@ class KeptFile:
                     f"the {self._called} {self.path} could have been written by others: it must be owned by edge's "
                     "user, with mode 0600"
                 )
-            if found.st_size > _LONGEST:
+            longest = len(self._magic) + _CHECKSUM + self._longest
+            if found.st_size > longest:
                 raise StateUnusableError(
                     f"the {self._called} {self.path} has {found.st_size} bytes, so edge did not write it"
                 )
-            return file.read(_LONGEST)
+            return file.read(longest)

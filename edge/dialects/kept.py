@@ -107,9 +107,13 @@ def _data(answer: Any) -> list[Any]:
 
 def _texts(value: Any) -> list[bytes]:
     """Return an id, the id of an object, or those of a list, as bytes."""
-    if isinstance(value, str):
-        return [value.encode(errors="surrogatepass")] if value else []
-    if isinstance(value, dict):
-        name = value.get("id")
-        return [name.encode(errors="surrogatepass")] if isinstance(name, str) and name else []
-    return [each for item in value for each in _texts(item)] if isinstance(value, list) else []
+    found, left = [], [value]
+    while left:  # a loop, because lists in lists may be nested more deeply than calls
+        each = left.pop()
+        if isinstance(each, list):
+            left.extend(reversed(each))
+            continue
+        name = each.get("id") if isinstance(each, dict) else each
+        if isinstance(name, str) and name:
+            found.append(name.encode(errors="surrogatepass"))
+    return found

@@ -3,7 +3,7 @@
 A provider keeps what it has made under an id: a response, a file, a batch. Only it can be asked for it again. Ids are
 kept as SHA-256, providers and keys as a word of theirs. The table is bounded: where it is full, the id that was not used
 for longest in its bucket goes. There is no lock: a record that two processes write at once fails its check, and is
-forgotten."""
+forgotten. When an id was last used is written alone, so that a known one is unknown at no moment."""
 
 from libc.stdint cimport uint64_t
 
@@ -27,7 +27,7 @@ cdef struct Record:
     uint64_t low, high      # of the id's SHA-256
     uint64_t place, owner
     uint64_t used_s         # when it was last asked for, to the hour; Unix time
-    uint64_t check          # of the words above; 0 = the record is free
+    uint64_t check          # of all words above but used_s; 0 = the record is free
     uint64_t[2] rest
 
 cdef class IssuedIds:
@@ -42,3 +42,4 @@ cdef class IssuedIds:
     cdef bint knows_objects(self) noexcept      # an id of something else than a response was remembered
     cdef void _write(self, const Record* record) noexcept nogil
     cdef Record* _bucket(self, uint64_t low) noexcept nogil
+    cdef Py_ssize_t _copy(self, uint64_t first, uint64_t end, char* out) noexcept nogil

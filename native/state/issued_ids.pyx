@@ -1,8 +1,9 @@
 import fcntl
 import os
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from native.io.atomics cimport add64, load64, store64
 
@@ -19,7 +20,7 @@ cdef extern from "native/state/sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
 
 cdef uint64_t MAGIC = 0x6564676569647331        # "edgeids1"
-cdef uint64_t LAYOUT = 1
+cdef uint64_t LAYOUT = 2
 cdef uint64_t PAGE = 4096
 cdef uint64_t WAYS = 8                  # records of a bucket
 cdef uint64_t MOST = 1 << 24
@@ -39,8 +40,7 @@ cdef inline uint64_t check_of(const Record* record) noexcept nogil:
     cdef uint64_t check = mix(record.low)
     check = mix(check ^ record.high)
     check = mix(check ^ record.place)
-    check = mix(check ^ record.owner)
-    return mix(check ^ record.used_s) | 1
+    return mix(check ^ record.owner) | 1
 
 
 cdef int digest(bytes name, uint64_t* low, uint64_t* high) except -1:
@@ -155,13 +155,18 @@ cdef class IssuedIds:
             out.place = copy.place
             out.owner = copy.owner
             if now_s > copy.used_s + TOUCH_S:
-                copy.used_s = now_s
-                self._write(&copy)
+                store64(&bucket[way].used_s, now_s)
+                add64(&self.header.changes, 1)
             return True
         return False
 
     cdef int put(self, bytes name, uint64_t place, uint64_t owner, bint is_object, uint64_t now_s) except -1:
         cdef Record record
+        cdef Issued known
+        if self.find(name, now_s, &known) and known.place == place and known.owner == owner:
+            if is_object and not self.knows_objects():
+                add64(&self.header.objects, 1)
+            return 0        # each answer to one who polls names the same ids
         memset(&record, 0, sizeof(record))
         digest(name, &record.low, &record.high)
         record.place = place
@@ -206,16 +211,37 @@ cdef class IssuedIds:
         cdef Issued found
         return (found.place, found.owner) if self.find(name.encode(), now_s, &found) else None
 
-    def dump(self):
-        """Return all records as bytes, for :meth:`restore`."""
+    def dump(self, uint64_t first=0, uint64_t most=16777216):
+        """Return the records in ``most`` places from ``first`` on as bytes, for :meth:`restore`; by default all.
+
+        Other threads run meanwhile.
+        """
+        cdef uint64_t end = self.header.buckets * WAYS
+        cdef Py_ssize_t size = 0
+        cdef char* kept
+        if first >= end or most == 0:
+            return b""
+        end = min(end, first + min(most, end - first))
+        kept = <char*>malloc((end - first) * <uint64_t>DUMPED)
+        if kept == NULL:
+            raise MemoryError
+        try:
+            with nogil:
+                size = self._copy(first, end, kept)
+            return PyBytes_FromStringAndSize(kept, size)
+        finally:
+            free(kept)
+
+    cdef Py_ssize_t _copy(self, uint64_t first, uint64_t end, char* out) noexcept nogil:
+        cdef Py_ssize_t size = 0
         cdef uint64_t at
         cdef Record copy
-        cdef list kept = []
-        for at in range(self.header.buckets * WAYS):
+        for at in range(first, end):
             copy = self.records[at]
             if copy.check and copy.check == check_of(&copy):
-                kept.append((<char*>&copy)[:DUMPED])
-        return b"".join(kept)
+                memcpy(out + size, &copy, <size_t>DUMPED)
+                size += DUMPED
+        return size
 
     def restore(self, bytes dumped not None):
         """Remember what :meth:`dump` returned, of this table or of a smaller or larger one; return how many ids.

@@ -57,3 +57,10 @@ def test_a_list_is_returned_without_what_is_of_others() -> None:
     left = {"data": [{"id": "b"}], "first_id": "b", "last_id": "b", "has_more": False}
     assert json.loads(kept.without(content, [b"a", b"c"])) == left
     assert json.loads(kept.without(content, [b"a", b"b", b"c"]))["first_id"] is None
+
+
+def test_lists_in_lists_are_read_however_deep() -> None:
+    """What a provider nests within what the JSON reader takes costs no exception in the data path."""
+    deep = b"[" * 700 + b'"file-1", {"id": "file-2"}' + b"]" * 700
+    assert kept.issued(b'{"id": ' + deep + b"}") == [b"file-1", b"file-2"]
+    assert kept.listed(b'{"data": ' + deep + b"}") == [b"file-1", b"file-2"]
