@@ -59,6 +59,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(409, Code.ABORTED, "The request conflicts with another of the caller's requests."),
     Row(412, Code.FAILED_PRECONDITION, "A condition that the request names does not hold."),
     Row(413, Code.RESOURCE_EXHAUSTED, "A message is too large; gRPC's own servers use this code too."),
+    Row(414, Code.INVALID_ARGUMENT, "The path of the method is too long."),
     Row(415, Code.INVALID_ARGUMENT, "The coding of the body is not supported; the message names those that are."),
     Row(416, Code.OUT_OF_RANGE, "The requested range is past the end."),
     Row(429, Code.RESOURCE_EXHAUSTED, "The rate limit is exceeded; grpc-retry-pushback-ms says when to retry."),

@@ -2,9 +2,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.string cimport memcmp, memcpy
 from native.codec.characters cimport IN_TARGET, char_class, name_end, value_end
+from native.codec.target_limit cimport TARGET_LIMIT
 
-# A request target longer than this is refused with 414 (RFC 9112 3 asks for at least 8000).
-cdef Py_ssize_t TARGET_LIMIT = 16384
 # RFC 9112 2.2 asks for at least one empty line before a request to be ignored; old clients send one behind a body.
 cdef int EMPTY_LINE_LIMIT = 8
 # Offsets of slices have 32 bits, and no head is as large.
@@ -32,7 +31,7 @@ cdef Method[METHOD_COUNT] METHOD_TABLE
 cdef dict SENTENCES = {
     <int>BAD_METHOD: "the method is not known",
     <int>BAD_TARGET: "a character in the request target that must be percent-encoded",
-    <int>LONG_TARGET: f"the request target is longer than {TARGET_LIMIT} bytes",
+    <int>LONG_TARGET: f"the request target is longer than {<int>TARGET_LIMIT} bytes",
     <int>BAD_PROTOCOL: "HTTP/ is missing",
     <int>BAD_VERSION: "the version is none of HTTP",
     <int>OTHER_VERSION: "only HTTP/1.1 and HTTP/1.0 are spoken here",

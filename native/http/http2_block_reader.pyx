@@ -1,8 +1,9 @@
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 from native.codec.numbers cimport parse_length
+from native.codec.target_limit cimport TARGET_LIMIT
 from native.http.nghttp2 cimport (
     NGHTTP2_NV_FLAG_NO_INDEX, nghttp2_rcbuf_decref, nghttp2_rcbuf_get_buf, nghttp2_rcbuf_incref, nghttp2_vec,
 )
@@ -172,6 +173,8 @@ cdef class BlockReader:
     cdef int _take_pseudo(self, int kind, bytes value) except -1:
         """Keep a pseudo-header field. The session accepts each once, before all other fields, and none in trailers."""
         if kind == PATH:
+            if PyBytes_GET_SIZE(value) > TARGET_LIMIT:
+                self.reader.refuse(414, f"the request target is longer than {<int>TARGET_LIMIT} bytes")
             self.path = value
         elif kind == METHOD:
             self.method = value

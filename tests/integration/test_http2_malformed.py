@@ -219,3 +219,24 @@ async def test_refused_but_answered(fields: Fields, status: int) -> None:
         assert await client.answer(1) == status
         client.ask(3)
         assert await client.answer(3) == 200
+
+
+@pytest.mark.parametrize(("size", "status"), [(16384, 200), (16385, 414), (70_000, 414)])
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_long_path(size: int, status: int, again: bool) -> None:
+    """A path that is too long is 414 as over HTTP/1.1, its first time and repeated; the next request is served."""
+    path = "/" + "a" * (size - 1)
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        one = await data_plane.raw(f"GET {path} HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n".encode())
+        assert one.received.startswith(b"HTTP/1.1 %d " % status)
+        async with FrameClient.connect(data_plane.port) as client:
+            for stream in (1, 3) if again else (1,):
+                block = client.block([METHOD, SCHEME, (":authority", "edge"), (":path", path)])
+                parts = [block[at : at + 16000] for at in range(0, len(block), 16000)]
+                first = HeadersFrame(stream, parts[0], flags=["END_STREAM"])
+                if len(parts) == 1:
+                    first.flags.add("END_HEADERS")
+                client.send(first, *client.continuations(stream, parts[1:]))
+                assert await client.answer(stream) == status
+            client.ask(5)
+            assert await client.answer(5) == 200
