@@ -16,7 +16,7 @@ cdef Py_ssize_t MOST_KEPT = 4 * 1024 * 1024
 
 
 cdef bytes asked_with(list fields):
-    """Return the fields that are part of the question: those that change what a provider answers."""
+    """Return the fields that are part of the question: those that change what a provider answers, or which one does."""
     cdef list found = None
     cdef FieldView field
     cdef Py_ssize_t at
@@ -24,6 +24,7 @@ cdef bytes asked_with(list fields):
         if not field_at(fields, at, &field) or (
             (field.name_size < 7 or memcmp(field.name, b"openai-", 7) != 0)
             and (field.name_size < 10 or memcmp(field.name, b"anthropic-", 10) != 0)
+            and (field.name_size != 13 or memcmp(field.name, b"x-edge-canary", 13) != 0)
         ):
             continue
         if found is None:
@@ -31,6 +32,19 @@ cdef bytes asked_with(list fields):
         name, value = <tuple>fields[at]
         found.append(name + b":" + value)
     return b"" if found is None else b"\n".join(found)
+
+
+cdef bytes cache_control(list fields):
+    """Return all Cache-Control fields as one, in lower case (RFC 9111 5.2); None: there is none."""
+    cdef list found = None
+    cdef FieldView field
+    cdef Py_ssize_t at
+    for at in range(len(fields)):
+        if field_at(fields, at, &field) and field.name_size == 13 and memcmp(field.name, b"cache-control", 13) == 0:
+            if found is None:
+                found = []
+            found.append(<bytes>(<tuple>fields[at])[1])
+    return None if found is None else b",".join(found).lower()
 
 
 cdef Flight new_flight(Request request):
@@ -44,7 +58,7 @@ cdef Flight new_flight(Request request):
     asked = <ModelRequest>request
     if asked.stored or asked.response_format != PLAIN:
         return None         # the answer exists at one provider, or is in another form
-    control = field_value(request.head.fields, b"cache-control")
+    control = cache_control(request.head.fields)
     if control is not None and b"no-store" in control:
         return None
     flight = Flight.__new__(Flight)

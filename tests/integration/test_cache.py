@@ -99,6 +99,40 @@ async def test_a_repeated_question_is_answered_from_the_cache() -> None:
             assert [len(record.attempts) for record in records] == [1, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("asks", "said"),
+    [
+        ("No-Store", None),
+        ("max-age=0\r\nCache-Control: no-store", None),
+        ("NO-CACHE", "bypass"),
+        ("max-age=0\r\nCache-Control: No-Cache", "bypass"),
+        ("max-age=0", "hit"),
+    ],
+)
+async def test_what_the_caller_asks_of_caches_holds_however_it_is_written(asks: str, said: str | None) -> None:
+    """Directives have no case, and may stand in several fields (RFC 9111 5.2, RFC 9110 5.3)."""
+    async with Counting() as upstream, one_data_plane(models(upstream.url, extra=CACHE)) as data_plane:
+        await data_plane.ask(post(BODY), b"}}")
+        answer = await data_plane.ask(post(BODY, fields=f"Cache-Control: {asks}\r\n".encode()), b"}}")
+        assert field(answer, "x-edge-cache") == said
+        assert upstream.asked == (1 if said == "hit" else 2)
+
+
+async def test_who_refuses_canaries_gets_no_answer_of_one_from_the_cache() -> None:
+    """What a caller asks for by x-edge-canary holds for kept answers too."""
+    async with Counting() as new, Counting() as old:
+        text = (
+            models(new.url, old.url, extra=CACHE)
+            .replace("tier: 1", "tier: 1, canary: {}")
+            .replace("tier: 2", "tier: 1")
+        )
+        async with one_data_plane(text) as data_plane:
+            for wish, target in (("always", "p0/m"), ("never", "p1/m"), ("always", "p0/m"), ("never", "p1/m")):
+                answer = await data_plane.ask(post(BODY, fields=f"x-edge-canary: {wish}\r\n".encode()), b"}}")
+                assert field(answer, "x-edge-target") == target
+            assert (new.asked, old.asked) == (1, 1)
+
+
 async def test_a_stream_is_replayed_as_a_stream() -> None:
     """The events come again in order, with [DONE]."""
     script = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
