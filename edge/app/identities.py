@@ -89,6 +89,7 @@ class Identities:
         """
         if self._keys is not None:
             self._keys.poll()
+        self._tokens.poll()
         for target in self._publisher.snapshot.targets:
             report = reports.get(target.id) if target.renewed else None
             if report is not None and report.state == "quarantined" and self._is_refused(target.slot):

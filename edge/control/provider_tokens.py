@@ -133,6 +133,17 @@ class ProviderTokens:
                 one.refusals += 1
                 one.wanted.set()
 
+    def poll(self) -> None:
+        """Fetch another token where the last one has expired although it is not due. Called once a second.
+
+        So it is when the clock was set, or the machine was suspended: what waits for a token to be due does not wait by
+        the wall clock.
+        """
+        wall = self._clock.wall()
+        for name, one in self._followed.items():
+            if one.known is not None and one.known.expires <= wall:
+                self.refused(name)
+
     async def stop(self) -> None:
         """Stop renewing."""
         tasks = [one.task for one in self._followed.values() if one.task is not None]
@@ -167,13 +178,13 @@ class ProviderTokens:
             try:
                 async with asyncio.timeout(LIMIT_S):
                     grant = await self._fetch(one.auth, self._environ, self._clock.wall())
+                self._take(name, one, grant)
             except (CredentialError, TimeoutError) as error:
                 self._fail(name, one, str(error) or "no answer in time")
             except Exception as error:  # noqa: BLE001  # a defect with one provider must not end the others
-                logs.say_failure("a token cannot be fetched", error, provider=name)
+                logs.say_failure("a token cannot be fetched or put to use", error, provider=name)
                 self._fail(name, one, f"unexpected {type(error).__name__}")
             else:
-                self._take(name, one, grant)
                 wait_s = FIRST_WAIT_S
                 await self._pause(one, _renewed_in(one.known, self._clock.wall()))
                 continue
@@ -216,4 +227,5 @@ def _renewed_in(token: ProviderToken | None, wall: float) -> float:
         return 0.0
     life = max(token.expires - token.fetched, 0.0)
     ahead = min(max(AHEAD_S, SHARE * life), life / 2)
-    return max(token.expires - ahead - wall, 0.5)
+    left = token.expires - max(wall, token.fetched)  # the clock was ahead then, if it was fetched in the future
+    return max(left - ahead, 0.5)

@@ -142,6 +142,46 @@ async def test_a_refused_token_is_replaced_but_not_in_a_loop() -> None:
     await tokens.stop()
 
 
+async def test_a_token_that_cannot_be_put_to_use_is_tried_again() -> None:
+    """What goes wrong with one Snapshot does not end the renewal of the provider's token for good."""
+    source, seen = Issuing(), []
+
+    def take(said: Mapping[str, ProviderToken]) -> None:
+        seen.append(said)
+        if len(seen) == 1:
+            raise MemoryError
+
+    tokens = ProviderTokens(take, {}, {}, source, source.fetch)
+    await tokens.start(config())
+    assert tokens.states()[0].error == "unexpected MemoryError"
+    await source.next()
+    await until(lambda: len(seen) == 2)
+    assert tokens.states()[0].error == ""
+    await tokens.stop()
+
+
+async def test_clocks_that_jump_leave_no_expired_token_in_use() -> None:
+    """After a jump ahead the token is fetched anew; one from a time when the clock was ahead is not kept for long."""
+    source, seen = Issuing(), []
+    tokens = ProviderTokens(seen.append, {}, {}, source, source.fetch)
+    await tokens.start(config())
+    await until(lambda: bool(source.sleeps))
+    tokens.poll()
+    await asyncio.sleep(0)
+    assert source.given == 1
+    source.wall_s += 86400  # its sleep does not end
+    tokens.poll()
+    await until(lambda: len(seen) == 2)
+    await tokens.stop()
+    source.sleeps.clear()
+    source.wall_s = NOW
+    ahead = ProviderToken("before", NOW + 86400, NOW + 86400 + 3600, AUTH.identity)
+    tokens = ProviderTokens(seen.append, {"p": ahead}, {}, source, source.fetch)
+    await tokens.start(config())
+    assert await source.next() <= 3600
+    await tokens.stop()
+
+
 async def test_what_an_earlier_process_fetched_is_used() -> None:
     """A known token is not fetched again, unless it has expired or is another client's."""
     for known, given in (
