@@ -1,13 +1,16 @@
 """Reads which ids of what providers keep stand in JSON; the hook ``Kept`` of the data path.
 
 Providers keep responses, conversations, files, batches, fine-tuning jobs and vector stores under ids of their own.
-Facts: OpenAI's API reference, whose fields the other providers have too.
+Facts: OpenAI's API reference, whose fields the other providers have too; Anthropic's Message Batches
+(https://docs.anthropic.com/en/api/creating-message-batches) and files; Gemini's files (https://ai.google.dev/api/files),
+which are named ``files/ID``, and in requests by a URL that ends so.
 """
 
 from __future__ import annotations
 
 import json
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -24,6 +27,10 @@ _NAMED: Final = frozenset(
         "vector_store_ids",
     }
 )
+_LINKED: Final = frozenset(("fileUri", "file_uri"))
+_NAMES: Final = "files/"  # of Gemini's files
+_RESULTS: Final = "/v1/messages/batches/"
+_LISTS: Final = ("data", "files")
 _ISSUED: Final = ("id", "output_file_id", "error_file_id", "result_files", "conversation", "file")
 _MOST: Final = 256
 """Ids of a request that may be looked up; with more of them it is refused."""
@@ -41,6 +48,8 @@ def named(content: bytes) -> list[bytes]:
         for name, value in pairs:
             if name in _NAMED:
                 found.update(dict.fromkeys(_texts(value)))
+            elif name in _LINKED and isinstance(value, str):
+                found.update(dict.fromkeys(_named_by_link(value)))
         ids = [value for name, value in pairs if name == "id"]
         if len(ids) > 1:  # of a conversation, perhaps: readers take one or the other
             found.update(dict.fromkeys(each for value in ids for each in _texts(value)))
@@ -64,7 +73,10 @@ def issued(content: bytes) -> list[bytes]:
     answer = _decoded(content)
     if not isinstance(answer, dict):
         return []
-    return [each for name in _ISSUED for each in _texts(answer.get(name))]
+    file = answer.get("file")
+    return [each for name in _ISSUED for each in _texts(answer.get(name))] + [
+        each for held in (answer, file) if isinstance(held, dict) for each in _own_name(held)
+    ]
 
 
 def listed(content: bytes) -> list[bytes]:
@@ -74,7 +86,7 @@ def listed(content: bytes) -> list[bytes]:
         ValueError: it is no JSON.
     """
     answer = _decoded(content)
-    return [each for item in _data(answer) for each in _texts(item)]
+    return [each for item in _data(answer) for each in _ids(item)]
 
 
 def without(content: bytes, ids: list[bytes]) -> bytes:
@@ -85,11 +97,30 @@ def without(content: bytes, ids: list[bytes]) -> bytes:
     """
     answer = _decoded(content)
     gone = frozenset(ids)
-    answer["data"] = [item for item in _data(answer) if not gone.intersection(_texts(item))]
+    for name in _LISTS:
+        if isinstance(answer.get(name), list):
+            answer[name] = [item for item in answer[name] if not gone.intersection(_ids(item))]
     for name, place in (("first_id", 0), ("last_id", -1)):
         if name in answer:
-            end = answer["data"][place] if answer["data"] else None
+            end = answer["data"][place] if answer.get("data") else None
             answer[name] = end.get("id") if isinstance(end, dict) else None
+    return msgspec.json.encode(answer)
+
+
+def led_here(content: bytes, here: bytes) -> bytes:
+    """Return an answer whose links to results of batches begin with ``here``, a URL without a path.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    answer = _decoded(content)
+    for item in (answer, *_data(answer)):
+        link = item.get("results_url") if isinstance(item, dict) else None
+        if isinstance(link, str):
+            path = urlsplit(link).path
+            if not path.startswith(_RESULTS):
+                path = f"{_RESULTS}{item.get('id')}/results"
+            item["results_url"] = here.decode() + path
     return msgspec.json.encode(answer)
 
 
@@ -101,8 +132,30 @@ def _decoded(content: bytes) -> Any:
 
 
 def _data(answer: Any) -> list[Any]:
-    data = answer.get("data") if isinstance(answer, dict) else None
-    return data if isinstance(data, list) else []
+    if not isinstance(answer, dict):
+        return []
+    lists = [answer.get(name) for name in _LISTS]
+    return [item for found in lists if isinstance(found, list) for item in found]
+
+
+def _ids(item: Any) -> list[bytes]:
+    """Return the ids of an object in a list."""
+    return _texts(item) + (_own_name(item) if isinstance(item, dict) else [])
+
+
+def _own_name(item: dict[str, Any]) -> list[bytes]:
+    """Return the name of a file of Gemini's."""
+    name = item.get("name")
+    return _texts(name) if isinstance(name, str) and name.startswith(_NAMES) else []
+
+
+def _named_by_link(link: str) -> list[bytes]:
+    """Return the name of a file of Gemini's that a URL ends with, or that is one itself; no other URL names an id."""
+    path = unquote(link).partition("?")[0].partition("#")[0].rstrip("/")
+    if path.startswith(_NAMES):
+        return _texts(path)
+    _, found, name = path.rpartition("/" + _NAMES)
+    return _texts(_NAMES + name) if found and name else []
 
 
 def _texts(value: Any) -> list[bytes]:

@@ -230,7 +230,7 @@ class _Planner:
 
     def _stored(self) -> int:
         """Return the route of what providers keep under ids: each that may, in the order of the file; -1: none may."""
-        able = [name for name, provider in self._providers.items() if provider.dialect in {"openai", "responses"}]
+        able = list(self._providers)
         if not able:
             return -1
         written = [

@@ -14,7 +14,7 @@ from edge.sim.asked import RefusedError
 from edge.sim.form import form_as_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge.sim.asked import Ask
 
@@ -35,6 +35,7 @@ class Said(NamedTuple):
     status: int
     body: bytes
     content_type: str = "application/json"
+    fields: Mapping[str, str] = {}
 
 
 def is_kept(path: str) -> bool:

@@ -27,6 +27,7 @@ from edge.sim.asked import Ask, Pace, RefusedError
 from edge.sim.delivery import before, deliver, error
 from edge.sim.faults import Asks, Fault, FaultBoard, decode
 from edge.sim.kept import Shelf, is_kept
+from edge.sim.kept_vendors import VendorShelf, is_kept_by_vendor
 from edge.sim.vendor_answers import LANGUAGES, error_in
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class SimProvider:
         self._chance = Random(self.spec.name)
         self._shared_state = FaultBoard(self._chance)
         self._shelf = Shelf(self.spec.name)
+        self._vendor_shelf: VendorShelf | None = None
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._reopening: asyncio.Task[None] | None = None
@@ -309,6 +311,12 @@ class SimProvider:
         broken = await self._strike(request, fault, fields, stream=False)
         if broken is not None:
             return broken
+        if is_kept_by_vendor(path, request.headers):
+            root = f"{request.scheme}://{request.host}"
+            self._vendor_shelf = self._vendor_shelf or VendorShelf(self.spec.name, root)
+            said = self._vendor_shelf.answer(request.method, path, request.query, request.headers, body)
+            more = {**fields, **said.fields}
+            return web.Response(status=said.status, body=said.body, content_type=said.content_type, headers=more)
         if is_kept(path):
             said = self._shelf.answer(request.method, path, body, request.headers.get("content-type", ""))
             return web.Response(status=said.status, body=said.body, content_type=said.content_type, headers=fields)

@@ -9,6 +9,8 @@ from native.codec.head cimport NO_BODY
 from native.codec.field_rules cimport field_value
 from native.http.stream cimport ClientCertificate, Share
 from native.io.atomics cimport add64
+from native.proxy.issuer cimport owner_of_session
+from native.proxy.kept_paths cimport is_upload, session_of
 from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.model_request cimport ModelRequest, PeerRequest
 from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, SMALL_BODY, refusal, refuse_bound
@@ -16,7 +18,7 @@ from native.proxy.service_request cimport ServiceRequest
 from native.proxy.stored_request cimport StoredRequest
 from native.http.listen_policy cimport ListenPolicy
 from native.proxy.router cimport (
-    NAMED_IN_PATH, OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE,
+    NAMED_IN_PATH, OPERATION_CHAT, OPERATION_FILES, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE,
     OPERATION_UNKNOWN, STORED, Route,
 )
 from native.proxy.web_pages cimport PageVerdict, judge_page
@@ -97,12 +99,17 @@ cdef Refusal identify(
             head.fields, &who.credential_field, tokens, now_ns, stream.peer(), &unlisted
         )
     elif shown == <int>SHOWN_NONE and PyBytes_GET_SIZE(head.target) > PyBytes_GET_SIZE(head.path) and (
-        <int>NAMED_IN_PATH >> operation & 1 or operation == OPERATION_MODELS
+        <int>NAMED_IN_PATH >> operation & 1 or operation == OPERATION_MODELS or operation == OPERATION_FILES
     ):
         who.caller = caller_of_query(callers, head.target[PyBytes_GET_SIZE(head.path) + 1:], &shown)
     if who.caller is not None:
         name_caller(who)
         return None
+    if shown == <int>SHOWN_NONE and operation == OPERATION_FILES and is_upload(head.path):
+        # Google's clients send the bytes of a file without a key: the id of the upload, which is secret, stands for it
+        who.session = owner_of_session(runtime.issued, session_of(head.target[PyBytes_GET_SIZE(head.path) + 1:]))
+        if who.session:
+            return None
     if stream.policy.allow_anonymous:
         return None
     if shown == <int>SHOWN_TOKEN and not unlisted:

@@ -303,6 +303,10 @@ class Kept(Protocol):
         """Return a list without the objects that have these ids."""
         ...
 
+    def led_here(self, content: bytes, here: bytes) -> bytes:
+        """Return an answer whose links to results of batches begin with ``here``, a URL without a path."""
+        ...
+
 
 class Replies(Protocol):
     """Words edge's own errors: the module edge.listen.reply. No method raises; the data path checked the arguments.

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 from native.proxy.request cimport Refusal, Request
-from native.state.issued_ids cimport Issued
+from native.state.issued_ids cimport Issued, IssuedIds
 
 cdef enum Found:
     FOUND_NONE = 0          # the request names no id
@@ -12,6 +12,8 @@ cdef enum Found:
 
 # The word of the key for which a request is made; 0 = for none.
 cdef uint64_t owner_of(Request request)
+# The word of the key that has begun an upload of this id (None = no upload); 0 = nobody remembers it.
+cdef uint64_t owner_of_session(IssuedIds table, bytes name)
 # Leave open only the members that issued the ids (bytes) of a request whose route is known, and set what it seeks.
 # ``found`` receives a Found, ``issued`` what is remembered. Returns None, or why the request is refused: an id was
 # issued for another key, by several providers, or by one that is no target.

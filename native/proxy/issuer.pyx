@@ -5,8 +5,8 @@ from native.proxy.request cimport refusal
 from native.proxy.router cimport Router
 from native.state.issued_ids cimport IssuedIds, word_of
 
-# No provider's id has half as many bytes; a longer one is not remembered.
-cdef Py_ssize_t LONGEST = 256
+# No provider's id has half as many bytes (Google's of uploads have 180); a longer one is not remembered.
+cdef Py_ssize_t LONGEST = 512
 
 
 cdef uint64_t now_s() noexcept:
@@ -14,7 +14,14 @@ cdef uint64_t now_s() noexcept:
 
 
 cdef uint64_t owner_of(Request request):
-    return 0 if request.identity.name is None else word_of(request.identity.name)
+    return request.identity.session if request.identity.name is None else word_of(request.identity.name)
+
+
+cdef uint64_t owner_of_session(IssuedIds table, bytes name):
+    cdef Issued record
+    if table is None or name is None or PyBytes_GET_SIZE(name) > LONGEST or not table.find(name, now_s(), &record):
+        return 0
+    return record.owner
 
 
 cdef Refusal seek_issuer(Request request, list ids, int* found, Issued* issued):

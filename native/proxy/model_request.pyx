@@ -21,7 +21,7 @@ from native.proxy.router cimport (
     CAPABILITY_OF, CONVERSES, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMELESS, NAMING_IDS, NEVER_STREAMED, NO_OUTPUT,
     OPERATION_CHAT,
     OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES,
-    OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, deployment_of_path, model_of_path,
+    OF_RESPONSES, OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, deployment_of_path, model_of_path,
 )
 from native.proxy.needs cimport needs_of
 from native.proxy.request cimport CHAT_STREAM, PLAIN, SMALL_BODY, Identity, refusal, refuse_bound
@@ -177,9 +177,10 @@ cdef class ModelRequest(Request):
         cdef int found = 0
         cdef bytes content = self.content
         cdef bint objects = self.runtime.issued.knows_objects()
+        cdef bint turns = <int>OF_RESPONSES >> self.operation & 1
         # Escapes of letters can hide a name or an id, and a member that comes twice is read by each provider as it likes.
-        cdef bint parses = (objects or self.operation != OPERATION_CHAT) and hides_letters(content)
-        if self.operation != OPERATION_CHAT:
+        cdef bint parses = (objects or turns) and hides_letters(content)
+        if turns:
             if self.peek.previous_start >= 0:
                 ids.append(content[self.peek.previous_start:self.peek.previous_end])
                 parses = parses or b"\\" in <bytes>ids[0] or content.count(b'"previous_response_id"') > 1
@@ -191,6 +192,7 @@ cdef class ModelRequest(Request):
                     parses = True
         if parses or (objects and (
             b'"file_id"' in content or b'"file_ids"' in content or b'"vector_store_ids"' in content
+            or b'"fileUri"' in content or b'"file_uri"' in content
         )):
             try:
                 named = self.runtime.kept.named(content)
@@ -200,7 +202,7 @@ cdef class ModelRequest(Request):
         if not ids:
             return None
         why = seek_issuer(self, ids, &found, &issued)
-        if found == FOUND_UNKNOWN and (self.peek.previous_start >= 0 or self.peek.conversation_start >= 0):
+        if found == FOUND_UNKNOWN and turns and (self.peek.previous_start >= 0 or self.peek.conversation_start >= 0):
             search_everywhere(self, <bytes>ids[0])
         return why
 

@@ -40,6 +40,7 @@ cdef class Identity:
     cdef Py_ssize_t credential_field    # which field of the request holds the key, -1 = none
     cdef bytes name, priority_name      # what another region is told of the caller; None = not known
     cdef bytes hops             # the regions that it has passed, as in x-edge-hops; None = it has no such field
+    cdef uint64_t session       # the word of the key that has begun the upload which is shown instead of a key
     cdef bint peer              # it comes from another region's edge, which has admitted and charged the caller
 
 cdef class Request:

@@ -15,7 +15,8 @@ from native.proxy.flight cimport ENTRY_AGE_NS, ENTRY_CONTENT, ENTRY_FIELDS, ENTR
 from native.proxy.hooks import Reply
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport CHAT_STREAM, PLAIN
-from native.proxy.router cimport DIALECT_OF
+from native.proxy.kept_paths cimport dialect_of_kept
+from native.proxy.router cimport DIALECT_OF, STORED
 from native.state.callers cimport Caller
 from native.state.shared_state cimport CANCELLED, FAIL_MALFORMED, R_RESCUED
 
@@ -372,6 +373,8 @@ cdef class Response:
     cdef object own(self, object reply):
         """Return an error of edge's own in the client's dialect."""
         cdef str dialect = <str>DIALECT_OF.get(self.request.operation)
+        if dialect is None and <int>STORED >> self.request.operation & 1:
+            dialect = dialect_of_kept(self.request.head)
         if dialect is None or dialect == "openai" or self.runtime.translations is None:
             return reply
         identifier = "" if self.request.identifier is None else self.request.identifier.decode()

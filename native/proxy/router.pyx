@@ -109,12 +109,19 @@ cdef tuple NAMELESS = (
 )
 # Edge's own only where the Snapshot says so; elsewhere a service may have them.
 cdef frozenset STATUS_PATHS = frozenset((b"/edge/status", b"/edge/status.html"))
+# Beside those of OpenAI: Anthropic's batches, Gemini's files, and their uploads.
+cdef dict KEPT_ELSEWHERE = {
+    b"/v1/messages/batches": Operation.OPERATION_BATCHES,
+    b"/v1beta/files": Operation.OPERATION_FILES,
+    b"/upload/v1beta/files": Operation.OPERATION_FILES,
+    b"/upload/v1/files": Operation.OPERATION_FILES,
+}
+# What providers of other dialects than OpenAI's keep, by operation.
+cdef dict KEEPERS = {
+    <int>Operation.OPERATION_FILES: ("anthropic", "gemini"), <int>Operation.OPERATION_BATCHES: ("anthropic",),
+}
 # Clients of Gemini ask under its beta version; Google's stable version has the same paths.
 cdef tuple MODEL_PATHS = (b"/v1beta/models/", b"/v1/models/")
-cdef enum:
-    OF_RESPONSES = (
-        1 << Operation.OPERATION_RESPONSES | 1 << Operation.OPERATION_COMPACT | 1 << Operation.OPERATION_INPUT_TOKENS
-    )
 # What each dialect of a target is asked without a translation, as bits by operation.
 cdef dict NATIVE = {
     "openai": (
@@ -146,6 +153,10 @@ cdef int operation_of(bytes path) except -1:
             return Operation.OPERATION_MODELS
     if size and p[size - 1] == c"/" and path != b"/v1/models/" and path != b"/healthz/":
         return operation_of(path[:-1]) if size > 4 and p[size - 2] != c"/" else Operation.OPERATION_UNKNOWN
+    if size > 12 and (memcmp(p, b"/v1/messages/", 13) == 0 or memcmp(p, b"/v1beta/", 8) == 0 or p[1] == c"u"):
+        for prefix in KEPT_ELSEWHERE:
+            if covers(<bytes>prefix, path):
+                return KEPT_ELSEWHERE[prefix]
     if size > 4 and memcmp(p, b"/v1/", 4) == 0:
         return kept_operation(path)
     return Operation.OPERATION_UNKNOWN
@@ -206,7 +217,7 @@ cdef str why_unfit(int operation, object target, str embeds):
         return None
     if target.dialect != "openai" and not (
         target.dialect == "responses" and <uint64_t>STORED >> operation & 1
-    ):
+    ) and target.dialect not in KEEPERS.get(operation, ()):
         return f"the dialect {target.dialect} has no {capability}"
     if target.capabilities and capability not in target.capabilities:
         return f"its capabilities do not name {capability}"

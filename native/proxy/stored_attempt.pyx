@@ -9,6 +9,7 @@ from native.proxy.answer_reader cimport (
 )
 from native.proxy.attempt cimport ANSWERING, OVER, RELAYING, AttemptEvents
 from native.proxy.issuer cimport owner_of, remember
+from native.proxy.kept_paths cimport session_of
 from native.proxy.stored_request cimport StoredRequest
 from native.state.issued_ids cimport Issued, IssuedIds
 from native.state.shared_state cimport CLIENT_FAULT, FAIL_MALFORMED, OK
@@ -26,11 +27,29 @@ cdef class StoredAttempt(Attempt):
         if self.reader.action() != ACTION_RELAY:
             self._judge(reading, now)
             return 0
+        if request.dialect == "gemini":
+            self._take_session(request, head)
         self.reader.mode = HOLD
-        if head.length == NO_BODY or head.content_type is None or (
+        if head.length == NO_BODY or head.length == 0 or head.content_type is None or (
             not head.content_type.lower().startswith(b"application/json")
         ) or (head.length > LARGEST_OBJECT and not request.lists):
             self._begin_relay(now)
+
+    cdef int _take_session(self, StoredRequest request, Head head) except -1:
+        """Remember an upload that begins, and let the client send its bytes to edge rather than to the provider."""
+        cdef bytes name
+        cdef bytes here
+        cdef Py_ssize_t at
+        cdef tuple pair
+        for at in range(len(head.fields)):
+            pair = <tuple>head.fields[at]
+            if pair[0] != b"x-goog-upload-url" and pair[0] != b"x-goog-upload-control-url":
+                continue
+            name = session_of((<bytes>pair[1]).partition(b"?")[2])
+            here = request.here()
+            if name is not None and here is not None:
+                remember(request, self.facts.index, None, [name], owner_of(request), False)
+                head.fields[at] = (pair[0], here + request.path + b"?" + (<bytes>pair[1]).partition(b"?")[2])
 
     cdef int _begin_relay(self, uint64_t now) except -1:
         cdef AnswerReader reader = self.reader
@@ -136,9 +155,17 @@ cdef class StoredAttempt(Attempt):
             for item in kept.listed(content):
                 if table.find(<bytes>item, wall_ns() // 1_000_000_000, &issued) and issued.owner and issued.owner != owner:
                     others.append(item)
-            return kept.without(content, others) if others else content
+            return self._local(kept.without(content, others) if others else content)
         remember(request, self.facts.index, None, kept.issued(content), request.owner, True)
-        return content
+        return self._local(content)
+
+    cdef bytes _local(self, bytes content):
+        """Return an answer whose links to results lead to edge. Anthropic's clients follow them with their own key."""
+        cdef bytes here
+        if b'"results_url"' not in content:
+            return content
+        here = (<StoredRequest>self.request).here()
+        return content if here is None else self.runtime.kept.led_here(content, here)
 
     cdef int settle_usage(self, int outcome, uint64_t now) except -1:
         if self.charged:

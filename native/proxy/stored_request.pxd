@@ -6,7 +6,8 @@ from native.proxy.request cimport Refusal
 from native.proxy.service_request cimport ServiceRequest
 
 cdef class StoredRequest(ServiceRequest):
-    cdef bytes path             # as OpenAI writes it
+    cdef str dialect            # whose API it is: openai, anthropic or gemini
+    cdef bytes path             # as that API writes it
     cdef bytes query            # with its question mark, without a key; b"" = none
     cdef bytes name             # the id that the path names; None = it names none
     cdef bytes content          # the body, if it was collected
@@ -21,4 +22,6 @@ cdef class StoredRequest(ServiceRequest):
     cdef bint permits(self, int index)          # the caller may use all that this member's provider keeps
     cdef Refusal narrow(self)                   # close the members that the caller may not use
     cdef bint creates(self)                     # a good answer issues an id
+    cdef uint64_t others(self) # the members of another API, as bits
+    cdef bytes here(self)       # the URL of edge as the client wrote it, without a path; None = it is not known
     cdef bytes target_path(self, ConnectionPool upstream)

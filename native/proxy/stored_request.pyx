@@ -9,11 +9,12 @@ from native.codec.numbers cimport parse_seconds
 from native.codec.pieces cimport add_piece
 from native.codec.trace_context cimport write_traceparent
 from native.http.stream cimport ClientStream
-from native.proxy.forwarded cimport NO_CLAIM, claim_of, versioned_path
+from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, versioned_path
 from native.proxy.issuer cimport FOUND_NONE, FOUND_OWN, FOUND_UNKNOWN, owner_of, search_everywhere, seek_issuer
+from native.proxy.kept_paths cimport dialect_of_kept, id_of_segment, is_upload, path_at, path_of_kept, segment_of_id
 from native.proxy.model_request cimport WITHHELD
 from native.proxy.request cimport refusal
-from native.proxy.router cimport OPERATION_FINE_TUNING, UNCOUNTED, written_out
+from native.proxy.router cimport UNCOUNTED
 from native.state.callers cimport Caller
 from native.state.issued_ids cimport Issued
 
@@ -23,8 +24,13 @@ cdef frozenset REPEATABLE = frozenset((b"GET", b"DELETE"))
 # Segments of a path are ids and words; anything else could lead elsewhere at a provider.
 cdef bytes LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~"
 cdef Py_ssize_t MOST_SEGMENTS = 8
+# What a query names an id by: where a page of a list begins, and an upload that goes on.
+cdef tuple PAGED = (b"after=", b"before=", b"after_id=", b"before_id=", b"upload_id=")
 cdef Py_ssize_t LONGEST_SEGMENT = 256
 cdef Py_ssize_t LONGEST_QUERY = 4096
+# Of a host and a port, as they are repeated to the client.
+cdef bytes AUTHORITY = LETTERS + b"[]"
+cdef frozenset SCHEMES = frozenset((b"http", b"https"))
 
 
 cdef class StoredRequest(ServiceRequest):
@@ -69,7 +75,7 @@ cdef class StoredRequest(ServiceRequest):
                     return why
             elif pair[0] == b"content-encoding":
                 add_item(self.fields, pair)
-        if not self.received and not is_form(head.content_type):
+        if not self.received and not is_form(head.content_type) and not is_upload(self.path):
             why = self.check_body()
         else:
             why = self.find_place(ids)
@@ -80,9 +86,10 @@ cdef class StoredRequest(ServiceRequest):
     cdef Refusal read_path(self):
         cdef list segments
         cdef int at
-        self.path = written_out(self.head.path)
+        self.dialect = dialect_of_kept(self.head)
+        self.path = path_of_kept(self.head.path)
         segments = self.path[1:].split(b"/")
-        at = 3 if self.operation == OPERATION_FINE_TUNING else 2
+        at = segment_of_id(self.path)
         if len(segments) > MOST_SEGMENTS:
             return refusal("odd_path", self.path.decode("latin-1"))
         for item in segments:
@@ -90,8 +97,8 @@ cdef class StoredRequest(ServiceRequest):
                 (<bytes>item).translate(None, LETTERS)
             ):
                 return refusal("odd_path", self.path.decode("latin-1"))
-        if len(segments) > at:
-            self.name = segments[at]
+        if 0 < at < len(segments):
+            self.name = id_of_segment(<bytes>segments[at], self.dialect)
         return None
 
     cdef Refusal read_query(self, list ids):
@@ -103,7 +110,7 @@ cdef class StoredRequest(ServiceRequest):
             if PyBytes_GET_SIZE(self.head.target) - used > LONGEST_QUERY:
                 return refusal("odd_path", "?…")
             for pair in self.head.target[used + 1:].split(b"&"):
-                if pair.startswith(b"after=") or pair.startswith(b"before="):
+                if pair.startswith(PAGED):
                     ids.append(pair.partition(b"=")[2])
                 if pair and not pair.startswith(b"key=") and not pair.startswith(b"api-version="):
                     kept.append(pair)
@@ -167,6 +174,9 @@ cdef class StoredRequest(ServiceRequest):
         if found == FOUND_OWN:
             self.owner = issued.owner
             return None
+        self.closed |= self.others()
+        if self.route.pool.size and not ~self.closed & ((<uint64_t>2 << self.route.pool.size - 1) - 1):
+            return refusal("not_offered", f"no provider of the file has the dialect {self.dialect}")
         if found == FOUND_NONE or (found == FOUND_UNKNOWN and self.name is None and self.head.method == b"GET"):
             return self.choose_provider()
         if found == FOUND_UNKNOWN:
@@ -195,7 +205,7 @@ cdef class StoredRequest(ServiceRequest):
         cdef bytes wanted = field_value(self.head.fields, b"x-edge-provider")
         cdef int i
         for i in range(self.route.pool.size):
-            if self.route.unfit[self.operation] >> i & 1 if wanted is None else (
+            if (self.closed | self.route.unfit[self.operation]) >> i & 1 if wanted is None else (
                 self.route.pool.target_at(i).plan.provider.encode() != wanted
             ):
                 continue
@@ -206,6 +216,27 @@ cdef class StoredRequest(ServiceRequest):
                 return refusal("model_not_allowed", wanted.decode("latin-1") + "/*")
         return self.narrow() if wanted is None else refusal("unknown_provider", wanted.decode("latin-1"))
 
+    cdef uint64_t others(self):
+        cdef uint64_t found = 0
+        cdef str dialect
+        cdef int i
+        for i in range(self.route.pool.size):
+            dialect = self.route.pool.target_at(i).plan.dialect
+            if ("openai" if dialect == "responses" else dialect) != self.dialect:
+                found |= <uint64_t>1 << i
+        return found
+
+    cdef bytes here(self):
+        cdef Head head = self.head
+        cdef bytes scheme = self.stream.scheme.encode()
+        cdef bytes authority = head.authority
+        if self.stream.policy.trusts(self.stream.peer()):
+            scheme = field_value(head.fields, b"x-forwarded-proto") or scheme
+            authority = field_value(head.fields, b"x-forwarded-host") or authority
+        if authority is None or authority.translate(None, AUTHORITY) or scheme not in SCHEMES:
+            return None
+        return scheme + b"://" + authority
+
     cdef bint creates(self):
         return self.head.method == b"POST" and not self.path.endswith(b"/cancel")
 
@@ -215,11 +246,11 @@ cdef class StoredRequest(ServiceRequest):
     cdef bytes target_path(self, ConnectionPool upstream):
         if upstream.api_version is not None:
             return upstream.base_path + versioned_path(self.path[3:] + self.query, b"", upstream.api_version)
-        return upstream.base_path + self.path[3:] + self.query
+        return path_at(upstream, self.path) + self.query
 
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
         """Send what has come of the request so far; the rest follows as it comes."""
-        cdef list fields = self.fields_for(upstream)
+        cdef list fields = fields_of_dialect(self.fields_for(upstream), upstream.dialect, False)
         fields[self.trace_at] = (b"traceparent", write_traceparent(&self.trace, span))
         add_items(fields, upstream.fields)
         self.asked = True

@@ -64,3 +64,31 @@ def test_lists_in_lists_are_read_however_deep() -> None:
     deep = b"[" * 700 + b'"file-1", {"id": "file-2"}' + b"]" * 700
     assert kept.issued(b'{"id": ' + deep + b"}") == [b"file-1", b"file-2"]
     assert kept.listed(b'{"data": ' + deep + b"}") == [b"file-1", b"file-2"]
+
+
+def test_files_of_gemini_are_named_by_name_and_by_link() -> None:
+    """A link names the file that it ends with, also with escapes and a query; another URL names none."""
+    root = "https://generativelanguage.googleapis.com/v1beta/files/"
+    links = [root + "a", root + "b%2D1?alt=media", "files/c", "https://a.example/picture.png"]
+    parts = [{"fileData": {"fileUri": link}} for link in links] + [{"file_data": {"file_uri": root + "d"}}]
+    body = json.dumps({"contents": [{"parts": parts}]}).encode()
+    assert kept.named(body) == [b"files/a", b"files/b-1", b"files/c", b"files/d"]
+    assert kept.issued(b'{"file": {"name": "files/a", "uri": "x"}}') == [b"files/a"]
+    assert kept.issued(b'{"name": "files/a"}') == [b"files/a"]
+    page = b'{"files": [{"name": "files/a"}, {"name": "files/b"}], "nextPageToken": "n"}'
+    assert kept.listed(page) == [b"files/a", b"files/b"]
+    assert json.loads(kept.without(page, [b"files/a"])) == {"files": [{"name": "files/b"}], "nextPageToken": "n"}
+
+
+def test_links_to_results_lead_to_edge() -> None:
+    """The results of a batch are fetched with the caller's key, so from edge; whatever the provider's URL was."""
+    link = "https://api.anthropic.com/v1/messages/batches/msgbatch_1/results"
+    batch = {"id": "msgbatch_1", "results_url": link}
+    here = "https://edge.example:8443/v1/messages/batches/msgbatch_1/results"
+    led = json.loads(kept.led_here(json.dumps(batch).encode(), b"https://edge.example:8443"))
+    assert led["results_url"] == here
+    page = {"data": [batch, {"id": "msgbatch_2", "results_url": None}], "has_more": False}
+    led = json.loads(kept.led_here(json.dumps(page).encode(), b"https://edge.example:8443"))
+    assert [item["results_url"] for item in led["data"]] == [here, None]
+    odd = json.dumps({"id": "msgbatch_1", "results_url": "https://elsewhere.example/x"}).encode()
+    assert json.loads(kept.led_here(odd, b"https://edge.example:8443"))["results_url"] == here

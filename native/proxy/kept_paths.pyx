@@ -1,0 +1,56 @@
+from cpython.bytes cimport PyBytes_GET_SIZE
+from native.codec.field_rules cimport field_value
+from native.proxy.router cimport written_out
+
+cdef bytes BATCHES = b"/v1/messages/batches"
+cdef bytes GEMINI = b"/v1beta/"
+cdef bytes UPLOAD = b"/upload/"
+
+
+cdef str dialect_of_kept(Head head):
+    cdef bytes path = head.path
+    if path.startswith((GEMINI, UPLOAD)):
+        return "gemini"
+    if path.startswith((BATCHES, BATCHES[3:])):
+        return "anthropic"
+    if path.startswith((b"/v1/files", b"/files")):
+        if field_value(head.fields, b"anthropic-version") is not None:
+            return "anthropic"
+        if field_value(head.fields, b"x-goog-api-key") is not None or (
+            field_value(head.fields, b"x-goog-api-client") is not None
+        ):
+            return "gemini"
+    return "openai"
+
+
+cdef bytes path_of_kept(bytes path):
+    if not path.startswith((GEMINI, UPLOAD)):
+        return written_out(path)
+    return path[:-1] if path.endswith(b"/") else path
+
+
+cdef Py_ssize_t segment_of_id(bytes path):
+    if path.startswith(UPLOAD):
+        return -1
+    return 3 if path.startswith((BATCHES, b"/v1/fine_tuning")) else 2
+
+
+cdef bytes id_of_segment(bytes segment, str dialect):
+    return b"files/" + segment.partition(b":")[0] if dialect == "gemini" else segment
+
+
+cdef bytes path_at(ConnectionPool upstream, bytes path):
+    if path.startswith(UPLOAD):
+        return b"/upload" + upstream.base_path + path[path.find(b"/", len(UPLOAD)):]
+    return upstream.base_path + path[path.find(b"/", 1):]
+
+
+cdef bint is_upload(bytes path) noexcept:
+    return path.startswith(UPLOAD)
+
+
+cdef bytes session_of(bytes query):
+    for pair in query.split(b"&"):
+        if pair.startswith(b"upload_id=") and PyBytes_GET_SIZE(pair) > 10:
+            return pair[10:]
+    return None
