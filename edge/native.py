@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from native.state.views import CapabilityView as CapabilityView  # noqa: PLC0414 - mypy's spelling of a re-export
     from native.state.views import RouteView as RouteView  # noqa: PLC0414 - mypy's spelling of a re-export
     from native.state.views import TargetView as TargetView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.views import UseView as UseView  # noqa: PLC0414
     from native.state.views import WorkerView as WorkerView  # noqa: PLC0414 - mypy's spelling of a re-export
 
 __all__ = [
@@ -106,7 +107,7 @@ __all__ = [
     "word",
 ]
 
-SHARED_STATE_LAYOUT: Final = 11  # the version that this module was written for; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 12  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
         f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"

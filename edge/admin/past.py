@@ -1,6 +1,6 @@
 """The history over the HTTP admin API.
 
-GET /api/history?from=UNIX&to=UNIX&kind=&provider=&model=&region=    minutes as rows; ``next``: where to go on
+GET /api/history?from=UNIX&to=UNIX&kind=&provider=&model=&region=&capability=    minutes as rows; ``next``: go on there
 GET /api/actions?from=UNIX&to=UNIX                                   what operators did, oldest first
 GET /api/pages                                                       what providers' status pages say now
 GET /api/pages/history?from=UNIX&to=UNIX                             what they said, whenever that changed
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DAY_S: Final = 86_400
 MOST_ACTIONS: Final = 10_000
 _DIGITS: Final = 12
-_FILTERS: Final = ("kind", "provider", "model", "region")
+_FILTERS: Final = ("kind", "provider", "model", "region", "capability")
 
 
 class MomentError(ValueError):

@@ -1,6 +1,6 @@
 """Availability reports over the HTTP admin API.
 
-GET /api/report?provider=P&model=M&region=R&month=2026-05&slo=99.9&terms=99.9=10,99=25&format=json|html
+GET /api/report?provider=P&model=M&region=R&capability=C&month=2026-05&slo=99.9&terms=99.9=10,99=25&format=json|html
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import json_answer, problem
 from edge.admin.past import unknown
-from edge.incidents.availability import Asked, percent, report, rows, terms
+from edge.incidents.availability import Asked, parts, percent, report, rows, terms
 from edge.incidents.history import HistoryUnavailableError
 from edge.incidents.report_page import html
+from edge.terms.capabilities import NAMES
 
 if TYPE_CHECKING:
     from edge.control.chronicle import Chronicle
@@ -36,8 +37,8 @@ class Reports:
         """Return the routes to add to the application."""
         return [web.get("/api/report", self._report)]
 
-    async def _report(self, request: web.Request) -> web.Response:
-        refused = unknown(request, "provider", "model", "region", "month", "slo", "terms", "format")
+    async def _report(self, request: web.Request) -> web.Response:  # noqa: PLR0911  # a refusal each
+        refused = unknown(request, "provider", "model", "region", "capability", "month", "slo", "terms", "format")
         if refused is not None:
             return refused
         query = request.query
@@ -48,8 +49,13 @@ class Reports:
             slo, credits_ = percent(query.get("slo", "99.9")), terms(query.get("terms", ""))
         except ValueError:
             return problem(400, "slo is a percentage such as 99.9, and terms are such as 99.9=10,99=25")
+        capability = query.get("capability", "")
+        if capability not in ("", *NAMES):
+            return problem(400, f"capability is one of {', '.join(NAMES)}")
         when = (int(month[1]), int(month[2]))
-        asked = Asked(query["provider"], query.get("model", ""), query.get("region", ""), when, slo, credits_)
+        asked = Asked(
+            query["provider"], query.get("model", ""), query.get("region", ""), when, slo, credits_, capability
+        )
         routes = self._routes(asked)
         try:
             found = await self._chronicle.history.read(lambda db: report(db, asked, routes, clock.wall()))
@@ -59,7 +65,7 @@ class Reports:
             answer = web.Response(text=html(found), content_type="text/html", charset="utf-8")
             answer.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
             return answer
-        return json_answer({**msgspec.to_builtins(found), "table": rows(found)})
+        return json_answer({**msgspec.to_builtins(found), "table": rows(found), "parts": parts(found)})
 
     def _routes(self, asked: Asked) -> set[str]:
         """Return the aliases that use the provider's model now."""

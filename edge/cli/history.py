@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _REFUSALS: Final = frozenset({400, 404, 503})
-_FILTERS: Final = ("kind", "provider", "model", "region")
+_FILTERS: Final = ("kind", "provider", "model", "region", "capability")
 _OK: Final = 200
 _DAY_S: Final = 86_400
 
@@ -32,6 +32,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         ("provider", "only this provider"),
         ("model", "only this upstream model, or this alias of a route"),
         ("region", "only this region"),
+        ("capability", "only requests whose most special need is this one: vision, tools, streaming, ..."),
     ):
         export.add_argument(f"--{name}", default="", help=said)
     export.set_defaults(run=run)

@@ -28,6 +28,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--provider", required=True, help="name in the configuration")
     parser.add_argument("--model", default="", help="upstream model (default: every one of the provider)")
     parser.add_argument("--region", default="", help="default: every region in the history")
+    parser.add_argument("--capability", default="", help="only what needs it: vision, tools, ... (default: everything)")
     parser.add_argument("--month", type=_month, default=None, metavar="YYYY-MM", help="default: this month (UTC)")
     parser.add_argument("--slo", default="99.9", metavar="PERCENT", help="objective for the error budget (99.9)")
     parser.add_argument("--terms", default="", metavar="T", help="credits of the contract, such as 99.9=10,99=25")
@@ -48,7 +49,7 @@ def _month(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; return 1 if the node cannot make it."""
-    asked = {name: getattr(args, name) for name in ("provider", "model", "region", "slo", "terms")}
+    asked = {name: getattr(args, name) for name in ("provider", "model", "region", "capability", "slo", "terms")}
     asked["month"] = args.month or f"{datetime.now(UTC):%Y-%m}"
     path = f"/api/report?{urlencode({name: value for name, value in asked.items() if value})}"
     if args.html:
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def _print_csv(found: dict[str, Any]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     names = ("requests", "failed", "availability", "outage_minutes", "budget_burnt", "cost_usd")
-    head = ("provider", "model", "region", "month", "slo")
+    head = ("provider", "model", "region", "capability", "month", "slo")
     writer.writerow([*head, "side", *names, "first_p50_s", "first_p95_s", "first_p99_s", "credit_usd"])
     for side in ("alone", "with_edge"):
         part = found[side]
@@ -84,8 +85,11 @@ def _print_csv(found: dict[str, Any]) -> None:
 def _print_table(found: dict[str, Any]) -> None:
     console = screen(highlight=False)
     month = found["month"] + ("" if found["complete"] else ", which is not over")
-    console.print(f"{found['provider']} {found['model'] or '(every model)'} {found['region']}  {month}")
+    what = (found["provider"], found["model"] or "(every model)", found["region"], found["capability"])
+    console.print(f"{' '.join(filter(None, what))}  {month}", soft_wrap=True)
     console.print(_table(found["table"]))
+    if found["parts"]:
+        console.print(_table(found["parts"], "requests that need"))
     console.print(f"out of rotation because it failed: {found['minutes_out']:g} minutes")
     if found["credit_share"]:
         console.print(f"credit due: {found['credit_share']:.0%}, {found['credit_usd']:.2f} USD")
@@ -93,10 +97,10 @@ def _print_table(found: dict[str, Any]) -> None:
         console.print(f"{each['id']}  {spelled(each['first_symptom'])}  {each['title']}", soft_wrap=True)
 
 
-def _table(rows: list[list[str]]) -> Table:
+def _table(rows: list[list[str]], what: str = "") -> Table:
     from rich.table import Table  # noqa: PLC0415
 
-    shown = Table("", "the provider alone", "with edge", box=None, pad_edge=False, header_style="bold")
+    shown = Table(what, "the provider alone", "with edge", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         shown.add_row(*row)
     return shown

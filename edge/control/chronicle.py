@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from edge import clock
+from edge.balance.report import states_of
 from edge.config import effective
 from edge.config.schema_incidents import StatusPages
 from edge.control.alerting import Alerting, unfinished
@@ -67,7 +68,7 @@ class Chronicle:
         self._node = node
         self._where = name_of(snapshot.region, snapshot.node)
         self._lookout = Lookout(node)
-        self._minutes = MinuteBook(lambda slot: state.read_target(slot, clock.now_ns()), state.read_route)
+        self._minutes = MinuteBook(state.read_target_uses, state.read_route_uses)
         self.pages = PageWatch(self._page_changed)
         self._urls: dict[str, str] = {}
         self._shares = True
@@ -144,8 +145,7 @@ class Chronicle:
             wall: Unix time.
             now_ns: monotonic nanoseconds.
         """
-        states = {name: report.state for name, report in reports.items()}
-        rows = self._minutes.look(self._node.snapshot, states, wall)
+        rows = self._minutes.look(self._node.snapshot, states_of(reports), wall)
         self.history.keep([Entry(row=row) for row in rows])
         past = self._past()
         if past is not None:

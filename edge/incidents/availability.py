@@ -37,6 +37,7 @@ class Asked(Struct, frozen=True):
     month: tuple[int, int]
     slo: float
     terms: tuple[tuple[float, float], ...] = ()
+    capability: str = ""  # "": every one
 
 
 class Part(Struct, frozen=True):
@@ -52,12 +53,21 @@ class Part(Struct, frozen=True):
     budget_burnt: float | None  # share of the error budget: 1 means used up
 
 
+class Share(Struct, frozen=True):
+    """The part of a side that requests of one capability have."""
+
+    requests: int
+    failed: int
+    availability: float | None
+
+
 class Report(Struct, frozen=True):
     """The report. ``minutes_out``: how long the target was out of rotation because it failed."""
 
     provider: str
     model: str
     region: str
+    capability: str
     month: str
     slo: float
     complete: bool  # the month is over
@@ -68,6 +78,7 @@ class Report(Struct, frozen=True):
     credit_share: float
     credit_usd: float
     incidents: tuple[dict[str, Any], ...]
+    by_capability: dict[str, tuple[Share, Share]]  # alone, with edge; "": none, or not told apart
 
 
 def month_bounds(month: tuple[int, int]) -> tuple[int, int]:
@@ -88,10 +99,12 @@ def report(db: Database, asked: Asked, routes: Collection[str], now: float) -> R
         now: Unix time.
     """
     start, end = month_bounds(asked.month)
-    span = Wanted(start // MINUTE_S, end // MINUTE_S, "target", asked.provider, asked.model, asked.region)
-    alone, minutes_out = _part(db, span, None, asked.slo)
+    span = Wanted(
+        start // MINUTE_S, end // MINUTE_S, "target", asked.provider, asked.model, asked.region, asked.capability
+    )
+    alone, minutes_out, alone_by = _part(db, span, None, asked.slo)
     through = structs.replace(span, kind="route", provider="", model="")
-    with_edge, _ = _part(db, through, set(routes), asked.slo)
+    with_edge, _, edge_by = _part(db, through, set(routes), asked.slo)
     share = 0.0
     if alone.availability is not None:
         share = max((credit for below, credit in asked.terms if alone.availability < below), default=0.0)
@@ -101,6 +114,7 @@ def report(db: Database, asked: Asked, routes: Collection[str], now: float) -> R
         asked.provider,
         asked.model,
         asked.region,
+        asked.capability,
         f"{asked.month[0]:04}-{asked.month[1]:02}",
         asked.slo,
         now >= end,
@@ -111,7 +125,15 @@ def report(db: Database, asked: Asked, routes: Collection[str], now: float) -> R
         share,
         round(alone.cost_usd * share, 4),
         tuple(_evidence(each) for each in reversed(evidence)),
+        {
+            name: (_share(*alone_by.get(name, (0, 0))), _share(*edge_by.get(name, (0, 0))))
+            for name in sorted(alone_by.keys() | edge_by.keys())
+        },
     )
+
+
+def _share(requests: int, failed: int) -> Share:
+    return Share(requests, failed, 1 - failed / requests if requests else None)
 
 
 def _evidence(incident: incidents.Incident) -> dict[str, Any]:
@@ -135,15 +157,23 @@ class _Sums:
         self.requests = [0] * (end - start)  # by minute
         self.failed = [0] * (end - start)
         self.open_ds = [0] * (end - start)  # the longest of all series
+        self.ended = 0
         self.cost_nano = 0
         self.failures: dict[str, int] = {}
         self.first: Sparse = {}
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """The requests that count for an availability, and those of them that failed."""
+        excused = sum(count for reason, count in self.failures.items() if reason in NOT_FAULTS)
+        return self.ended - excused, sum(self.failures.values()) - excused
 
     def add_hour(self, hour: int, packed: Packed) -> None:
         """Add a packed hour. A report of a busy year reads 100,000 of them: nothing is made per minute."""
         rows, base = len(packed.at), hour - self._start
         for at, count in zip(packed.at, values(packed.requests, rows), strict=True):
             self.requests[base + at] += count
+            self.ended += count
         self.cost_nano += sum(values(packed.cost_micro, rows)) * NANO_PER_MICRO
         for at, reasons in zip(packed.at, packed.failures, strict=True):
             if reasons:
@@ -157,6 +187,7 @@ class _Sums:
         """Add a minute that is not packed yet."""
         place = minute.at - self._start
         self.requests[place] += minute.requests
+        self.ended += minute.requests
         self.cost_nano += minute.cost_nano
         self._fail(place, minute.failures)
         self.open_ds[place] = max(self.open_ds[place], round(minute.open_s * 10))
@@ -173,18 +204,25 @@ class _Sums:
             self.first[place] = self.first.get(place, 0) + count
 
 
-def _part(db: Database, wanted: Wanted, models: set[str] | None, slo: float) -> tuple[Part, float]:
-    """Return the sums of all series that are asked for, and the minutes out of rotation, over all of them."""
+def _part(
+    db: Database, wanted: Wanted, models: set[str] | None, slo: float
+) -> tuple[Part, float, dict[str, tuple[int, int]]]:
+    """Return the sums of all wanted series, the minutes out of rotation, and (requests, failed) by capability."""
     sums = _Sums(wanted.start, wanted.end)
+    parts: dict[str, tuple[int, int]] = {}
     for number, series in db.series(wanted):
         if models is not None and series.model not in models:
             continue
+        before = sums.counted
         for hour, packed in db.hours(number, wanted):
             sums.add_hour(hour, packed)
         for minute in db.minutes(number, wanted):
             sums.add_minute(minute)
-    failed = sum(sums.failed)
-    counted = sum(sums.requests) - sum(count for reason, count in sums.failures.items() if reason in NOT_FAULTS)
+        known = parts.get(series.capability, (0, 0))
+        grown = [now - then + more for now, then, more in zip(sums.counted, before, known, strict=True)]
+        if any(grown):
+            parts[series.capability] = (grown[0], grown[1])
+    counted, failed = sums.counted
     burnt = None if not counted or slo >= 1 else round(failed / counted / (1 - slo), 4)
     part = Part(
         counted,
@@ -196,7 +234,7 @@ def _part(db: Database, wanted: Wanted, models: set[str] | None, slo: float) -> 
         sums.cost_nano / 1e9,
         burnt,
     )
-    return part, sum(sums.open_ds) / 10 / MINUTE_S
+    return part, sum(sums.open_ds) / 10 / MINUTE_S, parts
 
 
 def terms(text: str) -> tuple[tuple[float, float], ...]:
@@ -242,6 +280,20 @@ def rows(found: Report) -> Sequence[tuple[str, str, str]]:
         ("first token p99", *each(lambda part: _seconds(part.first_s[2]))),
         ("cost", *each(lambda part: f"{part.cost_usd:.2f} USD")),
     ]
+
+
+def parts(found: Report) -> Sequence[tuple[str, str, str]]:
+    """Return availability by what requests needed, as (capability, alone, with edge) in words; none without a split."""
+    if set(found.by_capability) <= {""}:
+        return []
+    return [
+        (name or "(not told apart)", _share_words(alone), _share_words(edge))
+        for name, (alone, edge) in found.by_capability.items()
+    ]
+
+
+def _share_words(share: Share) -> str:
+    return "-" if share.availability is None else f"{share.availability:.4%} of {share.requests}"
 
 
 def _seconds(value: float | None) -> str:

@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
     from edge.incidents.rehearsed import Rehearsed
 
-VERSION: Final = 1
+VERSION: Final = 2
+# Format 1 did not tell capabilities apart: everything that a model was asked for stands in one series, "chat". Where
+# there is a series of the same name without a capability, the old one keeps its name: nothing is lost.
+_FROM_1: Final = "UPDATE OR IGNORE series SET capability = '' WHERE capability = 'chat'"
 # Minutes stay single for this long, so that a clock that is set back a little, or a late writer, meets them.
 SINGLE_MINUTES: Final = 3 * HOUR
 _BUSY_S: Final = 5.0
@@ -92,6 +95,7 @@ class Wanted(Struct, frozen=True):
     provider: str = ""
     model: str = ""
     region: str = ""
+    capability: str = ""
 
 
 class Damaged(Exception):  # noqa: N818  # a finding about the file, not a failure of the call
@@ -130,10 +134,13 @@ class Database:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last minute, never the file
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, VERSION):
+        if version not in (0, 1, VERSION):
             raise Damaged(f"it has format {version}, and this version of edge knows {VERSION}")
         self._db.executescript(_TABLES)
-        self._db.execute(f"PRAGMA user_version = {VERSION}")
+        with _transaction(self._db):
+            if version == 1:
+                self._db.execute(_FROM_1)
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
         if path is not None:
             path.chmod(0o600)
 
@@ -214,9 +221,8 @@ class Database:
 
     def series(self, wanted: Wanted) -> list[tuple[int, Series]]:
         """Return the series that are asked for, with their numbers."""
-        query = (
-            "SELECT id, kind, provider, model, region, capability FROM series ORDER BY kind, provider, model, region"
-        )
+        query = """SELECT id, kind, provider, model, region, capability FROM series
+                   ORDER BY kind, provider, model, region, capability"""
         found = [(number, Series(*fields)) for number, *fields in self._db.execute(query)]
         return [
             (number, series)
@@ -228,6 +234,7 @@ class Database:
                     (wanted.provider, series.provider),
                     (wanted.model, series.model),
                     (wanted.region, series.region),
+                    (wanted.capability, series.capability),
                 )
             )
         ]

@@ -1,22 +1,25 @@
-"""Traffic per minute: counters of the shared state, minute by minute, for each target and each route.
+"""Traffic per minute: counters of the shared state, minute by minute, for each target, each route and each capability.
 
-A series is what is counted together: a provider's model in a region, or an alias that clients ask for. A minute without
-traffic and without an outage has no row. Percentiles are taken from histograms, and hold to one bucket.
+A series is what is counted together: the requests to a provider's model in a region, or for an alias, whose most
+special need is one capability. Each request counts in one series, so that series add up. A minute without traffic and
+without an outage has no row, and a capability that nobody has asked for has none at all. Percentiles are taken from
+histograms, and hold to one bucket.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter
+from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter
+from edge.terms.capabilities import NAMES, split
 from edge.terms.target_state import HALF_OPEN, OPEN, QUARANTINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from edge.native import RouteView, TargetView
+    from edge.native import UseView
     from edge.terms.snapshot import Snapshot
 
 MINUTE_S: Final = 60
@@ -26,13 +29,17 @@ CLOSED_TO_TRAFFIC: Final = frozenset({OPEN.label, HALF_OPEN.label, QUARANTINED.l
 """States of a target that count as an outage of it."""
 MOST_GAP_S: Final = 5.0  # a longer pause between two looks says nothing about the state in between
 
-_ROUTE_ENDS: Final = {
+_ENDS: Final[dict[int, str]] = {
+    RouteCounter.R_2XX: "",
+    RouteCounter.R_3XX: "",
     RouteCounter.R_4XX: "4xx",
     RouteCounter.R_5XX: "5xx",
     RouteCounter.R_CANCELLED: "cancelled",
     RouteCounter.R_BROKEN: "broken",
 }
-_ENDED: Final = (RouteCounter.R_2XX, RouteCounter.R_3XX, *_ROUTE_ENDS)
+_ATTEMPT_ENDS: Final[dict[int, str]] = {
+    outcome: "" if outcome is Outcome.OK else outcome.name.lower() for outcome in Outcome
+}
 
 Kind = Literal["target", "route"]
 Sparse = dict[int, int]
@@ -46,7 +53,7 @@ class Series(Struct, frozen=True):
     provider: str  # "" for a route
     model: str  # upstream model, or the alias; for a service's target its address
     region: str
-    capability: str = "chat"  # "" for a service
+    capability: str = ""  # of edge.terms.capabilities; "": of a service, of no capability, or not told apart
 
 
 class Minute(Struct, frozen=True, array_like=True):
@@ -83,19 +90,24 @@ class _Counts(Struct, frozen=True):
     cost_nano: int
 
 
+_NOTHING: Final = _Counts(0, {}, (), (), 0, 0, 0)
+
+
 class MinuteBook:
     """Cuts the growing counters of the shared state into minutes.
 
     Args:
-        read_target: reads the record of a target's slot.
-        read_route: reads the record of a route's slot.
+        read_target: reads the counters of a target's slot, by capability.
+        read_route: reads those of a route's slot.
     """
 
-    def __init__(self, read_target: Callable[[int], TargetView], read_route: Callable[[int], RouteView]) -> None:
+    def __init__(
+        self, read_target: Callable[[int], dict[int, UseView]], read_route: Callable[[int], dict[int, UseView]]
+    ) -> None:
         self._read_target = read_target
         self._read_route = read_route
-        self._before: dict[Series, _Counts] = {}
-        self._open_s: dict[Series, float] = {}
+        self._before: dict[Series, dict[str, _Counts]] = {}  # by series without a capability
+        self._open_s: dict[Series, dict[str, float]] = {}  # likewise, and by capability; "": the target as a whole
         self._minute: int | None = None
         self._looked: float | None = None
 
@@ -104,7 +116,7 @@ class MinuteBook:
 
         Args:
             snapshot: names the series.
-            states: label of the state of each target that a route uses.
+            states: label of the state of each target that a route uses, and of its capabilities by ``part_of``.
             wall: Unix time.
         """
         minute = int(wall // MINUTE_S)
@@ -116,10 +128,16 @@ class MinuteBook:
         self._minute = minute
         since_s = min(max(wall - self._looked, 0.0), MOST_GAP_S) if self._looked is not None else 0.0
         self._looked = wall
-        for target in snapshot.targets:
-            if states.get(target.id) in CLOSED_TO_TRAFFIC:
-                series = _of_target(snapshot, target.kind, target.provider, target.model, target.id)
-                self._open_s[series] = min(self._open_s.get(series, 0.0) + since_s, float(MINUTE_S))
+        closed = [split(name) for name, state in states.items() if state in CLOSED_TO_TRAFFIC]
+        targets = {target.id: target for target in snapshot.targets} if closed else {}
+        wholes = {name for name, capability in closed if capability < 0}
+        for name, capability in closed:
+            target = targets.get(name)
+            if target is not None and (capability < 0 or name not in wholes):
+                whole = _of_target(snapshot, target.kind, target.provider, target.model, target.id)
+                open_s = self._open_s.setdefault(whole, {})
+                part = NAMES[capability] if capability >= 0 else ""
+                open_s[part] = min(open_s.get(part, 0.0) + since_s, float(MINUTE_S))
         return rows
 
     def rest(self, snapshot: Snapshot) -> list[Row]:
@@ -129,24 +147,30 @@ class MinuteBook:
     def _cut(self, snapshot: Snapshot, minute: int) -> list[Row]:
         now = dict(self._read(snapshot))
         rows = []
-        for series, counts in now.items():
-            found = _minute(minute, self._before.get(series), counts, self._open_s.get(series, 0.0))
-            if found is not None:
-                rows.append((series, found))
+        for whole, uses in now.items():
+            before = self._before.get(whole)
+            open_s = self._open_s.get(whole, {})
+            # An outage of the target is one of all that it has been asked for.
+            for capability in sorted(uses.keys() | (open_s.keys() - {""})) or ("",):
+                counts = uses.get(capability, _NOTHING)
+                earlier = counts if before is None else before.get(capability, _NOTHING)
+                out_s = open_s.get("", 0.0) + (open_s.get(capability, 0.0) if capability else 0.0)
+                found = _minute(minute, earlier, counts, min(out_s, float(MINUTE_S)))
+                if found is not None:
+                    rows.append((structs.replace(whole, capability=capability), found))
         self._before, self._open_s = now, {}
         return rows
 
-    def _read(self, snapshot: Snapshot) -> Iterable[tuple[Series, _Counts]]:
+    def _read(self, snapshot: Snapshot) -> Iterable[tuple[Series, dict[str, _Counts]]]:
         for target in snapshot.targets:
             if target.kind != "region":
                 series = _of_target(snapshot, target.kind, target.provider, target.model, target.id)
-                yield series, _of_view(self._read_target(target.slot))
+                yield series, _by_capability(self._read_target(target.slot), _ATTEMPT_ENDS)
         own = {target.id for target in snapshot.targets}
         for route in snapshot.told_routes:
             if route.name not in own and not route.name.endswith("/*"):
-                capability = "chat" if route.kind == "model" else ""
-                series = Series("route", "", route.name, snapshot.region, capability)
-                yield series, _of_route(self._read_route(route.slot))
+                series = Series("route", "", route.name, snapshot.region)
+                yield series, _by_capability(self._read_route(route.slot), _ENDS)
 
 
 def quantile_s(histogram: Sparse, share: float) -> float | None:
@@ -190,39 +214,29 @@ def joined(one: Minute, other: Minute) -> Minute:
 def _of_target(snapshot: Snapshot, kind: str, provider: str, model: str, name: str) -> Series:
     if kind == "model":
         return Series("target", provider, model or "*", snapshot.region)
-    return Series("target", provider, name.partition("/")[2] or name, snapshot.region, "")
+    return Series("target", provider, name.partition("/")[2] or name, snapshot.region)
 
 
-def _of_view(view: TargetView) -> _Counts:
-    counts = view["counts"]
-    return _Counts(
-        sum(counts[outcome] for outcome in Outcome),
-        {outcome.name.lower(): counts[outcome] for outcome in Outcome if outcome is not Outcome.OK and counts[outcome]},
-        view["first_hist"],
-        view["total_hist"],
-        counts[TargetCounter.T_PROMPT_TOKENS],
-        counts[TargetCounter.T_OUTPUT_TOKENS],
-        counts[TargetCounter.T_COST_NANO],
-    )
+def _by_capability(uses: dict[int, UseView], ends: Mapping[int, str]) -> dict[str, _Counts]:
+    """Return counters by the name of the capability; ``ends`` has the reason of each end, "" for a good one."""
+    return {
+        NAMES[use] if use < len(NAMES) else "": _Counts(
+            sum(view["counts"][end] for end in ends),
+            {reason: view["counts"][end] for end, reason in ends.items() if reason and view["counts"][end]},
+            view["first_hist"],
+            view["total_hist"],
+            view["prompt_tokens"],
+            view["output_tokens"],
+            view["cost_nano"],
+        )
+        for use, view in uses.items()
+    }
 
 
-def _of_route(view: RouteView) -> _Counts:
-    counts = view["counts"]
-    return _Counts(
-        sum(counts[end] for end in _ENDED),
-        {reason: counts[end] for end, reason in _ROUTE_ENDS.items() if counts[end]},
-        view["first_hist"],
-        view["total_hist"],
-        counts[RouteCounter.R_PROMPT_TOKENS],
-        counts[RouteCounter.R_OUTPUT_TOKENS],
-        counts[RouteCounter.R_COST_NANO],
-    )
-
-
-def _minute(at: int, before: _Counts | None, now: _Counts, open_s: float) -> Minute | None:
+def _minute(at: int, before: _Counts, now: _Counts, open_s: float) -> Minute | None:
     """Return what was counted between two readings; None: nothing, and the target was in rotation."""
-    if before is None or now.ended < before.ended:  # a new series, or a new record under an old name
-        before = _Counts(0, {}, (), (), 0, 0, 0) if before is not None else now
+    if now.ended < before.ended:  # a new record under an old name
+        before = _NOTHING
     found = Minute(
         at,
         now.ended - before.ended,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from edge.incidents.availability import rows
+from edge.incidents.availability import parts, rows
 from edge.incidents.postmortem import span, spelled
 from edge.telemetry import logs
 
@@ -24,11 +24,22 @@ def html(found: Report) -> str:
     """Return the document."""
     model = escape(found.model or "every model")
     where = f" in {escape(found.region)}" if found.region else ""
-    title = f"{escape(found.provider)}, {model}{where}: {found.month}"
+    need = f", {found.capability}" if found.capability else ""
+    title = f"{escape(found.provider)}, {model}{need}{where}: {found.month}"
     table = "".join(
         f'<tr><th scope="row">{escape(what)}</th><td>{escape(alone)}</td><td>{escape(edge)}</td></tr>'
         for what, alone, edge in rows(found)
     )
+    by_need = "".join(
+        f'<tr><th scope="row">{escape(what)}</th><td>{escape(alone)}</td><td>{escape(edge)}</td></tr>'
+        for what, alone, edge in parts(found)
+    )
+    if by_need:
+        by_need = (
+            '<h2>By what requests needed</h2><table><thead><tr><th scope="col">most special need</th>'
+            '<th scope="col">the provider alone</th><th scope="col">with edge</th></tr></thead>'
+            f"<tbody>{by_need}</tbody></table>"
+        )
     open_ = "" if found.complete else "<p>The month is not over; figures are those so far.</p>"
     credit = ""
     if found.credit_share:
@@ -51,7 +62,7 @@ def html(found: Report) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{title}</h1>'
         f"<p>Objective: {found.slo:.3%}.</p>{open_}"
         '<table><thead><tr><th></th><th scope="col">the provider alone</th><th scope="col">with edge</th></tr></thead>'
-        f"<tbody>{table}</tbody></table>"
+        f"<tbody>{table}</tbody></table>{by_need}"
         f"<p>Out of rotation because it failed: {found.minutes_out:g} minutes.</p>{credit}"
         f"<h2>Incidents</h2>{incidents}"
         "<p><small>Alone: each attempt at the provider, as a caller without edge would have had it. With edge: "

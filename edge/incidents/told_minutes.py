@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from edge.incidents.minutes import Kind, Minute, Series
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from edge.incidents.minutes import Row
 
-VERSION: Final = 1
+VERSION: Final = 2
+UNSPLIT_VERSION: Final = 1
+"""In documents of this version "chat" stands for everything that a model was asked for."""
 HISTORY: Final = "history/"
 AGAIN_MINUTES: Final = 3
 """Minutes that are told again after the store has taken them."""
@@ -104,7 +106,7 @@ def encode(instance: str, rows: Sequence[TellRow]) -> bytes:
 def decode(body: bytes) -> ToldMinutes | None:
     """Return the document of a node, or None if it is unreadable or of another version."""
     try:
-        if msgspec.json.decode(body, type=_Head).v != VERSION:
+        if msgspec.json.decode(body, type=_Head).v not in (VERSION, UNSPLIT_VERSION):
             return None
         document = msgspec.json.decode(body, type=ToldMinutes)
     except _UNREADABLE:
@@ -112,7 +114,12 @@ def decode(body: bytes) -> ToldMinutes | None:
     texts = [document.instance]
     for row in document.rows:
         texts += (row.provider, row.model, row.capability, *row.failures)
-    return document if all(map(str.isprintable, texts)) else None
+    if not all(map(str.isprintable, texts)):
+        return None
+    if document.v == UNSPLIT_VERSION:
+        whole = (structs.replace(row, capability="") if row.capability == "chat" else row for row in document.rows)
+        document = structs.replace(document, rows=tuple(whole))
+    return document
 
 
 def fresh(document: ToldMinutes, after: int, now_minute: int) -> list[TellRow]:

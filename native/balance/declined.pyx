@@ -8,7 +8,7 @@ of their notes, which costs at most one more request. A good answer refutes ever
 
 from libc.stdint cimport uint32_t
 from native.io.atomics cimport load64, store64
-from native.state.shared_state cimport EDGE_DECLINED, OK, SharedState
+from native.state.shared_state cimport EDGE_DECLINED, SharedState, edge_answered
 
 cdef enum:
     MS = 1_000_000
@@ -20,7 +20,7 @@ cdef uint64_t LOW32 = <uint64_t>0xFFFFFFFF
 
 
 cdef inline uint64_t _good(TargetRec* rec) noexcept nogil:
-    return load64(&rec.count[<int>OK]) & GOOD_MASK
+    return edge_answered(rec) & GOOD_MASK
 
 
 cdef inline bint _holds(TargetRec* rec, int place, uint64_t now_ms) noexcept nogil:

@@ -11,6 +11,7 @@ cdef struct AttemptFacts:       # times and marks of one attempt; times are mono
     int index                   # of the target in its pool
     int admit                   # native.balance.breaker.Admit
     int latency_cell, key
+    int use                     # the place of its counters in the records' uses
     uint32_t generation         # of the circuit that admitted it
     Claims claims               # what the request needs of the target
     int lacking                 # the capability that the target said it lacks, -1 = none
@@ -75,5 +76,5 @@ cdef void settle_credential(Target target, const Usage* usage, uint64_t guess, b
 cdef void count_begun(Route route, int worker, bint streams, uint64_t started_ns) noexcept
 # Count an answer of a target. failover: it was not the first choice, or not the first attempt.
 cdef void count_answered(Route route, int index, bint failover) noexcept
-# Count the end of an exchange. status: as the client saw it; below 200 = it saw none.
-cdef void count_over(Route route, int worker, int status, uint64_t took_ns) noexcept
+# Count the end of an exchange. needs: of the request, as bits. status: as the client saw it; below 200 = it saw none.
+cdef void count_over(Route route, uint64_t needs, int worker, int status, uint64_t took_ns) noexcept

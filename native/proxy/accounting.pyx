@@ -19,9 +19,9 @@ from native.state.allowance cimport BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant
 from native.state.retry_budget cimport budget_deposit
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, MISCONFIGURED, OK, RATE_LIMITED,
-    REFUSED_CREDENTIAL, R_2XX, R_CACHED_TOKENS, R_COST_NANO, R_FAILOVERS, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS,
-    R_SAVED_NANO, R_SAVED_US, R_SPILLED, R_STREAMS, T_CACHED_TOKENS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS,
-    CircuitRec, RouteRec, TargetRec, hist_bucket,
+    REFUSED_CREDENTIAL, R_2XX, R_CACHED_TOKENS, R_FAILOVERS, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS,
+    R_SAVED_NANO, R_SAVED_US, R_SPILLED, R_STREAMS, T_CACHED_TOKENS, T_PROMPT_TOKENS,
+    CircuitRec, RouteRec, TargetRec, UseRec, edge_use_of, hist_bucket,
 )
 
 # A deadline of the whole exchange counts against a target without recent latencies only after this time.
@@ -176,13 +176,13 @@ cdef void settle_success(Route route, Target target, AttemptFacts* facts, uint64
     cdef uint64_t us = took_ns // 1000
     target.observe(facts.latency_cell, now_ns, took_ns, False)
     lateness_observe(rec, facts.latency_cell, us)
-    add64(&rec.first_hist[hist_bucket(us)], 1)
+    add64(&rec.uses[facts.use].first_hist[hist_bucket(us)], 1)
     add64(&rec.first_sum_us, us)
     us = (facts.content_ns - facts.request_started_ns) // 1000
-    add64(&route.rec.first_hist[hist_bucket(us)], 1)
+    add64(&route.rec.uses[facts.use].first_hist[hist_bucket(us)], 1)
     add64(&route.rec.first_sum_us, us)
     us = (now_ns - facts.started_ns) // 1000
-    add64(&rec.total_hist[hist_bucket(us)], 1)
+    add64(&rec.uses[facts.use].total_hist[hist_bucket(us)], 1)
     add64(&rec.total_sum_us, us)
     if route.prefer == <int>PREFER_LATENCY:
         add64(&route.rec.count[<int>R_SAVED_US], <uint64_t>saved_us(
@@ -239,7 +239,7 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
     cdef uint32_t generation = 0
     cdef CircuitRec* circuit
     facts.ended_ns = now_ns
-    add64(&rec.count[outcome], 1)
+    add64(&rec.uses[facts.use].count[outcome], 1)
     if outcome == <int>CANCELLED:
         if trial:
             breaker_return(&rec.own, now_ns, facts.generation)
@@ -354,21 +354,26 @@ cdef int count_usage(
     cdef Route route = request.route
     cdef Target target = route.pool.target_at(index)
     cdef RouteRec* rec = route.rec
+    cdef UseRec* own = &target.rec.uses[edge_use_of(request.needs)]
+    cdef UseRec* through = &rec.uses[edge_use_of(request.needs)]
     usage.prompt_tokens = used.prompt
     usage.output_tokens = used.output
     usage.cost_nano = price.cost(used)
     if usage.prompt_tokens:
         add64(&target.rec.count[<int>T_PROMPT_TOKENS], usage.prompt_tokens)
         add64(&rec.count[<int>R_PROMPT_TOKENS], usage.prompt_tokens)
+        add64(&own.prompt_tokens, usage.prompt_tokens)
+        add64(&through.prompt_tokens, usage.prompt_tokens)
         if 0 < used.cached <= used.prompt:
             add64(&target.rec.count[<int>T_CACHED_TOKENS], <uint64_t>used.cached)
             add64(&rec.count[<int>R_CACHED_TOKENS], <uint64_t>used.cached)
     if usage.output_tokens:
-        add64(&target.rec.count[<int>T_OUTPUT_TOKENS], usage.output_tokens)
         add64(&rec.count[<int>R_OUTPUT_TOKENS], usage.output_tokens)
+        add64(&own.output_tokens, usage.output_tokens)
+        add64(&through.output_tokens, usage.output_tokens)
     if usage.cost_nano and not is_region:    # the region that paid counts it
-        add64(&target.rec.count[<int>T_COST_NANO], usage.cost_nano)
-        add64(&rec.count[<int>R_COST_NANO], usage.cost_nano)
+        add64(&own.cost_nano, usage.cost_nano)
+        add64(&through.cost_nano, usage.cost_nano)
     if route.prefer == <int>PREFER_COST and not is_region:
         add64(&rec.count[<int>R_SAVED_NANO], <uint64_t>saved_nano(route.pool, index, request.wildcard, used))
 
@@ -395,10 +400,11 @@ cdef void count_answered(Route route, int index, bint failover) noexcept:
         add64(&route.rec.count[<int>R_SPILLED], 1)
 
 
-cdef void count_over(Route route, int worker, int status, uint64_t took_ns) noexcept:
+cdef void count_over(Route route, uint64_t needs, int worker, int status, uint64_t took_ns) noexcept:
     cdef uint64_t us = took_ns // 1000
+    cdef UseRec* use = &route.rec.uses[edge_use_of(needs)]
     add32(&route.rec.inflight[worker], -1)
     if status >= 200:
-        add64(&route.rec.count[<int>R_2XX + status // 100 - 2], 1)
-    add64(&route.rec.total_hist[hist_bucket(us)], 1)
+        add64(&use.count[<int>R_2XX + status // 100 - 2], 1)
+    add64(&use.total_hist[hist_bucket(us)], 1)
     add64(&route.rec.total_sum_us, us)

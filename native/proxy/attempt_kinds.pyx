@@ -31,7 +31,7 @@ from native.proxy.stored_request cimport StoredRequest
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
-    REFUSED_CREDENTIAL, T_DROPPED_EVENTS,
+    REFUSED_CREDENTIAL, T_DROPPED_EVENTS, edge_use_of,
 )
 
 # A prompt has at least this many tokens before its count is doubted: ids stand for conversations and files that are not
@@ -419,6 +419,7 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
     attempt.facts.index = index
     attempt.facts.admit = admit
     attempt.facts.lacking = -1
+    attempt.facts.use = edge_use_of(request.needs)
     attempt.facts.latency_cell = request.latency_cell
     attempt.facts.key = request.identity.key
     attempt.facts.caller_bound = request.bounded

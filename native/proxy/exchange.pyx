@@ -23,7 +23,7 @@ from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, is
 from native.state.shared_state cimport (
     CANCELLED, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_STATUS, R_BROKEN, R_CACHE_MISSES,
     R_CANCELLED, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH, R_UNAVAILABLE,
-    T_RETRIED, T_SPILLED, W_REQUESTS,
+    T_RETRIED, T_SPILLED, W_REQUESTS, edge_use_of,
 )
 
 
@@ -460,7 +460,7 @@ cdef class Exchange(AttemptEvents):
     cdef int _break(self, Attempt attempt, AttemptResult result) except -1:
         """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
         cdef bint said = result.outcome == <int>FAIL_INBAND and self.broken is None     # by the target itself
-        add64(&self.request.route.rec.count[<int>R_BROKEN], 1)
+        add64(&self.request.route.rec.uses[edge_use_of(self.request.needs)].count[<int>R_BROKEN], 1)
         if said and attempt.reader.last_event is not None:
             self.on_answer_data(attempt, attempt.reader.last_event)
         self._close(0)
@@ -481,7 +481,7 @@ cdef class Exchange(AttemptEvents):
         self.request.left = True
         self.live.stop(CANCELLED, self.charge)
         if self.alarm is not None:
-            add64(&self.request.route.rec.count[<int>R_CANCELLED], 1)
+            add64(&self.request.route.rec.uses[edge_use_of(self.request.needs)].count[<int>R_CANCELLED], 1)
         self._close(-1)
 
     cdef int on_client_congested(self) except -1:
@@ -527,7 +527,7 @@ cdef class Exchange(AttemptEvents):
             self.charge.settle(now)
         if self.alarm is not None:
             runtime.active -= 1
-            count_over(request.route, runtime.worker, status, now - request.started_ns)
+            count_over(request.route, request.needs, runtime.worker, status, now - request.started_ns)
             runtime.deadlines.disarm(self.alarm)
             self.alarm.exchange = None
             self.alarm = None

@@ -21,7 +21,7 @@ from native.proxy.steps cimport Event
 from native.state.allowance cimport bounds_take, bounds_wait
 from native.state.callers cimport LOW
 from native.state.issued_ids cimport rendezvous_rank
-from native.state.shared_state cimport A_REQUESTS, OK, T_EXHAUSTED, T_FULL, TargetRec
+from native.state.shared_state cimport A_REQUESTS, T_EXHAUSTED, T_FULL, TargetRec, edge_answered
 
 # The reason of a region that is not asked now, where its own targets are not rate-limited.
 cdef int NOT_ITS_RATE = 1
@@ -495,7 +495,7 @@ cdef class Selection:
         cdef int i, code
         for i in range(self.route.pool.size):
             rec = self.route.pool.recs[i]
-            done += load64(&rec.count[<int>OK])
+            done += edge_answered(rec)
             us += load64(&rec.total_sum_us)
             busy += inflight_total(rec, self.route.pool.workers)
             code = self.route.pool.barred(i, now, 0, self.request.identity.priority)

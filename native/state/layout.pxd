@@ -16,6 +16,8 @@ cdef extern from "native/state/shared_state.h" nogil:
     const int EDGE_PRIORITIES
     const int EDGE_DECLINED
     const int EDGE_CAPABILITIES
+    const int EDGE_USES
+    const int EDGE_USE_COUNTERS
     const uint64_t EDGE_EWMA_TAU_NS
     ctypedef struct SharedStateHeader "edge_state_header":
         uint64_t magic
@@ -32,6 +34,11 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[10] window
         uint64_t[10] slow
         uint64_t doubted_ns, others_ns, body, failures
+    ctypedef struct UseRec "edge_use_rec":
+        uint64_t[16] count
+        uint64_t[24] first_hist
+        uint64_t[24] total_hist
+        uint64_t prompt_tokens, output_tokens, cost_nano
     ctypedef struct TargetRec "edge_target_rec":
         CircuitRec own
         uint64_t quarantined_until_ns, rate_limited_until_ns, manual
@@ -41,8 +48,6 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[2] baseline
         uint64_t[2] measured
         uint64_t[32] count
-        uint64_t[24] first_hist
-        uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
         uint64_t[2] penalty
         uint64_t[4] declined_at
@@ -54,18 +59,18 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint32_t[2] latency_samples
         uint32_t[2] latency_p99_ms
         CircuitRec[9] capability
+        UseRec[10] uses
         uint64_t upstream_load
         uint32_t[64] inflight
         uint32_t[3][64] inflight_by_priority
     ctypedef struct RouteRec "edge_route_rec":
         uint64_t budget
         uint64_t[48] count
-        uint64_t[24] first_hist
-        uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
         uint64_t[24] queue_hist
         uint64_t queue_sum_us, overhead_sum_ns, overhead_count
         uint64_t[24] output_hist
+        UseRec[10] uses
         uint32_t[64] inflight
         uint32_t[64] waiting
     ctypedef struct AllowanceRec "edge_allowance_rec":
@@ -103,6 +108,8 @@ cdef extern from "native/state/shared_state.h" nogil:
     uint64_t edge_share(AllowanceRec* rec, uint64_t* word, uint64_t whole, uint64_t now_ns)
     uint64_t edge_concurrent(AllowanceRec* rec, uint64_t whole, uint64_t now_ns)
     uint64_t edge_ceiling(AllowanceRec* rec, uint64_t budget, uint64_t month)
+    int edge_use_of(uint64_t needs)
+    uint64_t edge_answered(TargetRec* rec)
     float edge_cell_ms(uint64_t word)
     uint64_t edge_cell(float ms, uint64_t now_ms)
     uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms)

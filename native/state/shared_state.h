@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 11u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 12u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -22,6 +22,8 @@
 #define EDGE_DECLINED 4        /* kinds of answers that a target is remembered to have declined requests with */
 #define EDGE_PRIORITIES 3      /* 0 high, 1 normal, 2 low */
 #define EDGE_CAPABILITIES 9    /* enum Capability in native/state/counters.pxd */
+#define EDGE_USES 10           /* by what was asked for: the capabilities, and 9 for a request that needs none */
+#define EDGE_USE_COUNTERS 16
 #define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half-life 7 s */
 
 typedef struct __attribute__((aligned(64))) {
@@ -69,6 +71,16 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t failures;       /* blamed on it, all time */
 } edge_circuit_rec;
 
+/* What was counted of the requests whose most special need is one capability (edge_use_of), or of those without one. A
+ * target or route keeps no sum of these counters: views add them up. */
+typedef struct __attribute__((aligned(64))) {
+    uint64_t count[EDGE_USE_COUNTERS];      /* of a target by enum Outcome; of a route R_2XX to R_BROKEN */
+    uint64_t first_hist[EDGE_HIST_BUCKETS]; /* time to first token or byte */
+    uint64_t total_hist[EDGE_HIST_BUCKETS];
+    uint64_t prompt_tokens, output_tokens, cost_nano;
+    uint64_t spare[5];
+} edge_use_rec;
+
 typedef struct __attribute__((aligned(64))) {
     edge_circuit_rec own;    /* of the target as a whole */
     uint64_t quarantined_until_ns;  /* the target gets no traffic until then */
@@ -84,9 +96,7 @@ typedef struct __attribute__((aligned(64))) {
     /* for display: the average of successes only; ``penalty`` below is the part of ewma that failures added */
     uint64_t measured[2];
 
-    uint64_t count[EDGE_TARGET_COUNTERS];   /* enum TargetCounter */
-    uint64_t first_hist[EDGE_HIST_BUCKETS]; /* time to first token or byte */
-    uint64_t total_hist[EDGE_HIST_BUCKETS];
+    uint64_t count[EDGE_TARGET_COUNTERS];   /* enum TargetCounter; outcomes and money: see uses */
     uint64_t first_sum_us, total_sum_us;
     uint64_t penalty[2];
     /* native/balance/declined: answers of the last minute that may be about one request, or about all. One kind of
@@ -113,6 +123,7 @@ typedef struct __attribute__((aligned(64))) {
     uint32_t spare4[10];
     uint64_t upstream_load;        /* see edge_load; 0 = the target says nothing of itself */
     edge_circuit_rec capability[EDGE_CAPABILITIES];
+    edge_use_rec uses[EDGE_USES];
     uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
     uint32_t inflight_by_priority[EDGE_PRIORITIES][EDGE_MAX_WORKERS]; /* of these, by priority */
 } edge_target_rec;
@@ -120,15 +131,14 @@ typedef struct __attribute__((aligned(64))) {
 typedef struct __attribute__((aligned(64))) {
     uint64_t budget;         /* retry budget: stamp_ms (32) | thousandths of a retry (32) */
     uint64_t spare[7];
-    uint64_t count[EDGE_ROUTE_COUNTERS];    /* enum RouteCounter */
-    uint64_t first_hist[EDGE_HIST_BUCKETS];
-    uint64_t total_hist[EDGE_HIST_BUCKETS];
+    uint64_t count[EDGE_ROUTE_COUNTERS];    /* enum RouteCounter; ends and money: see uses */
     uint64_t first_sum_us, total_sum_us;
     uint64_t queue_hist[EDGE_HIST_BUCKETS];    /* how long exchanges waited for a place */
     uint64_t queue_sum_us;
     uint64_t overhead_sum_ns, overhead_count;  /* time that edge itself added before the first byte went upstream */
     uint64_t output_hist[EDGE_HIST_BUCKETS];   /* output tokens of complete answers by powers of two; halved by control */
     uint64_t spare2[3];
+    edge_use_rec uses[EDGE_USES];
     uint32_t inflight[EDGE_MAX_WORKERS];
     uint32_t waiting[EDGE_MAX_WORKERS];        /* exchanges that wait for a place, by worker */
 } edge_route_rec;
@@ -269,6 +279,15 @@ static inline uint64_t edge_ceiling(edge_allowance_rec *rec, uint64_t budget, ui
     if (spoken != month) return budget / EDGE_ASSUMED_NODES;
     ceiling = edge_load(&rec->ceiling_nano);
     return ceiling < budget ? ceiling : budget;
+}
+
+/* The place in `uses` of requests with these needs: the most special capability, which has the lowest number. */
+static inline int edge_use_of(uint64_t needs) { return __builtin_ctzll(needs | 1ULL << EDGE_CAPABILITIES); }
+/* Good answers of a target, all time. */
+static inline uint64_t edge_answered(edge_target_rec *rec) {
+    uint64_t sum = 0;
+    for (int use = 0; use < EDGE_USES; use++) sum += edge_load(&rec->uses[use].count[0]);
+    return sum;
 }
 
 /* A latency cell: float32 milliseconds in the upper half, stamp in the lower. An all-zero cell has no data. */

@@ -7,7 +7,7 @@ from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close
 from native.io.atomics cimport add64, cas64, load64, or64, store32, store64
-from native.state.views cimport allowance_view, route_view, target_view, worker_view
+from native.state.views cimport allowance_view, route_view, target_view, use_views, worker_view
 
 LAYOUT = EDGE_STATE_LAYOUT
 
@@ -215,6 +215,14 @@ cdef class SharedState:
     def read_route(self, int slot):
         """Copy one route's record; views.pyi has the keys of a ``RouteView``."""
         return route_view(self.route(slot), <int>self.header.worker_capacity)
+
+    def read_target_uses(self, int slot):
+        """Copy the counters of a target by Capability, 9 for requests without one; those that are not used are left out."""
+        return use_views(self.target(slot).uses)
+
+    def read_route_uses(self, int slot):
+        """Copy the counters of a route, as ``read_target_uses``."""
+        return use_views(self.route(slot).uses)
 
     def read_allowance(self, int slot):
         """Copy the record of one key or credential; views.pyi has the keys of an ``AllowanceView``."""

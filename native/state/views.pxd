@@ -7,6 +7,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from native.state.layout cimport *
 
 cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns)
+cdef dict use_views(UseRec* uses)
 cdef dict route_view(RouteRec* rec, int workers)
 cdef dict allowance_view(AllowanceRec* rec, int workers)
 cdef dict worker_view(WorkerRec* rec)

@@ -17,6 +17,15 @@ class CapabilityView(TypedDict):
     window: tuple[int, int, int]  # ended, failed, slow in the last 10 s
     remote: int  # see shared_state.h
 
+class UseView(TypedDict):
+    # What was counted of the requests of a target or a route whose most special need is one capability, all time.
+    counts: tuple[int, ...]  # of a target by Outcome; of a route by RouteCounter, R_2XX to R_BROKEN alone
+    first_hist: tuple[int, ...]  # 24, bounds in HIST_BOUNDS_S
+    total_hist: tuple[int, ...]
+    prompt_tokens: int
+    output_tokens: int
+    cost_nano: int
+
 class TargetView(TypedDict):
     # A copy of one target's record: times in monotonic ns, latencies in ms (0.0 = no data).
     state: str  # one of STATE_NAMES

@@ -1,11 +1,45 @@
+from libc.string cimport memset
 from native.io.atomics cimport load32, load64
-from native.state.counters cimport R_WAITING, T_SLOW, T_TRIALS, T_TRIPS
+from native.state.counters cimport (
+    OK, DEADLINE, R_2XX, R_BROKEN, R_COST_NANO, R_WAITING, T_COST_NANO, T_OUTPUT_TOKENS, T_SLOW, T_TRIALS, T_TRIPS,
+)
 
 STATE_NAMES = ("closed", "open", "half_open")
 
 
 cdef tuple copy64(uint64_t* values, int size):
     return tuple([load64(&values[place]) for place in range(size)])
+
+
+cdef void sum_uses(UseRec* uses, UseRec* whole) noexcept nogil:
+    cdef uint64_t* total = <uint64_t*>whole
+    cdef uint64_t* part
+    cdef int use, place
+    memset(whole, 0, sizeof(UseRec))
+    for use in range(EDGE_USES):
+        part = <uint64_t*>&uses[use]
+        for place in range(<int>(sizeof(UseRec) // sizeof(uint64_t))):
+            total[place] += load64(&part[place])
+
+
+cdef dict use_views(UseRec* uses):
+    cdef dict views = {}
+    cdef UseRec* use
+    cdef int place
+    for place in range(EDGE_USES):
+        use = &uses[place]
+        counts = copy64(use.count, EDGE_USE_COUNTERS)
+        if not any(counts):
+            continue
+        views[place] = {
+            "counts": counts,
+            "first_hist": copy64(use.first_hist, EDGE_HIST_BUCKETS),
+            "total_hist": copy64(use.total_hist, EDGE_HIST_BUCKETS),
+            "prompt_tokens": load64(&use.prompt_tokens),
+            "output_tokens": load64(&use.output_tokens),
+            "cost_nano": load64(&use.cost_nano),
+        }
+    return views
 
 
 cdef uint64_t sum_workers(uint32_t* columns, int workers) noexcept nogil:
@@ -51,7 +85,14 @@ cdef dict capability_views(TargetRec* rec, uint64_t now_ns):
 cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
     cdef uint64_t circuit = load64(&rec.own.circuit)
     cdef WindowSum window = edge_window_sum(&rec.own, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
+    cdef UseRec whole
+    cdef int place
+    sum_uses(rec.uses, &whole)
     counts = list(copy64(rec.count, EDGE_TARGET_COUNTERS))
+    for place in range(<int>OK, <int>DEADLINE + 1):
+        counts[place] = whole.count[place]
+    counts[<int>T_OUTPUT_TOKENS] = whole.output_tokens
+    counts[<int>T_COST_NANO] = whole.cost_nano
     counts[<int>T_TRIPS] = load64(&rec.own.trips)
     counts[<int>T_TRIALS] = load64(&rec.own.trials)
     counts[<int>T_SLOW] = load64(&rec.own.slowed)
@@ -78,8 +119,8 @@ cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
             edge_penalty_in(load64(&rec.ewma[1]), load64(&rec.penalty[1]), now_ns // 1_000_000),
         ),
         "counts": tuple(counts),
-        "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
-        "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
+        "first_hist": copy64(whole.first_hist, EDGE_HIST_BUCKETS),
+        "total_hist": copy64(whole.total_hist, EDGE_HIST_BUCKETS),
         "first_sum_us": load64(&rec.first_sum_us),
         "total_sum_us": load64(&rec.total_sum_us),
         "inflight_by_priority": tuple(
@@ -98,14 +139,20 @@ cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
 
 
 cdef dict route_view(RouteRec* rec, int workers):
+    cdef UseRec whole
+    cdef int place
+    sum_uses(rec.uses, &whole)
     counts = list(copy64(rec.count, EDGE_ROUTE_COUNTERS))
+    for place in range(<int>R_2XX, <int>R_BROKEN + 1):
+        counts[place] = whole.count[place]
+    counts[<int>R_COST_NANO] = whole.cost_nano
     counts[<int>R_WAITING] = sum_workers(rec.waiting, workers)
     return {
         "budget": load64(&rec.budget),
         "inflight": sum_workers(rec.inflight, workers),
         "counts": tuple(counts),
-        "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
-        "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
+        "first_hist": copy64(whole.first_hist, EDGE_HIST_BUCKETS),
+        "total_hist": copy64(whole.total_hist, EDGE_HIST_BUCKETS),
         "first_sum_us": load64(&rec.first_sum_us),
         "total_sum_us": load64(&rec.total_sum_us),
         "queue_hist": copy64(rec.queue_hist, EDGE_HIST_BUCKETS),

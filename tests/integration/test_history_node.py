@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 
 def rows(path: Path) -> list[dict[str, object]]:
-    """Return all minutes of a history by column."""
+    """Return the minutes of a history's last hour by column."""
     db = Database(path)
+    now = int(time.time()) // 60
     try:
-        found = page(db, Wanted(0, 2**31 // 60, kind=""))
+        found = page(db, Wanted(now - 60, now + 1))
     finally:
         db.close()
     return [dict(zip(COLUMNS, row, strict=True)) for row in found["rows"]]
@@ -48,9 +50,37 @@ async def test_a_stopped_node_has_written_what_its_clients_saw(tmp_path: Path, p
         db.close()
     counted = {(one.kind, one.model): sum(point.requests for point in points) for one, points in read.items()}
     assert counted == {("target", "sim-small"): 6, ("route", "chat"): 6}
+    assert {one.capability for one in series.values()} == {"chat"}
     target = next(points for one, points in read.items() if one.kind == "target")
     assert sum(sum(point.failures.values()) for point in target) == 1  # the caller's own fault, by its name
     assert sum(point.failures.get("client_fault", 0) for point in target) == 1
+
+
+PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0K"}}]}]
+TOOL = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+
+
+async def test_each_request_counts_once_under_its_most_special_need(tmp_path: Path, provider: SimProvider) -> None:
+    """Requests, tokens and latencies stand beside what was asked for, at the target and at the route, and add up."""
+    config = {**chat_config(provider.url), "history": {"path": "past.db"}}
+    asked: list[tuple[str, int, dict[str, Any]]] = [
+        ("chat", 3, {}),
+        ("streaming", 2, {"stream": True}),
+        ("tools", 2, {"tools": TOOL, "stream": True}),
+        ("vision", 1, {"messages": PICTURE, "tools": TOOL}),
+    ]
+    async with RunningNode(tmp_path, config) as node:
+        for _, times, more in asked:
+            for _ in range(times):
+                assert (await node.ask(**more)).status == 200
+        view = (await node.get("/api/node"))[1]
+        assert view["history"]["lost"] == 0
+    found = rows(tmp_path / "past.db")
+    for kind in ("target", "route"):
+        part = {row["capability"]: row for row in found if row["kind"] == kind}
+        assert {name: row["requests"] for name, row in part.items()} == {name: times for name, times, _ in asked}
+        assert all(row["prompt_tokens"] and row["output_tokens"] for row in part.values())
+        assert all(row["first_p50_s"] is not None and row["total_p50_s"] is not None for row in part.values())
 
 
 async def test_operators_find_their_actions(tmp_path: Path, provider: SimProvider) -> None:

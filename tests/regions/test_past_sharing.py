@@ -121,7 +121,7 @@ async def test_nothing_is_counted_twice_over_a_restart() -> None:
     await world.end()
 
 
-WELL = {"instance": "i", "rows": [[0, "target", "p", "m", "chat", 1, {}, {}, {}, 1, 1, 1, 0.0]], "v": 1}
+WELL = {"instance": "i", "rows": [[0, "target", "p", "m", "chat", 1, {}, {}, {}, 1, 1, 1, 0.0]], "v": 2}
 
 
 def changed(**given: Any) -> bytes:
@@ -141,7 +141,7 @@ def changed(**given: Any) -> bytes:
         b"{}",
         b"\xff",
         b"[" * 100_000,
-        changed(v=2),
+        changed(v=3),
         changed(instance=""),
         changed(rows=7),
         changed(at1="other"),
@@ -159,6 +159,14 @@ def test_a_document_that_is_none_is_not_read(body: bytes) -> None:
     """Wrong shapes, unprintable texts, impossible numbers and other versions are no document."""
     assert decode(changed()) is not None
     assert decode(body) is None
+
+
+def test_a_node_of_the_version_before_does_not_tell_capabilities_apart() -> None:
+    """Its "chat" is everything that a model was asked for; a service has no capability in either version."""
+    for version, capability, expected in ((1, "chat", ""), (1, "", ""), (2, "chat", "chat"), (2, "vision", "vision")):
+        document = decode(changed(v=version, at4=capability))
+        assert document is not None
+        assert [row.capability for row in document.rows] == [expected]
 
 
 async def test_what_others_write_is_bounded() -> None:

@@ -20,9 +20,10 @@ from edge.incidents.history import Entry, History
 from edge.incidents.minutes import Minute, MinuteBook, Series, joined, quantile_s
 from edge.incidents.packing import pack_hour, points, unpack_hour
 from edge.incidents.records import COLUMNS, page
-from edge.native import Outcome, RouteCounter
+from edge.native import Capability, Outcome, RouteCounter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SERIES = Series("target", "p", "m", "eu")
@@ -48,25 +49,26 @@ class Counters:
         self.target = dict.fromkeys(Outcome, 0)
         self.route = dict.fromkeys(RouteCounter, 0)
         self.first = [0] * 24
+        self.vision = 0  # requests that need it, all of them good
         self.book = MinuteBook(self._read_target, self._read_route)
 
     def _read_target(self, slot: int) -> Any:
-        view = self.state.read_target(slot, 0)
         if slot != next(each.slot for each in self.plan.targets if each.id == "one/small"):
-            return view
-        counts = list(view["counts"])
-        for outcome, count in self.target.items():
-            counts[outcome] = count
-        return {**view, "counts": tuple(counts), "first_hist": tuple(self.first)}
+            return {}
+        chats = use([self.target[outcome] for outcome in Outcome], self.first)
+        return {Capability.C_CHAT: chats} | ({Capability.C_VISION: use([self.vision])} if self.vision else {})
 
     def _read_route(self, slot: int) -> Any:
-        view = self.state.read_route(slot)
         if slot != next(each.slot for each in self.plan.routes if each.name == "chat"):
-            return view
-        counts = list(view["counts"])
-        for counter, count in self.route.items():
-            counts[counter] = count
-        return {**view, "counts": tuple(counts)}
+            return {}
+        return {Capability.C_CHAT: use([self.route[each] for each in list(RouteCounter)[: RouteCounter.R_BROKEN + 1]])}
+
+
+def use(counts: Sequence[int], first: Sequence[int] = (0,) * 24) -> dict[str, Any]:
+    """Return the counters of one capability as the shared state reads them."""
+    whole = (*counts, *([0] * (16 - len(counts))))
+    empty = {"total_hist": (0,) * 24, "prompt_tokens": 0, "output_tokens": 0, "cost_nano": 0}
+    return {"counts": whole, "first_hist": tuple(first), **empty}
 
 
 def test_a_minute_holds_what_was_counted_in_it() -> None:
@@ -83,10 +85,10 @@ def test_a_minute_holds_what_was_counted_in_it() -> None:
     for second in range(601, 606):
         assert counters.book.look(counters.plan, {"one/small": "open"}, float(second)) == []
     rows = dict(counters.book.look(counters.plan, {}, 660.0))
-    target = rows[Series("target", "one", "small", "test")]
+    target = rows[Series("target", "one", "small", "test", "chat")]
     assert (target.at, target.requests, target.failures) == (10, 7, {"fail_status": 2, "client_fault": 1})
     assert (target.faults, target.first, target.open_s) == (2, {3: 4}, 5.0)
-    route = rows[Series("route", "", "chat", "test")]
+    route = rows[Series("route", "", "chat", "test", "chat")]
     assert (route.requests, route.failures, route.faults) == (7, {"5xx": 1}, 1)
     assert len(rows) == 2  # nothing happened to the others
     assert counters.book.look(counters.plan, {}, 720.0) == []
@@ -99,7 +101,47 @@ def test_a_record_that_starts_again_is_not_counted_backwards() -> None:
     counters.book.look(counters.plan, {}, 600.0)
     counters.target[Outcome.OK] = 8
     rows = dict(counters.book.look(counters.plan, {}, 660.0))
-    assert rows[Series("target", "one", "small", "test")].requests == 8
+    assert rows[Series("target", "one", "small", "test", "chat")].requests == 8
+
+
+def test_each_capability_has_its_rows_and_only_if_it_is_asked_for() -> None:
+    """What is first asked for later is counted from zero; an outage of a target is one of all that it is asked for."""
+    counters = Counters()
+    counters.target[Outcome.OK] = 50
+    counters.book.look(counters.plan, {}, 600.0)
+    assert counters.book.look(counters.plan, {}, 660.0) == []
+    counters.vision = 3
+    ((series, part),) = counters.book.look(counters.plan, {}, 720.0)
+    assert (series.capability, part.requests) == ("vision", 3)
+    for second in range(721, 724):
+        counters.book.look(counters.plan, {"one/small": "open"}, float(second))
+    for second in range(724, 728):
+        counters.book.look(counters.plan, {"one/small#vision": "open", "gone/m#vision": "open"}, float(second))
+    rows = {series.capability: part.open_s for series, part in counters.book.look(counters.plan, {}, 780.0)}
+    assert rows == {"chat": 3.0, "vision": 7.0}
+
+
+def test_a_file_of_the_format_before_loses_nothing(tmp_path: Path) -> None:
+    """Format 1 told no capabilities apart: its rows stay, under none, and newer ones stand beside them."""
+    path = tmp_path / "h.db"
+    db = Database(path)
+    old, service = Series("target", "p", "m", "eu", "chat"), Series("target", "s", "10.0.0.1:80", "eu")
+    twin, plain = Series("route", "", "both", "eu", "chat"), Series("route", "", "both", "eu")
+    db.write([(each, minute(100)) for each in (old, service, twin, plain)])
+    db.write([(old, minute(3))])
+    db.tidy(1000, 10_000)
+    db._db.execute("PRAGMA user_version = 1")
+    db.close()
+    db = Database(path)
+    rows = page(db, between(0, 2000))["rows"]
+    assert sum(row[COLUMNS.index("requests")] for row in rows) == 15
+    assert {(row[2], row[3], row[5]) for row in rows} == {
+        ("p", "m", ""), ("s", "10.0.0.1:80", ""), ("", "both", "chat"), ("", "both", ""),
+    }  # fmt: skip
+    db.write([(old, minute(200))])
+    assert [row[5] for row in page(db, Wanted(150, 300, capability="chat"))["rows"]] == ["chat"]
+    db.close()
+    assert Database(path)._db.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_the_rest_of_a_minute_is_not_lost() -> None:

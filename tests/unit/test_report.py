@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.incidents import incident as incidents
-from edge.incidents.availability import Asked, month_bounds, percent, report, terms
+from edge.incidents.availability import Asked, month_bounds, parts, percent, report, terms
 from edge.incidents.database import Database, Wanted
 from edge.incidents.incident import Incident
 from edge.incidents.minutes import Minute, Series
@@ -86,6 +86,23 @@ def test_filters_and_an_empty_month(db: Database) -> None:
     empty = report(db, asked(month=(2026, 4), provider="openai"), (), START)
     assert (empty.alone.availability, empty.alone.budget_burnt, empty.credit_usd) == (None, None, 0.0)
     assert report(db, asked(), (), START).complete is False
+
+
+def test_each_capability_has_its_own_availability(db: Database) -> None:
+    """Requests that need vision fail alone and are answered elsewhere: both sides say so, and a report of it alone."""
+    target, route = Series("target", "deepseek", "chat", "eu", "vision"), Series("route", "", "chat", "eu", "vision")
+    db.write([(target, minute(300, 40, 40)), (route, minute(300, 40))])
+    found = report(db, asked(model="chat"), {"chat"}, END + 1.0)
+    assert found.alone.requests == 5140
+    alone, edge = found.by_capability["vision"]
+    assert (alone.requests, alone.failed, alone.availability) == (40, 40, 0.0)
+    assert (edge.requests, edge.failed, edge.availability) == (40, 0, 1.0)
+    assert found.by_capability[""][0].requests == 5100
+    assert ("vision", "0.0000% of 40", "100.0000% of 40") in parts(found)
+    assert "100.0000% of 40" in html(found)
+    vision = report(db, asked(model="chat", capability="vision"), {"chat"}, END + 1.0)
+    assert (vision.alone.requests, vision.with_edge.requests, set(vision.by_capability)) == (40, 40, {"vision"})
+    assert parts(report(db, asked(region="us"), (), START)) == []
 
 
 def test_terms_are_percentages() -> None:
