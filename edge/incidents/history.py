@@ -161,6 +161,13 @@ class History:
             self._lost += len(batch) - self._in_flight  # given up during the write, which might have succeeded
             self._in_flight = 0
             return False
+        except Exception as error:  # noqa: BLE001  # what cannot be written at all must not keep the rest from the disk
+            logs.say_failure("entries of the history cannot be written, and are lost", error, entries=len(batch))
+            self._lost += len(batch)
+            for _ in range(self._in_flight):
+                self._waiting.popleft()
+            self._in_flight = 0
+            return True
         for _ in range(self._in_flight):
             self._waiting.popleft()
         self._in_flight = 0

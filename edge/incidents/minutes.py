@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MINUTE_S: Final = 60
 NOT_FAULTS: Final = frozenset({"client_fault", "cancelled", "4xx"})
 """Reasons that are the caller's own doing. They are recorded, and no availability is lowered by them."""
+MOST_COUNT: Final = 2**53
+"""What a number of a minute can be: JSON's readers know no greater integer exactly, and SQLite and msgpack hold it."""
+MOST_REASONS: Final = 64
 CLOSED_TO_TRAFFIC: Final = frozenset({OPEN.label, HALF_OPEN.label, QUARANTINED.label})
 """States of a target that count as an outage of it."""
 MOST_GAP_S: Final = 5.0  # a longer pause between two looks says nothing about the state in between
@@ -187,28 +190,35 @@ def quantile_s(histogram: Sparse, share: float) -> float | None:
 
 
 def added(histograms: Iterable[Sparse]) -> Sparse:
-    """Return the sum of histograms."""
+    """Return the sum of histograms; no count exceeds MOST_COUNT."""
     total: Sparse = {}
     for histogram in histograms:
         for place, count in histogram.items():
-            total[place] = total.get(place, 0) + count
+            total[place] = min(total.get(place, 0) + count, MOST_COUNT)
     return total
 
 
 def joined(one: Minute, other: Minute) -> Minute:
-    """Return two parts of the same minute as one: the clock was set back, or control was started again in it."""
-    reasons = one.failures.keys() | other.failures.keys()
+    """Return two parts of the same minute as one: the clock was set back, or control was started again in it.
+
+    What other nodes tell is not trusted: no count exceeds MOST_COUNT, and of reasons there are MOST_REASONS at most.
+    """
+    reasons = [*one.failures, *(reason for reason in other.failures if reason not in one.failures)][:MOST_REASONS]
     return Minute(
         one.at,
-        one.requests + other.requests,
-        {reason: one.failures.get(reason, 0) + other.failures.get(reason, 0) for reason in sorted(reasons)},
+        _sum(one.requests, other.requests),
+        {reason: _sum(one.failures.get(reason, 0), other.failures.get(reason, 0)) for reason in sorted(reasons)},
         added((one.first, other.first)),
         added((one.total, other.total)),
-        one.prompt + other.prompt,
-        one.output + other.output,
-        one.cost_nano + other.cost_nano,
+        _sum(one.prompt, other.prompt),
+        _sum(one.output, other.output),
+        _sum(one.cost_nano, other.cost_nano),
         min(one.open_s + other.open_s, float(MINUTE_S)),
     )
+
+
+def _sum(one: int, other: int) -> int:
+    return min(one + other, MOST_COUNT)
 
 
 def _of_target(snapshot: Snapshot, kind: str, provider: str, model: str, name: str) -> Series:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from edge.incidents.minutes import Kind, Minute, Series
+from edge.incidents.minutes import MOST_COUNT, MOST_REASONS, Kind, Minute, Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ LARGEST: Final = 256 * 1024
 """Bytes of one document; older minutes are left out beyond it."""
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
-_Count = Annotated[int, Meta(ge=0, le=2**53)]
+_Count = Annotated[int, Meta(ge=0, le=MOST_COUNT)]
 _Text = Annotated[str, Meta(max_length=256)]
 _Histogram = Annotated[dict[Annotated[int, Meta(ge=0, le=63)], _Count], Meta(max_length=64)]
 
@@ -47,7 +47,7 @@ class TellRow(Struct, frozen=True, array_like=True):
     model: _Text
     capability: _Text
     requests: _Count
-    failures: Annotated[dict[Annotated[str, Meta(max_length=64)], _Count], Meta(max_length=64)]
+    failures: Annotated[dict[Annotated[str, Meta(max_length=64)], _Count], Meta(max_length=MOST_REASONS)]
     first: _Histogram
     total: _Histogram
     prompt: _Count
@@ -104,7 +104,9 @@ def encode(instance: str, rows: Sequence[TellRow]) -> bytes:
 
 
 def decode(body: bytes) -> ToldMinutes | None:
-    """Return the document of a node, or None if it is unreadable or of another version."""
+    """Return the document of a node, or None if it is unreadable, larger than any is, or of another version."""
+    if len(body) > LARGEST:
+        return None
     try:
         if msgspec.json.decode(body, type=_Head).v not in (VERSION, UNSPLIT_VERSION):
             return None

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge.cluster.follow import Held
 from edge.control.past_sharing import MOST_SERIES, Mark, PastSharing
+from edge.incidents.database import Wanted
+from edge.incidents.history import Entry, History
 from edge.incidents.minutes import Minute, Series
+from edge.incidents.records import page
 from edge.incidents.told_minutes import LARGEST, MOST_ROWS, TellRow, decode, encode, told
 from edge.terms.ports import Write
 from tests.regions.sharing_world import Regions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from edge.incidents.minutes import Row
     from tests.regions.sharing_world import Node
@@ -194,6 +199,26 @@ async def test_what_others_write_is_bounded() -> None:
         await tell(f"eu/{number}", [row(now, model=f"{number}-{each}") for each in range(per)])
     assert len({series for series, _ in there.rows}) == MOST_SERIES
     assert us.sharing.state().unread > 0
+    await world.end()
+
+
+async def test_numbers_of_others_cannot_end_the_history(tmp_path: Path) -> None:
+    """A minute that is told again and again, with the greatest numbers and ever other reasons, stays one that fits."""
+    world = Regions()
+    us = world.add("us", "p/m")
+    there, now = Told(us), minute_of(world)
+    history = History(tmp_path / "h.db", 10**9)
+    for instance in range(8):
+        reasons = {f"{instance}-{place}": 2**53 for place in range(64)}
+        huge = TellRow(now, "target", "p", "m", "chat", 2**53, reasons, {5: 2**53}, {63: 2**53}, *[2**53] * 3, 60.0)
+        there.past.take({"history/eu/n": Held(encode(f"i{instance}", [huge] * 60), 1, 0)})
+    assert len(there.rows) == 480
+    history.keep([Entry(row=row) for row in [*there.rows * 6, row(now, model="other")]])
+    await history.flushed()
+    assert (history.state.lost, history.state.error) == (0, "")
+    found = await history.read(lambda db: page(db, Wanted(now, now + 1)))
+    assert {each[3]: each[6] for each in found["rows"]} == {"m": 2**53, "other": 3}
+    await history.stop()
     await world.end()
 
 

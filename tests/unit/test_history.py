@@ -267,6 +267,22 @@ async def test_a_full_disk_is_told_once_and_nothing_is_lost(tmp_path: Path, capl
     await history.stop()
 
 
+async def test_what_cannot_be_written_at_all_keeps_nothing_from_the_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An entry that no database holds is lost with those beside it, and told; what comes later is written and read."""
+    history = History(tmp_path / "h.db", 10**9)
+    history.keep([entry(5, requests=2**70), entry(6)])
+    await history.flushed()
+    assert history.state.lost == 2
+    assert "cannot be written, and are lost" in caplog.text
+    history.keep([entry(7)])
+    await history.flushed()
+    found = await history.read(lambda db: page(db, between(0, 100)))
+    assert [each[0] for each in found["rows"]] == [7 * 60]
+    await history.stop()
+
+
 async def test_a_damaged_file_is_put_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that is no database is kept under another name, a new history begins, and the log says so once."""
     (tmp_path / "h.db").write_bytes(b"not a database at all, whatever its name says" * 100)
