@@ -41,6 +41,8 @@ FILES: Final = {
 }
 MOST_STREAMS: Final = 32
 PERIOD_S: Final = 1.0
+STALLED_S: Final = 30.0
+"""How long a page may read nothing, before its place is for another: a laptop that sleeps closes no connection."""
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -104,8 +106,13 @@ class Page:
             await answer.prepare(request)
             known = Known({}, {})
             while True:
-                await answer.write(b"data: " + msgspec.json.encode(self._event(known)) + b"\n\n")
+                async with asyncio.timeout(STALLED_S):
+                    await answer.write(b"data: " + msgspec.json.encode(self._event(known)) + b"\n\n")
                 await asyncio.sleep(PERIOD_S)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()  # what it has not read would have to be sent before a close
+            return answer
         except (ConnectionError, asyncio.CancelledError):
             return web.Response()
         finally:

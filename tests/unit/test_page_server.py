@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from types import SimpleNamespace
@@ -67,6 +68,33 @@ async def test_nothing_of_the_page_is_inline_or_from_elsewhere() -> None:
             assert "http://" not in body
             assert "https://" not in body
             assert "innerHTML" not in body
+
+
+async def test_who_does_not_read_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that read nothing more are closed, so that others can be opened."""
+    monkeypatch.setattr(page, "PERIOD_S", 0.0)
+    monkeypatch.setattr(page, "STALLED_S", 0.3)
+    monkeypatch.setattr(page, "MOST_STREAMS", 2)
+    async with Running("") as admin:
+        monkeypatch.setattr(page.Page, "_event", lambda *_: {"x": "x" * 1_000_000})
+        host, port = admin.url.removeprefix("http://").split(":")
+        writers = []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+            writer.write(b"GET /api/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            await reader.readexactly(15)
+            writers.append(writer)
+        async with asyncio.timeout(15):
+            while await status_of(admin) == 503:  # noqa: ASYNC110 - a place is free when the server has noticed
+                await asyncio.sleep(0.05)
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def status_of(admin: Running) -> int:
+    """Return the status of a new stream, which is closed at once."""
+    async with admin.client.get(f"{admin.url}/api/stream") as answer:
+        return answer.status
 
 
 async def test_the_stream_tells_changes(monkeypatch: pytest.MonkeyPatch) -> None:
