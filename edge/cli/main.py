@@ -115,7 +115,11 @@ def _null(mode: int) -> IO[str]:
 
 def _report(error: OSError) -> None:
     """Print which operation the system refused: writing the output, a named file, or something else."""
-    why = error.strerror or str(error)
+    why = (
+        error.strerror
+        or str(error)
+        or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+    )
     if error.filename is not None:
         why = f"{error.filename}: {why}"
     elif error.errno in _OUTPUT:

@@ -1,4 +1,4 @@
-"""The built wheel works where it is installed, away from the sources."""
+"""The built wheel works where it is installed, away from the sources, and the sdist holds what builds it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -91,3 +92,35 @@ def test_the_installed_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> Non
     )
     assert (demo.returncode, demo.stdout) == (1, "")
     assert demo.stderr == "edge: the load needs the official OpenAI SDK: pip install 'edge-lb[sim]'\n"
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sdist of the working tree, in which compiled parts lie about."""
+    place = tmp_path_factory.mktemp("sdist")
+    tree = shutil.ignore_patterns(
+        ".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", "tests", "docs", "bench"
+    )
+    shutil.copytree(ROOT, place / "source", ignore=tree)
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", place / "dist", cwd=place / "source")
+    (built,) = (place / "dist").glob("*.tar.gz")
+    return built
+
+
+def test_the_sdist_has_sources_and_nothing_compiled(sdist: Path) -> None:
+    """Every source that git knows is in it, and no generated C, which would be another Cython's."""
+    with tarfile.open(sdist) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    wanted = {name for name in TRACKED if name.startswith(("edge/", "native/"))}
+    assert wanted | {"pyproject.toml", "setup.py", "README.md", "LICENSE", "constraints.txt"} <= names
+    assert not [name for name in names if name.endswith((".c", ".so"))]
+
+
+@pytest.mark.prove
+def test_the_sdist_builds_what_works(sdist: Path, tmp_path: Path) -> None:
+    """Pip compiles it in an environment of its own; the demonstration runs (about three minutes)."""
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    programs = tmp_path / "venv" / "bin"
+    run(programs / "python", "-m", "pip", "--quiet", "install", f"{sdist}[sim]", cwd=tmp_path)
+    assert run(programs / "python", "-c", USE, *MODULES, cwd=tmp_path).strip() == "17"
+    assert "Recovered" in run(programs / "edge", "demo", "--fast", cwd=tmp_path)
