@@ -95,15 +95,18 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True):
 class Canary(Struct, frozen=True, forbid_unknown_fields=True):
     """When a new version of a target is taken out by itself: it does worse than the other targets of its tier.
 
-    Both are compared over half a minute, on each node by itself. `edge target restore` gives it another chance.
+    Both are compared over the last half minute, on each node by itself, beyond what chance and a few slow starts give.
+    `edge target restore` gives it another chance.
     """
 
     failure_ratio: Annotated[Share, about("Share of its requests that may fail, beyond that of the others.")] = 0.05
     slower: Annotated[
         float,
-        about("How many times as long as the others' its first content may take on average.", low=1.0, high=1000),
+        about("How many times as long as the others' the median of its first contents may take.", low=1.0, high=1000),
     ] = 1.5
-    min_requests: Annotated[int, about("Requests of it, and of the others, before it is judged.", low=1)] = 20
+    min_requests: Annotated[
+        int, about("Requests of it, and of the others, within half a minute, before it is judged.", low=1)
+    ] = 20
 
 
 class Cache(Struct, frozen=True, forbid_unknown_fields=True):

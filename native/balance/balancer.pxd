@@ -49,6 +49,7 @@ cdef class TargetPool:
     cdef double[3] shares           # the part of a limit that each priority may use
     cdef bint shared                # there are several classes, so the shares apply
     cdef int best_tier
+    cdef uint64_t canaries          # a bit for each member that has its share by weight alone
     cdef int[64] slots              # of the members' records in the shared state
     # For the next pick alone: among the usable members of the best tier only those whose rank is within ``rank_slack`` of
     # the lowest are chosen from.
@@ -79,6 +80,7 @@ cdef class TargetPool:
     cdef int member_of(self, int slot) noexcept nogil           # -1 = no member has it
     cdef void note(self, int index, uint64_t now_ns, int priority) noexcept nogil
     cdef int _rank(self, int priority) except -1
+    cdef int _apart(self, int* group, int count, double draw) noexcept nogil
     cdef int _best_ranked(self, int* group, int count) noexcept nogil
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil

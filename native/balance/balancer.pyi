@@ -56,6 +56,7 @@ class TargetPool:
         permit_ns: int,
         retry_after_max_ns: int = ...,
         shares: Sequence[float] | None = None,
+        canaries: Sequence[int] = (),
     ) -> None: ...
     @property
     def targets(self) -> list[Target]: ...

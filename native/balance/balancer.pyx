@@ -7,7 +7,7 @@ In this order; the first rule that gives a target applies:
 3. Power of two choices by cost, in the best tier with a usable member, or among those of it that the caller ranks best. A member in slow start stands aside with
    probability 1 - its share, if another member of its own or a later tier can take the attempt. So does a member that
    other regions report as unhealthy, with the weight that they have set.
-4. If no member is usable: a member whose circuit is open or on trial, once per open period each, and once a second if
+5. If no member is usable: a member whose circuit is open or on trial, once per open period each, and once a second if
    that period is longer. This trickle keeps the last target from being ejected for good, and helps where a trial takes
    as long as the answers do. It never picks a member that is drained, quarantined, rate-limited, full or tried.
 
@@ -90,13 +90,14 @@ cdef class TargetPool:
         permit_ns: how long a trial keeps its permit if it reports no outcome.
         retry_after_max_ns: cap of a Retry-After that keeps a circuit open.
         shares: the parts of a limit for high, normal and low; None: all callers are of one priority.
+        canaries: the places of the members that get their share by weight, whatever their latency.
 
     Raises:
         ValueError: more than 64 members, unequal lengths or numbers out of range.
     """
 
     def __init__(self, targets, tiers, weights, breaker, *, int workers, uint64_t permit_ns,
-                 uint64_t retry_after_max_ns=RETRY_AFTER_MAX_NS, shares=None):
+                 uint64_t retry_after_max_ns=RETRY_AFTER_MAX_NS, shares=None, canaries=()):
         cdef int place
         cdef Target target
         self.targets = list(targets)
@@ -121,6 +122,9 @@ cdef class TargetPool:
             self.weights[place] = weights[place]
         self.best_tier = min(tiers) if self.size else 0
         self.rank_slack = -1.0
+        self.canaries = 0
+        for place in canaries:
+            self.canaries |= <uint64_t>1 << self._checked(place)
         if shares is not None:
             if len(shares) != 3 or min(shares) < 0 or sum(shares) > 1.000001:
                 raise ValueError(f"shares are three numbers from 0 to 1, together at most 1, not {shares}")
@@ -286,7 +290,7 @@ cdef class TargetPool:
         if due and (tried == 0 or usable == 0) and self._take_first(due, now_ns, False, out):
             return
 
-        # 2. Slow start, then the kept member, then two choices in the best tier.
+        # 2. to 4. Slow start, then the kept member, then a canary or two choices in the best tier.
         for index in range(self.size):
             bit = <uint64_t>1 << index
             if usable & bit:
@@ -311,6 +315,8 @@ cdef class TargetPool:
                     if tier == best_tier:
                         group[count] = index
                         count += 1
+            if usable & self.canaries:
+                count = self._apart(group, count, unit(mix(~rnd)))
             if self.rank_slack >= 0:
                 count = self._best_ranked(group, count)
             first = <int>((rnd >> 32) * <uint64_t>count >> 32)
@@ -323,9 +329,30 @@ cdef class TargetPool:
                 return
             usable &= ~(<uint64_t>1 << group[first])    # its circuit opened after it was inspected
 
-        # 4. The trickle.
+        # 5. The trickle.
         if shut:
             self._take_first(shut, now_ns, True, out)
+
+    cdef int _apart(self, int* group, int count, double draw) noexcept nogil:
+        """Leave one canary of a group, or all that are none, by their weights; return how many these are.
+
+        ``draw`` is from 0 to 1, 1 excluded."""
+        cdef double weights = 0.0
+        cdef int place, others = 0
+        for place in range(count):
+            weights += self.weights[group[place]]
+        draw *= weights
+        for place in range(count):
+            if self.canaries >> group[place] & 1:
+                draw -= self.weights[group[place]]
+                if draw < 0:
+                    group[0] = group[place]
+                    return 1
+        for place in range(count):
+            if not self.canaries >> group[place] & 1:
+                group[others] = group[place]
+                others += 1
+        return others if others else count
 
     cdef int _best_ranked(self, int* group, int count) noexcept nogil:
         """Leave only the members of a group whose rank is near the lowest; return how many these are."""

@@ -388,6 +388,7 @@ cdef class Router:
             # by then a trial has reported its outcome, or its worker has died
             permit_ns=max(timeouts.first_token_ns, timeouts.first_byte_ns) + timeouts.connect_ns,
             shares=plan.shares if _tells_classes_apart(self.snapshot, self.priorities) else None,
+            canaries=[place for place, member in enumerate(plan.members) if member.is_canary],
         )
 
     cdef int operation(self, bytes path) noexcept:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from edge.sim.provider import SimProvider
 
 
+WITHIN_S = 30.0
+
+
 def config(old: SimProvider, new: SimProvider) -> dict[str, Any]:
     """Return a configuration of two versions, of which the second is a canary that opens no circuit."""
     providers = {name: {"base_url": f"{each.url}/v1", "api_key": KEY} for name, each in (("old", old), ("new", new))}
@@ -27,25 +30,24 @@ def config(old: SimProvider, new: SimProvider) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "why", "limit_s"),
+    ("fault", "why"),
     [
-        pytest.param(Fault("latency", delay_s=0.15), "its first content takes", 30, id="slow"),
-        # the balancer gives a failing target little, so that it takes longer until enough is known of it
-        pytest.param(Fault("error", status=500), "requests failed", 90, id="failing", marks=pytest.mark.prove),
+        pytest.param(Fault("latency", delay_s=0.15), "its first content takes", id="slow"),
+        pytest.param(Fault("error", status=500), "requests failed", id="failing"),
     ],
 )
-async def test_a_bad_canary_is_taken_out(tmp_path: Path, fault: Fault, why: str, limit_s: float) -> None:
-    """A slow one goes within half a minute; a healthy one stays, and no request fails."""
+async def test_a_bad_canary_is_taken_out(tmp_path: Path, fault: Fault, why: str) -> None:
+    """It goes within half a minute, a healthy one stays, and no request fails."""
     async with quick_provider() as old, quick_provider() as new:
         async with RunningNode(tmp_path, config(old, new)) as node:
-            for _ in range(50):
+            for _ in range(120):
                 assert (await node.ask()).status == 200
             await asyncio.sleep(1.5)  # control has looked at it
             assert (await node.target("new/sim-small"))["state"] != "manual"
             await new.switch(fault)
             began = time.monotonic()
             while (found := await node.target("new/sim-small"))["state"] != "manual":
-                assert time.monotonic() - began < limit_s
+                assert time.monotonic() - began < WITHIN_S
                 answers = await asyncio.gather(*[node.ask() for _ in range(8)])
                 assert {answer.status for answer in answers} == {200}
             assert "canary: " in found["why"]

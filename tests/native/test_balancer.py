@@ -753,3 +753,43 @@ def test_strange_classes_and_shares_are_refused(usual: Breaker) -> None:
         TargetPool([], [], [], usual, workers=1, permit_ns=1, shares=(0.5, 0.5, 0.5))
     with pytest.raises(IndexError):
         bench.targets[0].enter(0, 3)
+
+
+# --- canaries ---------------------------------------------------------------------------------------------------------
+
+
+def canary_pool(canaries: list[int], tiers: list[int], weights: list[float]) -> Bench:
+    """Return a pool whose members 0 to 2 differ in latency a thousandfold."""
+    bench = Bench(POLICY, tiers, weights)
+    bench.pool = TargetPool(bench.targets, tiers, weights, POLICY, workers=4, permit_ns=PERMIT, canaries=canaries)
+    for target, ms in zip(bench.targets, (2, 2, 2_000), strict=False):
+        target.record(0, START, ms * MS)
+    return bench
+
+
+@pytest.mark.parametrize("slow_one", [0.05, 1.0])
+def test_a_canary_has_its_share_whatever_its_latency(slow_one: float) -> None:
+    """A slow version that got nothing would never be found to be slow; it gets what its weight says, and no more."""
+    shares = canary_pool([2], [1, 1, 1], [1.0, 1.0, slow_one]).shares(START)
+    assert shares[2] == pytest.approx(slow_one / (2 + slow_one), abs=0.02)
+    assert shares[0] == pytest.approx(shares[1], abs=0.02)
+    quick = canary_pool([0], [1, 1, 1], [slow_one, 1.0, 1.0]).shares(START)
+    assert quick[0] == pytest.approx(slow_one / (2 + slow_one), abs=0.02)
+
+
+def test_a_canary_keeps_to_its_tier_and_stands_in_for_the_others() -> None:
+    """It has no share beside a better tier; alone it has all, and two without others are balanced as usual."""
+    assert canary_pool([2], [1, 1, 2], [1.0] * 3).shares(START)[2] == 0
+    bench = canary_pool([2], [1, 1, 1], [1.0, 1.0, 0.001])
+    assert {bench.choose(START, tried=0b011)[0] for _ in range(100)} == {2}
+    two = canary_pool([0, 1], [1, 1, 2], [1.0] * 3).shares(START)
+    assert (two[0], two[1]) == (pytest.approx(0.5, abs=0.02), pytest.approx(0.5, abs=0.02))
+    for index in (0, 1):
+        bench.trip(index, START)
+    assert {bench.choose(START)[0] for _ in range(100)} == {2}
+
+
+def test_a_canary_that_is_not_there() -> None:
+    """A place beyond the members is refused."""
+    with pytest.raises(IndexError, match="no member 3"):
+        canary_pool([3], [1, 1, 1], [1.0] * 3)

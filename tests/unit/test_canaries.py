@@ -4,44 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from test_operations import Steered
 
 from edge.config.load import read_text
 from edge.config.schema_policy import Canary
-from edge.control import canaries
-from edge.control.canaries import WINDOW, Canaries, Rule, Seen, rules, verdict
+from edge.control.canaries import Canaries, Rule, rules, together
+from edge.control.canary_rule import WINDOWS, Seen, total
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WELL = Seen(100, 1, 100, 100 * 20_000)  # 1% fails, 20 ms to the first content
-RULE = Canary()
+    import pytest
 
 
-@pytest.mark.parametrize(
-    ("own", "others", "why"),
-    [
-        (WELL, WELL, None),
-        (Seen(100, 6, 100, 100 * 20_000), WELL, None),  # not more than 5% beyond the others' 1%
-        (Seen(100, 7, 100, 100 * 20_000), WELL, "7% of 100 requests failed, of the others' 1%"),
-        (Seen(19, 19, 0, 0), WELL, None),  # too few requests
-        (Seen(20, 20, 0, 0), WELL, "100% of 20 requests failed, of the others' 1%"),
-        (Seen(100, 90, 10, 1), Seen(100, 90, 10, 1), None),  # all fail alike
-        (Seen(20, 20, 0, 0), Seen(19, 0, 19, 1), None),  # too little is known of the others
-        (Seen(100, 1, 100, 100 * 30_000), WELL, None),
-        (
-            Seen(100, 1, 100, 100 * 30_001),
-            WELL,
-            "its first content takes 30 ms on average, the others' 20 ms",
-        ),
-        (Seen(100, 1, 19, 19 * 90_000), WELL, None),  # too few first contents
-        (Seen(100, 1, 100, 100 * 9_000), Seen(100, 1, 100, 100 * 2_000), None),  # both are quick
-    ],
-)
-def test_a_verdict(own: Seen, others: Seen, why: str | None) -> None:
-    """Failures count beyond those of the others, and first contents in relation to theirs."""
-    assert verdict(RULE, own, others) == why
+def seen(requests: int = 0, failures: int = 0) -> Seen:
+    """Return what a target has done, with 20 ms to each first content."""
+    firsts = requests - failures
+    return Seen(requests, failures, firsts * 20_000, (0, 0, 0, 0, firsts, *[0] * 19))
+
+
+WELL = seen(100, 1)
 
 
 def test_whom_a_canary_is_compared_with() -> None:
@@ -64,25 +46,37 @@ def test_an_abort_is_an_override_and_a_restored_canary_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reason stands in the override; what it did before it was restored is not held against it."""
-    done = {"p/a": WELL, "p/b": Seen()}
+    done = {"p/a": WELL, "p/b": seen()}
     with Steered(tmp_path, "p/a", "{target: p/b, canary: {}}") as node:
         names = {target.slot: target.id for target in node.publisher.snapshot.targets}
 
         class Read:
             def read_target(self, slot: int, _now_ns: int) -> dict[str, object]:
-                seen = done.get(names[slot], Seen())
-                counts = [seen.requests - seen.failures, *[0] * 8, seen.failures, *[0] * 30]
-                return {"counts": tuple(counts), "first_hist": (seen.firsts,), "first_sum_us": seen.first_us}
+                found = done.get(names[slot], seen())
+                counts = [found.requests - found.failures, *[0] * 8, found.failures, *[0] * 30]
+                return {"counts": tuple(counts), "first_hist": found.hist, "first_sum_us": found.first_us}
 
         watch = Canaries(node.shared_state, node.operations, lambda: node.publisher.snapshot.targets)
         monkeypatch.setattr(watch, "_shared_state", Read())
         watch.poll(1)
-        done.update({"p/a": WELL.plus(WELL), "p/b": Seen(50, 40, 10, 1)})
+        done.update({"p/a": total([WELL, WELL]), "p/b": seen(50, 40)})
         watch.poll(2)
         assert node.operations.ledger.by_hand["p/b"].reason.startswith("canary: 80% of 50 requests failed")
         watch.poll(3)
         node.operations.steer("p/b", "restore", "")
-        for turn in range(WINDOW + 2):
+        for turn in range(max(WINDOWS) + 2):
             watch.poll(4 + turn)
         assert node.operations.ledger.by_hand == {}
-    assert canaries.WINDOW <= 30
+    assert max(WINDOWS) <= 30
+
+
+def test_what_was_before_a_record_was_cleared_is_forgotten() -> None:
+    """Counters that fell belong to another target, or to a new one in the same place."""
+    assert seen(5).since(WELL) is None
+    assert WELL.since(seen(5)) == seen(95, 1)
+
+
+def test_targets_are_added_second_by_second() -> None:
+    """One that is known for less long has done nothing before."""
+    assert together([[seen(1), seen(2)], [seen(4)]]) == [seen(1), seen(6)]
+    assert together([]) == []
