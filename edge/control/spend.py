@@ -35,7 +35,9 @@ EVERY_S: Final = 10.0
 # recorded month is in the future is believed, and the spending is moved to the current month.
 BELIEVED_S: Final = 3600.0
 _MAGIC: Final = b"edge-spend 1\n"
-_AT: Final = "@"  # separator in KEY@REGION/NODE; names of keys cannot contain it
+_AT: Final = (
+    "@"  # separator in KEY@REGION/NODE; names of keys cannot contain it, but those of members, KEY/IDENTITY, can
+)
 
 
 class Spent(Struct, frozen=True):
@@ -108,7 +110,7 @@ class Spending:
         self._file = file
         self._known = file.read_or_warn()
         self._written = dict(self._known)
-        self.elsewhere = {name: spent for name, spent in self._known.items() if _AT in name}
+        self.elsewhere = {name: spent for name, spent in self._known.items() if _is_elsewhere(name)}
         """Spending of other nodes on shared budgets, by KEY@REGION/NODE."""
         self._read_ns = clock.now_ns()
         self._ahead_ns: dict[str, int] = {}  # keys whose recorded month is in the future, and when that was first seen
@@ -153,7 +155,7 @@ class Spending:
                     record = self._shared_state.read_allowance(key.allowance.slot)
             if record["spent_month"]:
                 self._known[key.name] = Spent(record["spent_month"], record["spent_nano"])
-        own = {name: spent for name, spent in self._known.items() if _AT not in name}
+        own = {name: spent for name, spent in self._known.items() if not _is_elsewhere(name)}
         self._known = {**own, **self.elsewhere}
         self._ahead_ns = ahead_ns
         self._known = {name: spent for name, spent in self._known.items() if spent.month >= month}
@@ -169,3 +171,9 @@ class Spending:
             self._failed = True
         else:
             self._written, self._failed = spent, False
+
+
+def _is_elsewhere(name: str) -> bool:
+    """Return whether a name in the file is KEY@REGION/NODE, and not a key or KEY/IDENTITY, such as team/ann@x.test."""
+    key, at, _ = name.partition(_AT)
+    return bool(at) and "/" not in key

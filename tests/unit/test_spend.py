@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from plans import shared_state_for, snapshot
 
 from edge import clock
@@ -50,6 +51,20 @@ async def test_a_new_board_gets_what_was_spent(tmp_path: Path) -> None:
     put_back(after, plan, file.read())
     records = [after.read_allowance(slot) for slot in (0, 1)]
     assert [(record["spent_month"], record["spent_nano"]) for record in records] == [(this_month(), 3 * S), (0, 0)]
+
+
+async def test_members_whose_names_are_addresses_keep_their_spending(tmp_path: Path) -> None:
+    """An identity with an @ is none of another node's shared budgets, which stand in the file as KEY@REGION/NODE."""
+    plan = snapshot(TEXT)
+    plan = structs.replace(plan, keys=(structs.replace(plan.keys[0], name="a/ann@x.test"), *plan.keys[1:]))
+    shared_state, file = shared_state_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    file.write({"a@eu/n": Spent(this_month(), 2 * S)})
+    spending = Spending(shared_state, file)
+    shared_state.set_spent(0, this_month(), 3 * S)
+    await spending.stop(plan)
+    again = Spending(shared_state, file)
+    assert again.of("a/ann@x.test") == Spent(this_month(), 3 * S)
+    assert again.elsewhere == {"a@eu/n": Spent(this_month(), 2 * S)}
 
 
 async def test_what_is_counted_already_is_not_counted_twice(tmp_path: Path) -> None:
