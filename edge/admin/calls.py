@@ -7,6 +7,7 @@ connections to that socket. The health service, which needs no token, and server
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 from pathlib import Path
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 ADMIN: Final = "edge.v1.Admin"
 HEALTH: Final = "grpc.health.v1.Health"
 POLL_S: Final = 1.0
+MOST_WATCHES: Final = 64
+"""Streams of each kind at once: each looks at the node once a second, and those of the health service need no token."""
 _GRACE_S: Final = 0.5
 # gRPC clients accept 8 KiB of trailers and cut the connection over 16 KiB; a bad configuration may have more problems.
 LONGEST_MESSAGE: Final = 6000
@@ -113,11 +116,32 @@ class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic f
         return await continuation(handler_call_details)
 
 
+class _Watches:
+    """The streams of one kind that are open."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    @contextlib.asynccontextmanager
+    async def place(self, context: Context) -> AsyncIterator[None]:
+        """Hold a place for one; refuse the call if there is none."""
+        if self._open >= MOST_WATCHES:
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_WATCHES} such streams are open already; close one"
+            )
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+
 class _Admin(admin_pb2_grpc.AdminServicer):
     """The methods of protos/edge/v1/admin.proto, which documents each of them."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._watches = _Watches()
 
     def _targets(self, only: Iterable[str]) -> list[admin_pb2.TargetStatus]:
         wanted = set(only)
@@ -163,27 +187,17 @@ class _Admin(admin_pb2_grpc.AdminServicer):
         return admin_pb2.ReloadResponse(snapshot=reloaded.version, changed=reloaded.changed)
 
     async def WatchVerdicts(  # noqa: N802
-        self, request: admin_pb2.WatchVerdictsRequest, _context: Context
+        self, request: admin_pb2.WatchVerdictsRequest, context: Context
     ) -> AsyncIterator[admin_pb2.Verdict]:
         known: dict[str, admin_pb2.TargetStatus] = {}
-        while True:
-            for target in self._targets(request.targets):
-                before = known.get(target.id)
-                if before is None or (before.state, before.why) != (target.state, target.why):
-                    known[target.id] = target
-                    verdict = admin_pb2.Verdict(
-                        target=target.id,
-                        now=target.state,
-                        usable=target.usable,
-                        why=target.why,
-                        at=clock.wall(),
-                    )
-                    if before is not None:
-                        verdict.was = before.state
-                    if target.HasField("until_s"):
-                        verdict.until_s = target.until_s
-                    yield verdict
-            await asyncio.sleep(POLL_S)
+        async with self._watches.place(context):
+            while True:
+                for target in self._targets(request.targets):
+                    before = known.get(target.id)
+                    if before is None or (before.state, before.why) != (target.state, target.why):
+                        known[target.id] = target
+                        yield _verdict(before, target)
+                await asyncio.sleep(POLL_S)
 
     async def _operations(self, context: Context) -> Operations:
         if self._node.operations is None:
@@ -210,6 +224,7 @@ class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the pack
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._watches = _Watches()
 
     def _now(self, service: str) -> health_pb2.HealthCheckResponse:
         if service not in ("", ADMIN):
@@ -227,15 +242,16 @@ class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the pack
         return answer
 
     async def Watch(  # noqa: N802
-        self, request: health_pb2.HealthCheckRequest, _context: Context
+        self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         known = None
-        while True:
-            answer = self._now(request.service)
-            if answer.status != known:
-                known = answer.status
-                yield answer
-            await asyncio.sleep(POLL_S)
+        async with self._watches.place(context):
+            while True:
+                answer = self._now(request.service)
+                if answer.status != known:
+                    known = answer.status
+                    yield answer
+                await asyncio.sleep(POLL_S)
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
@@ -256,6 +272,18 @@ def _shortened(problems: Sequence[str]) -> str:
             return f"{message}\nand {len(problems) - number} more".strip()
         message += line
     return message
+
+
+def _verdict(before: admin_pb2.TargetStatus | None, target: admin_pb2.TargetStatus) -> admin_pb2.Verdict:
+    """Return what has changed of a target; before: None at the beginning of a stream."""
+    verdict = admin_pb2.Verdict(
+        target=target.id, now=target.state, usable=target.usable, why=target.why, at=clock.wall()
+    )
+    if before is not None:
+        verdict.was = before.state
+    if target.HasField("until_s"):
+        verdict.until_s = target.until_s
+    return verdict
 
 
 def _status(view: dict[str, Any]) -> admin_pb2.TargetStatus:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import grpc
@@ -13,6 +13,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from nodes import RunningNode, chat_config
 
+from edge.admin.calls import MOST_WATCHES
 from edge.sim.provider import ProviderSpec, SimProvider
 from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "operators-only"
+REFUSED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def call_with(address: str, authorization: bytes) -> bytes:
@@ -41,6 +43,37 @@ async def call_with(address: str, authorization: bytes) -> bytes:
         finally:
             writer.close()
     return answer
+
+
+async def test_streams_that_watch_are_bounded(tmp_path: Path) -> None:
+    """Whoever reaches the address can keep control busy with so many streams, and no probe is refused for them."""
+    async with SimProvider(ProviderSpec(name="p0")) as provider:
+        config = {**chat_config(provider.base_url), "admin": {"address": "127.0.0.1:0", "token": TOKEN}}
+        async with RunningNode(tmp_path, config) as node:
+            async with grpc.aio.insecure_channel(node.ready["admin"].removeprefix("http://")) as channel:
+                health, asked = health_pb2_grpc.HealthStub(channel), health_pb2.HealthCheckRequest()
+                watches = [health.Watch(asked, timeout=60) for _ in range(MOST_WATCHES)]
+                for watch in watches:
+                    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await health.Watch(asked, timeout=20).read()
+                assert refused.value.code() is REFUSED
+                probe = await health.Check(asked, timeout=20)
+                assert probe.status == health_pb2.HealthCheckResponse.SERVING
+                watches[0].cancel()
+                async with asyncio.timeout(20):
+                    while (await _code_of(health.Watch(asked, timeout=20))) is REFUSED:  # noqa: ASYNC110 - as it says
+                        await asyncio.sleep(0.05)  # until the node has noticed
+
+
+async def _code_of(watch: grpc.aio.UnaryStreamCall[Any, Any]) -> grpc.StatusCode:
+    """Return how a stream begins: OK, or the code that refuses it; it is closed at once."""
+    try:
+        await watch.read()
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    watch.cancel()
+    return grpc.StatusCode.OK
 
 
 async def test_admin(tmp_path: Path) -> None:
