@@ -25,11 +25,11 @@ try:
     from native.io.timer_wheel import CallbackTimer, Timer, Wheel
     from native.io.tls import TlsContext
     from native.proxy.data_plane import DataPlane
-    from native.proxy.hooks import AnswerFacts, CacheEntry, Hooks, RefusedToken, Reply, VerifiedToken
+    from native.proxy.hooks import AnswerFacts, Hooks, RefusedToken, Reply, VerifiedToken
     from native.proxy.router import Operation, Route, Router
     from native.proxy.virtual_wire import Call, VirtualConnection, VirtualWire
     from native.state.allowance import Allowance, Bound
-    from native.state.answer_store import AnswerStore
+    from native.state.answer_store import AnswerStore, CacheEntry
     from native.state.callers import Caller, Callers, KeyTable
     from native.state.counters import AllowanceCounter, Capability, Outcome, RouteCounter, TargetCounter, WorkerCounter
     from native.state.histogram import HIST_BOUNDS_S

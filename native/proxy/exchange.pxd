@@ -63,7 +63,7 @@ cdef class Exchange(AttemptEvents):
     cdef int _break(self, Attempt attempt, AttemptResult result) except -1
     cdef int _resume(self, Attempt attempt, AttemptResult result) except -1
     cdef _reply_own(self, object reply)         # an error of edge's own, said in the client's dialect
-    cdef _reply_counted(self, object reply)     # a native.proxy.hooks.Reply
+    cdef _reply_counted(self, int status, list fields, bytes content)
     cdef _reply(self, int status, list fields, bytes content)
     cdef _close(self, int status)
     cdef int _arm_deadline(self) except -1

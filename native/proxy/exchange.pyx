@@ -21,9 +21,8 @@ from native.proxy.retry cimport event_of, facts_of_failure, facts_of_late, may_a
 from native.proxy.selection cimport new_selection
 from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, is_retry, next_step
 from native.state.shared_state cimport (
-    CANCELLED, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_STATUS, R_BROKEN, R_CACHE_MISSES,
-    R_CANCELLED, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH, R_UNAVAILABLE,
-    T_RETRIED, T_SPILLED, W_REQUESTS, edge_use_of,
+    CANCELLED, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_STATUS, R_BROKEN, R_CACHE_MISSES, R_CANCELLED, R_KEEPALIVES,
+    R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH, R_UNAVAILABLE, T_RETRIED, T_SPILLED, W_REQUESTS, edge_use_of,
 )
 
 
@@ -176,9 +175,10 @@ cdef class Exchange(AttemptEvents):
 
     cdef _replay(self, bint stale):
         """Answer with the entry that the flight has found."""
+        entry = self.flight.entry
         add64(&self.request.route.rec.count[self.flight.counter(stale)], 1)
         self._enter(State.COMMITTED)
-        self._reply_counted(self.response.from_cache(self.flight, stale))
+        self._reply_counted(entry.status, self.response.from_cache(self.flight, stale), entry.content)
 
     cdef bint _replays_stale(self, uint64_t now):
         """Answer with an older entry, if the cache has one."""
@@ -453,7 +453,7 @@ cdef class Exchange(AttemptEvents):
         """Relay a provider's error about a fault of the caller; if it is too large, reply with edge's own error."""
         cdef object reply = self.response.refusal(attempt, result.tail)
         if reply is not None:
-            self._reply_counted(reply)
+            self._reply_counted(reply.status, reply.fields, reply.content)
         elif self.on_answer(attempt, len(result.tail)):
             self._finish(attempt, result)
 
@@ -496,12 +496,13 @@ cdef class Exchange(AttemptEvents):
                 self._arm_deadline()
 
     cdef _reply_own(self, object reply):
-        self._reply_counted(self.response.own(reply))
+        reply = self.response.own(reply)
+        self._reply_counted(reply.status, reply.fields, reply.content)
 
-    cdef _reply_counted(self, object reply):        # to a request that has a route
+    cdef _reply_counted(self, int status, list fields, bytes content):      # to a request that has a route
         if self.charge is not None and self.request.is_model():
             self.charge.repay(monotonic_ns())
-        self._reply(reply.status, self.response.own_fields(<list>reply.fields, self.live.begun), reply.content)
+        self._reply(status, self.response.own_fields(fields, self.live.begun), content)
 
     cdef _reply(self, int status, list fields, bytes content):
         """Send a whole answer of edge's own, after everything is counted."""

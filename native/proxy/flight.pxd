@@ -3,21 +3,14 @@
 from libc.stdint cimport uint64_t
 from native.codec.head cimport Head
 from native.proxy.request cimport Request
-
-# The fields of a native.proxy.hooks.CacheEntry, which is a tuple.
-cdef enum EntryField:
-    ENTRY_STATUS = 0
-    ENTRY_FIELDS = 1
-    ENTRY_TARGET = 2
-    ENTRY_CONTENT = 3
-    ENTRY_AGE_NS = 4
+from native.state.answer_store cimport CacheEntry
 
 cdef enum:
     LOOK_AGAIN_NS = 10_000_000  # how often a waiting exchange looks whether the answer has come, maybe to another worker
 
 cdef class Flight:
     cdef object cache               # native.proxy.hooks.Cache
-    cdef object entry               # native.proxy.hooks.CacheEntry to answer with; None = none was found
+    cdef CacheEntry entry           # to answer with; None = none was found
     cdef bytes question             # 32 bytes
     cdef uint64_t ttl_ns, stale_if_error_ns
     cdef uint64_t number            # the flight in the store: its own, or the one that it waits for; 0 = none
@@ -32,7 +25,8 @@ cdef class Flight:
     cdef int look(self, uint64_t now_ns) except -1          # returns a native.proxy.steps.Event
     cdef bint find_stale(self, uint64_t now_ns) except -1   # an answer to use instead of an error; sets ``entry``
     cdef int counter(self, bint stale) noexcept             # a native.state.counters.RouteCounter for ``entry``
-    cdef str result(self, bint stale)                       # for x-edge-cache and the record
+    cdef bytes word(self, bint stale)                       # what ``entry`` is, for x-edge-cache
+    cdef str result(self, bint stale)                       # the same for the record, also without an entry
     cdef int begin_answer(self, Head head, bytes target) except -1   # keep the answer with this head, if it may be kept
     cdef void take(self, bytes data) noexcept               # more of its content
     cdef void drop(self) noexcept                   # keep nothing of the answer that comes

@@ -4,11 +4,11 @@ from native.codec.field_list cimport FieldView, field_at
 from native.codec.field_rules cimport field_value
 from native.codec.pieces cimport add_piece
 from native.http.stream cimport Acceptor
-from native.proxy.hooks import CacheEntry
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport PLAIN
 from native.proxy.router cimport Route
 from native.proxy.steps cimport Event
+from native.state.answer_store cimport CacheEntry
 from native.state.shared_state cimport R_CACHE_HITS, R_CACHE_JOINED, R_CACHE_STALE
 
 # An answer above this size is not kept. It is held in addition to what the client is sent.
@@ -92,7 +92,7 @@ cdef class Flight:
         if self.refresh:
             return Event.NOT_KEPT
         self.entry = self.cache.find(self.question, now_ns)
-        if self.entry is not None and <uint64_t>(<tuple>self.entry)[ENTRY_AGE_NS] < self.ttl_ns:
+        if self.entry is not None and self.entry.age_ns < self.ttl_ns:
             return Event.ANSWER_KEPT
         self.entry = None
         if self.waited:
@@ -112,9 +112,12 @@ cdef class Flight:
     cdef int counter(self, bint stale) noexcept:
         return R_CACHE_STALE if stale else R_CACHE_JOINED if self.waited else R_CACHE_HITS
 
+    cdef bytes word(self, bint stale):
+        return b"stale" if stale else b"joined" if self.waited else b"hit"
+
     cdef str result(self, bint stale):
         if self.entry is not None:
-            return "stale" if stale else "joined" if self.waited else "hit"
+            return self.word(stale).decode()
         return "bypass" if self.refresh else "miss"
 
     cdef int begin_answer(self, Head head, bytes target) except -1:

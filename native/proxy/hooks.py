@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from native.state.answer_store import CacheEntry
     from native.state.callers import Caller
     from native.state.issued_ids import IssuedIds
     from native.state.tokens import Tokens
@@ -230,16 +231,6 @@ class LocalCalls(Translator, Protocol):
     def stays(self, path: bytes) -> bool:
         """Return whether the call stays open when the client has sent everything."""
         ...
-
-
-class CacheEntry(NamedTuple):
-    """One whole answer that was kept."""
-
-    status: int
-    fields: Fields  # those that describe the content
-    target: bytes  # the id of the target that gave it
-    content: bytes  # a whole body, or all events of a stream
-    age_ns: int  # since the answer came
 
 
 class Cache(Protocol):

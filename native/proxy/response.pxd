@@ -70,7 +70,7 @@ cdef class Response:
     # A whole reply: an error of edge's own, or a target's error body. prepare() returns its fields, send() sends it.
     cdef list prepare(self, int status, list fields, bytes content)
     cdef send(self, int status, list fields, bytes content) # what prepare() gave
-    cdef object from_cache(self, Flight flight, bint stale) # a Reply: the entry that was found
+    cdef list from_cache(self, Flight flight, bint stale)   # the fields of the entry that was found
     cdef send_keepalive(self, uint64_t now, int attempts, str reason)
     cdef answer_call(self, list answers)                    # a gRPC call that edge answers itself: messages
     cdef end_call(self, list trailers)

@@ -11,12 +11,12 @@ from native.codec.numbers cimport decimal
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.proxy.answer_reader cimport EVENTS
-from native.proxy.flight cimport ENTRY_AGE_NS, ENTRY_CONTENT, ENTRY_FIELDS, ENTRY_STATUS, ENTRY_TARGET
 from native.proxy.hooks import Reply
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.proxy.kept_paths cimport dialect_of_kept
 from native.proxy.router cimport DIALECT_OF, STORED
+from native.state.answer_store cimport CacheEntry
 from native.state.callers cimport Caller
 from native.state.shared_state cimport CANCELLED, FAIL_MALFORMED, R_RESCUED
 
@@ -453,14 +453,17 @@ cdef class Response:
         self.stream.send_end(None)
         self.stream = None
 
-    cdef object from_cache(self, Flight flight, bint stale):
-        cdef tuple entry = <tuple>flight.entry      # a CacheEntry
+    cdef list from_cache(self, Flight flight, bint stale):
+        cdef CacheEntry entry = flight.entry
+        cdef list fields = new_list(len(entry.fields) + 3)
         self.source = FROM_CACHE
         self.stale = stale
-        return Reply(entry[ENTRY_STATUS], [
-            *<list>entry[ENTRY_FIELDS], (b"x-edge-target", entry[ENTRY_TARGET]),
-            (b"x-edge-cache", flight.result(stale).encode()), (b"age", decimal(entry[ENTRY_AGE_NS] // 1_000_000_000)),
-        ], entry[ENTRY_CONTENT])
+        for pair in entry.fields:
+            add_item(fields, pair)
+        add_item(fields, (b"x-edge-target", entry.target))
+        add_item(fields, (b"x-edge-cache", flight.word(stale)))
+        add_item(fields, (b"age", decimal(entry.age_ns // 1_000_000_000)))
+        return fields
 
     cdef send_keepalive(self, uint64_t now, int attempts, str reason):
         """Send a comment, which keeps the client's connection alive and commits to no answer.

@@ -14,10 +14,10 @@ eviction close to least recently used.
 import fcntl
 import os
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport ESRCH, errno
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from native.io.atomics cimport cas64, load64, store64
 
@@ -52,9 +52,16 @@ cdef struct Record:
     uint64_t until_ns           # monotonic: it is of no use afterwards
     uint64_t checksum
 
+# An entry as it stands in a record: EntryHead | FieldSizes of each field | target | names and values | content.
+cdef struct EntryHead:
+    uint32_t status, fields, target_size
+
+cdef struct FieldSizes:
+    uint32_t name, value
+
 cdef uint64_t MIXER = 0x9e3779b97f4a7c15       # odd, with bits well spread
 cdef uint64_t MAGIC = 0x6564676561736b31        # "edgeask1"
-cdef uint64_t LAYOUT = 2
+cdef uint64_t LAYOUT = 3
 cdef uint64_t PAGE = 4096
 cdef uint64_t FLIGHTS = 1024
 cdef uint64_t WAYS = 8              # slots that a question may stand in
@@ -97,6 +104,71 @@ cdef inline uint64_t tag_of(const unsigned char* question) noexcept nogil:
     cdef uint64_t tag = 0
     memcpy(&tag, question, sizeof(tag))
     return tag if tag else 1
+
+
+cdef class CacheEntry:
+    def __init__(self, int status, list fields not None, bytes target not None, bytes content not None, uint64_t age_ns=0):
+        self.status = status
+        self.fields = fields
+        self.target = target
+        self.content = content
+        self.age_ns = age_ns
+
+    def __repr__(self):
+        return f"<CacheEntry {self.status} of {len(self.content)} bytes>"
+
+
+cdef bytes write_entry(CacheEntry entry):
+    """Return an entry as it stands in a record; its age does not."""
+    cdef list parts = [None, entry.target]
+    cdef EntryHead head
+    cdef FieldSizes sizes
+    cdef bytes name, value, table = b""
+    head.status = <uint32_t>entry.status
+    head.fields = <uint32_t>len(entry.fields)
+    head.target_size = <uint32_t>PyBytes_GET_SIZE(entry.target)
+    for name, value in entry.fields:
+        sizes.name = <uint32_t>PyBytes_GET_SIZE(name)
+        sizes.value = <uint32_t>PyBytes_GET_SIZE(value)
+        table += (<char*>&sizes)[:sizeof(sizes)]
+        parts += (name, value)
+    parts[0] = (<char*>&head)[:sizeof(head)] + table
+    parts.append(entry.content)
+    return b"".join(parts)
+
+
+cdef CacheEntry read_entry(bytes kept, uint64_t age_ns):
+    """Return the entry in a record, None if the record holds none."""
+    cdef const char* p = PyBytes_AS_STRING(kept)
+    cdef uint64_t left = <uint64_t>PyBytes_GET_SIZE(kept), number
+    cdef EntryHead head
+    cdef FieldSizes sizes
+    cdef const char* table
+    cdef CacheEntry entry
+    if left < sizeof(head):
+        return None
+    memcpy(&head, p, sizeof(head))
+    table = p + sizeof(head)
+    left -= sizeof(head)
+    if <uint64_t>head.fields * sizeof(sizes) + head.target_size > left:
+        return None
+    p = table + head.fields * sizeof(sizes)
+    left -= head.fields * sizeof(sizes) + head.target_size
+    entry = CacheEntry.__new__(CacheEntry)
+    entry.status = <int>head.status
+    entry.age_ns = age_ns
+    entry.target = p[:head.target_size]
+    p += head.target_size
+    entry.fields = []
+    for number in range(head.fields):
+        memcpy(&sizes, table + number * sizeof(sizes), sizeof(sizes))
+        if <uint64_t>sizes.name + sizes.value > left:
+            return None
+        entry.fields.append((p[:sizes.name], p[sizes.name:<Py_ssize_t>sizes.name + sizes.value]))
+        p += sizes.name + sizes.value
+        left -= <uint64_t>sizes.name + sizes.value
+    entry.content = p[:<Py_ssize_t>left]
+    return entry
 
 
 cdef class AnswerStore:
@@ -224,8 +296,24 @@ cdef class AnswerStore:
         store64(&chosen.tag, tag)
         store64(&chosen.place, place)
 
+    def keep(self, bytes question not None, CacheEntry entry not None, uint64_t now_ns, uint64_t until_ns):
+        """Keep an answer that has just come until ``until_ns``; returns as :meth:`put` does."""
+        return self.put(question, write_entry(entry), now_ns, until_ns)
+
+    def find(self, bytes question not None, uint64_t now_ns):
+        """Return the CacheEntry that answers ``question``, however old, as long as it may be used at all, or None."""
+        cdef uint64_t stored_ns = 0
+        cdef bytes kept = self._read(question, now_ns, &stored_ns)
+        return None if kept is None else read_entry(kept, now_ns - stored_ns if now_ns > stored_ns else 0)
+
     def get(self, bytes question not None, uint64_t now_ns):
         """Return ``(content, stored_ns)`` of the answer to ``question``, or None."""
+        cdef uint64_t stored_ns = 0
+        cdef bytes content = self._read(question, now_ns, &stored_ns)
+        return None if content is None else (content, stored_ns)
+
+    cdef bytes _read(self, bytes question, uint64_t now_ns, uint64_t* stored_ns):
+        """Return a copy of what was put for ``question``, or None; ``stored_ns`` is set with it."""
         cdef const unsigned char* asked = self._checked(question)
         cdef uint64_t tag = tag_of(asked)
         cdef Slot* bucket = self._bucket(tag)
@@ -256,7 +344,8 @@ cdef class AnswerStore:
                 return None
             if load64(&self.header.head) - place > capacity // 2:
                 self.put(question, content, copy.stored_ns, copy.until_ns)
-            return content, copy.stored_ns
+            stored_ns[0] = copy.stored_ns
+            return content
         return None
 
     # --- flights -----------------------------------------------------------------------------------------------------

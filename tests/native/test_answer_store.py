@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from hashlib import sha256
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.state.answer_store import AnswerStore
+from native.state.answer_store import AnswerStore, CacheEntry
 
 SMALL: Final = 64 * 1024
 S: Final = 1_000_000_000
@@ -143,3 +144,39 @@ def test_bounds_of_arguments() -> None:
         AnswerStore.create(SMALL).get(b"abc", 1)
     with pytest.raises(ValueError, match="64 KiB to 1 TiB, not 5 bytes"):
         AnswerStore.create(5)
+
+
+FIELDS: Final = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=300)), max_size=6)
+
+
+@given(st.integers(100, 599), FIELDS, st.binary(max_size=40), st.binary(max_size=3000), st.integers(0, 20))
+def test_an_entry_comes_back_whole(
+    status: int, fields: list[tuple[bytes, bytes]], target: bytes, content: bytes, age: int
+) -> None:
+    """What was kept as an entry is found with every part as it was, and with its age."""
+    store = AnswerStore.create(SMALL)
+    assert store.keep(name(1), CacheEntry(status, fields, target, content, 99), S, 100 * S)
+    found = store.find(name(1), S + age)
+    assert found is not None
+    assert (found.status, found.fields, found.target, found.content) == (status, fields, target, content)
+    assert found.age_ns == age
+    assert store.find(name(2), S) is None
+    assert store.find(name(1), 100 * S) is None
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        b"",
+        b"\xc8\0\0\0",
+        struct.pack("=3I", 200, 1, 0),
+        struct.pack("=3I", 200, 0, 1),
+        struct.pack("=5I", 200, 1, 0, 1, 0),
+    ],
+    ids=["nothing", "half a head", "a field is missing", "the target is missing", "a name is missing"],
+)
+def test_a_record_that_holds_no_entry_is_none(kept: bytes) -> None:
+    """A record whose parts reach beyond its end is not found, and nothing beyond it is read."""
+    store = AnswerStore.create(SMALL)
+    assert store.put(name(1), kept, S, 2 * S)
+    assert store.find(name(1), S) is None
