@@ -10,6 +10,7 @@ import msgspec
 from edge import clock
 from edge.admission.key_documents import KeyDocument
 from edge.control.key_cells import KeyBase, KeyFacts, slot_and_body
+from edge.control.members import OTHERS, digest_of
 from edge.native import KeyTable
 from edge.routing import allowances
 from edge.telemetry import logs
@@ -143,12 +144,17 @@ class KeyFollower:
                 self.table.remove(digest)
             packed = change.entry.packed() if change.entry.digests else b""
             for digest in change.entry.digests:
-                moved = moved or (len(digest) > KEY_DIGEST and self.table.lookup(digest) is not None)
+                moved = moved or (len(digest) > KEY_DIGEST and self._is_known(digest, change.entry.name))
                 self.table.put(digest, packed)
         self._applied = len(changes.changes)
         self._note(changes.facts)
         if moved:
             self._changed()
+
+    def _is_known(self, digest: bytes, name: str) -> bool:
+        """Return whether tokens may lead to a member of a group: it has a record already, or shares one with others."""
+        group = name.partition("/")[0]
+        return any(self.table.lookup(each) is not None for each in (digest, digest_of(group, OTHERS)))
 
     def _note(self, facts: KeyFacts) -> None:
         before, self._facts = self._facts, facts

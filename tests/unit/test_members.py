@@ -10,6 +10,7 @@ from msgspec import structs
 
 from edge import clock
 from edge.admission.key_documents import KeyDocument, KeyDocumentError, encode
+from edge.app import key_follower
 from edge.app.key_follower import KeyFollower
 from edge.config.check import check
 from edge.config.load import read_text
@@ -163,6 +164,22 @@ def test_more_members_than_records_share_one(bench: Bench) -> None:
     assert bench.known("fay") == "research/fay"
     assert bench.routed > before  # tokens of ann lead elsewhere now
     assert bench.caller("ann") == "research/*"
+
+
+def test_who_shared_a_record_uses_its_own_as_soon_as_there_is_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that led to those who share leads to its member once there is room, and not when it expires."""
+    monkeypatch.setattr(key_follower, "AGAIN_S", 0.0)
+    assert [bench.known(name) for name in ("ann", "bob")] == ["research/ann", "research/bob"]
+    for name in ("ann", "bob"):
+        bench.shared_state.set_spent(bench.book.slot(f"research/{name}"), 12 * 2099, 5)
+    assert bench.known("cid") == "research/*"
+    bench.config = Config(keys=(structs.replace(GROUP, each=Each(requests_per_minute=60, most=3)),))
+    bench.route()
+    assert bench.caller("cid") == "research/*"
+    bench.serve()
+    assert bench.caller("cid") == "research/cid"
 
 
 def test_members_survive_control_and_the_node(bench: Bench, tmp_path: Path) -> None:
