@@ -7,7 +7,6 @@ its last seconds, and asks each provider for them. The file holds no id, only SH
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,8 @@ from edge.control.kept_file import KeptFile, StateUnusableError, name_for
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
+    import asyncio
+
     from edge.control.ledger import Ledger
     from edge.native import IssuedIds
 
@@ -86,6 +87,8 @@ class IssuedKeeper:
             return
         self._due_ns = now_ns + _EVERY_NS
         if self._file is not None and self._table.changes != self._written:
+            import asyncio  # noqa: PLC0415  # the supervisor imports this module, and runs no event loop
+
             self._running = asyncio.get_running_loop().create_task(self._write(self._file))
 
     async def stop(self) -> None:
@@ -97,6 +100,8 @@ class IssuedKeeper:
 
     async def _write(self, file: IssuedFile) -> None:
         changes, began_ns = self._table.changes, clock.now_ns()
+        import asyncio  # noqa: PLC0415  # as above
+
         try:
             await asyncio.to_thread(file.write, self._table)
         except OSError as error:

@@ -11,7 +11,6 @@ A wrong clock loses no money: spending recorded for a future month counts as spe
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -24,6 +23,7 @@ from edge.telemetry import logs
 from edge.telemetry.usage import month_of
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -132,6 +132,8 @@ class Spending:
         self._read_ns = now_ns
         self._read(snapshot)
         if self._known != self._written:
+            import asyncio  # noqa: PLC0415  # the supervisor imports this module, and runs no event loop
+
             self._running = asyncio.get_running_loop().create_task(self._write())
 
     async def stop(self, snapshot: Snapshot) -> None:
@@ -162,6 +164,8 @@ class Spending:
 
     async def _write(self) -> None:
         spent = dict(self._known)
+        import asyncio  # noqa: PLC0415  # as above
+
         try:
             await asyncio.to_thread(self._file.write, spent)
         except OSError as error:

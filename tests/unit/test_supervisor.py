@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -210,3 +212,10 @@ def test_a_second_signal_ends_at_once() -> None:
 
     assert fixture.run(twice) == 128 + signal.SIGTERM
     assert fixture.pids() == []
+
+
+def test_the_supervisor_imports_no_event_loop() -> None:
+    """What `edge run` imports in the supervisor brings neither asyncio nor ssl, which would stay in its memory."""
+    asked = "import sys; from edge.cli.main import parser; parser(); import edge.app.start; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=50)
+    assert {"asyncio", "ssl", "uvloop", "aiohttp"} & set(found.stdout.split()) == set()
