@@ -14,7 +14,7 @@ from native.proxy.issuer cimport FOUND_NONE, FOUND_OWN, FOUND_UNKNOWN, owner_of,
 from native.proxy.kept_paths cimport dialect_of_kept, id_of_segment, is_upload, path_at, path_of_kept, segment_of_id
 from native.proxy.model_request cimport WITHHELD
 from native.proxy.request cimport refusal
-from native.proxy.router cimport UNCOUNTED
+from native.proxy.router cimport OPERATION_FILES, UNCOUNTED
 from native.state.callers cimport Caller
 from native.state.issued_ids cimport Issued
 
@@ -75,7 +75,10 @@ cdef class StoredRequest(ServiceRequest):
                     return why
             elif pair[0] == b"content-encoding":
                 add_item(self.fields, pair)
-        if not self.received and not is_form(head.content_type) and not is_upload(self.path):
+        # an upload alone is a form, and relayed unread: elsewhere a field of a form could name what another key has made
+        if not self.received and not (self.operation == OPERATION_FILES and is_form(head.content_type)) and not (
+            is_upload(self.path)
+        ):
             why = self.check_body()
         else:
             why = self.find_place(ids)

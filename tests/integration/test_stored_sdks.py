@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from callers import clear, keys
@@ -325,6 +326,22 @@ async def test_an_id_cannot_be_hidden_by_the_way_it_is_written(wire: str, hidden
         with pytest.raises((openai.NotFoundError, openai.BadRequestError)):
             await other.post("/responses", content=f'{{"model":"m","input":"y",{written}}}'.encode(), cast_to=object)
         assert asked(place) == {"one": 0, "two": 0}
+
+
+@pytest.mark.parametrize("path", ["/batches", "/vector_stores", "/fine_tuning/jobs", "/conversations"])
+async def test_no_form_hides_an_id_where_none_is_expected(path: str) -> None:
+    """Only uploads are forms, which are relayed unread; what names ids elsewhere has to be JSON, which is read."""
+    async with open_kept(more=KEYS, one=PRICES, two=PRICES) as place:
+        one, other = place.client(key=clear("a")), place.client(key=clear("b"))
+        file = await a_file(one)
+        asked(place)
+        form = b'--x\r\ncontent-disposition: form-data; name="input_file_id"\r\n\r\n%b\r\n--x--\r\n' % file.id.encode()
+        headers = {"content-type": "multipart/form-data; boundary=x", "x-api-key": clear("b")}
+        async with httpx.AsyncClient(base_url=f"{place.plane.url}/v1", headers=headers) as client:
+            answer = await client.post(path, content=form)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_json")
+        assert asked(place) == {"one": 0, "two": 0}
+        assert (await a_file(other)).id
 
 
 async def test_an_own_id_lends_no_rights_to_an_unknown_one() -> None:
