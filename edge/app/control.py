@@ -31,6 +31,7 @@ from edge.control.canaries import Canaries
 from edge.control.certificate_watch import CertificateWatch
 from edge.control.chronicle import chronicle_for
 from edge.control.compose import at_addresses, compile_config
+from edge.control.describing import Describing
 from edge.control.file_watch import FilesWatch
 from edge.control.health import HealthChecks
 from edge.control.issued import IssuedKeeper, issued_file
@@ -62,7 +63,7 @@ from edge.terms.public_status import PublicStatus
 from edge.terms.target_state import OPEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from edge.app.launch import Launch
     from edge.config.schema import Config
@@ -103,6 +104,7 @@ class Control:
         self._measuring: Measuring | None = None
         self._opinion: SecondOpinion | None = None
         self._loads: Loads | None = None
+        self._describing: Describing | None = None
         self._chronicle: Chronicle | None = None
         self._discovering: Discovering | None = None
         self._identities: Identities | None = None
@@ -180,8 +182,8 @@ class Control:
             await chronicle.restore()
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._shared_state.hint(slot, clock.now_ns()))
-                health, opinion, loads = self._checks(asker)
-                self._opinion, self._loads = opinion, loads
+                health, describing, opinion, loads = self._checks(asker, snapshot)
+                self._describing, self._opinion, self._loads = describing, opinion, loads
                 sharing_task = asyncio.create_task(sharing.run())
                 watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 export_task = asyncio.create_task(measuring.run(node))
@@ -206,6 +208,7 @@ class Control:
                         opinion.stop(),
                         loads.stop(),
                         health.stop(),
+                        describing.stop(),
                         self._last_records(publisher),
                         admin.stop(),
                     )
@@ -214,10 +217,10 @@ class Control:
         await publisher.stop()
         await asyncio.to_thread(self._lines.close)
 
-    def _checks(self, asker: Asker) -> tuple[HealthChecks, SecondOpinion, Loads]:
+    def _checks(self, asker: Asker, snapshot: Snapshot) -> tuple[HealthChecks, Describing, SecondOpinion, Loads]:
         """Return what asks targets of itself, beside the probes."""
-        state = self._shared_state
-        return HealthChecks(state), SecondOpinion(state, asker.status), Loads(asker.text, state)
+        state, describing = self._shared_state, Describing(self._shared_state, snapshot.described, self._described)
+        return HealthChecks(state), describing, SecondOpinion(state, asker.status), Loads(asker.text, state)
 
     def _known(self) -> Ledger:
         ledger = self._ledger.recall()
@@ -276,9 +279,14 @@ class Control:
 
     def _found(self, found: Found) -> None:
         """Publish a Snapshot with the addresses that sources of discovery name, and write it to disk."""
-        if self._operations is None:
-            return
-        self._keep(self._operations.set_found(found))
+        if self._operations is not None:
+            self._keep(self._operations.set_found(found))
+
+    def _described(self, described: Mapping[str, tuple[bytes, ...]]) -> None:
+        """Publish a Snapshot with what gRPC services say of themselves, and write it to disk."""
+        if self._operations is not None:
+            self._operations.described = described
+            self._keep(self._operations.refresh())
 
     def _keep(self, snapshot: Snapshot | None) -> None:
         if snapshot is not None and self._recorder is not None and self._operations is not None:
@@ -307,6 +315,8 @@ class Control:
             try:
                 self._watch_targets(node, watch, prober)
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
+                if self._describing is not None:
+                    self._describing.tend(node.snapshot, clock.now_ns(), clock.random)
                 output_histogram.poll(node.snapshot, clock.now_ns())
                 canaries.poll(clock.now_ns())
                 if self._recorder is not None:

@@ -75,6 +75,7 @@ def compile_config(
     signing: Mapping[str, SigningKeys] | None = None,
     tokens: Mapping[str, ProviderToken] | None = None,
     weights: Mapping[str, float] | None = None,
+    described: Mapping[str, tuple[bytes, ...]] | None = None,
 ) -> Snapshot:
     """Compile a checked configuration into the next Snapshot.
 
@@ -89,6 +90,7 @@ def compile_config(
         signing: the signing keys of issuers, by source; None: those of ``previous``.
         tokens: tokens of providers whose credential is fetched; None: those of ``previous``.
         weights: what operators have set, by target id; None: those of ``previous``.
+        described: what gRPC services say of themselves, by name; None: that of ``previous``.
 
     Raises:
         ConfigInvalidError: the node's shared state is too small for this configuration.
@@ -118,8 +120,16 @@ def compile_config(
         weights = previous.weights if previous is not None else {}
     snapshot = weighed(snapshot, weights)
     signing = {source: keys for source, keys in signing.items() if source in sources}
+    if described is None:
+        described = previous.described if previous is not None else {}
+    named = {match.grpc.partition("/")[0] for match in snapshot.services}
     return structs.replace(
-        snapshot, issuers=issuers, signing=signing, tokens=tokens, demands_keys=_demands_keys(config)
+        snapshot,
+        issuers=issuers,
+        signing=signing,
+        tokens=tokens,
+        demands_keys=_demands_keys(config),
+        described={name: files for name, files in described.items() if name in named},
     )
 
 

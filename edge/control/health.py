@@ -101,7 +101,7 @@ class HealthChecks:
         if known is not None and known[0] == address:
             return known[1]
         self._close(target.id)
-        channel = _channel(target)
+        channel = open_channel(target)
         self._channels[target.id] = (address, channel)
         return channel
 
@@ -134,7 +134,8 @@ async def _asked(channel: grpc.aio.Channel, service: str) -> health_pb2.HealthCh
     return await check(health_pb2.HealthCheckRequest(), timeout=LIMIT_S)
 
 
-def _channel(target: Target) -> grpc.aio.Channel:
+def open_channel(target: Target) -> grpc.aio.Channel:
+    """Return a channel to a target of its own, with the target's TLS settings."""
     import grpc  # noqa: PLC0415 - see HealthChecks._check
 
     host = f"[{target.host}]" if ":" in target.host else target.host

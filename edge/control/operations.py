@@ -114,6 +114,7 @@ class Operations:
         self._found: Mapping[str, Sequence[Endpoint]] = dict(publisher.snapshot.found)
         self._signing: Mapping[str, SigningKeys] = dict(publisher.snapshot.signing)
         self.tokens: Mapping[str, ProviderToken] = dict(publisher.snapshot.tokens)  # refresh() publishes them
+        self.described: Mapping[str, tuple[bytes, ...]] = dict(publisher.snapshot.described)  # likewise
         self.weights: dict[str, float] = dict(publisher.snapshot.weights)  # edge.control.weighing changes them
         self._overrides: dict[str, ManualOverride] | None = None  # for all regions; None: the store was not heard yet
 
@@ -341,6 +342,7 @@ class Operations:
                 signing=self._signing,
                 tokens=self.tokens,
                 weights=self.weights,
+                described=self.described,
             )
 
         snapshot = compiled(previous)

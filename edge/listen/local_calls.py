@@ -17,7 +17,7 @@ from edge.listen.reflection import Reflection, ReflectionError
 from edge.wire.edge.v1 import inference_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge.native import Caller
     from edge.terms.snapshot import Snapshot
@@ -48,6 +48,7 @@ class LocalCalls:
         self._list_of: Snapshot | None = None
         self._list = b""
         self._reflection: Reflection | None = None
+        self._described: Mapping[str, tuple[bytes, ...]] = {}
         self._methods: dict[bytes, Callable[[bytes, Snapshot, Caller | None], Said]] = {
             b"ListModels": self._list_models,
             b"Check": self._check,
@@ -99,10 +100,19 @@ class LocalCalls:
             return True
         return any(match.grpc.partition("/")[0] == service for match in snapshot.services)
 
-    def _reflect(self, message: bytes, _snapshot: Snapshot, _caller: Caller | None) -> Said:
-        if self._reflection is None:  # built on demand: most workers never need it
-            self._reflection = Reflection([inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR], [INFERENCE, HEALTH])
-        return Code.OK, "", [self._reflection.answer(message)]
+    def _reflect(self, message: bytes, snapshot: Snapshot, caller: Caller | None) -> Said:
+        if self._reflection is None or self._described != snapshot.described:  # most workers never need it
+            files = [inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR]
+            self._reflection = Reflection(files, [INFERENCE, HEALTH], snapshot.described)
+            self._described = snapshot.described
+        if caller is None or caller.everything:
+            return Code.OK, "", [self._reflection.answer(message)]
+        seen = {
+            match.grpc.partition("/")[0]
+            for match in snapshot.services
+            if match.grpc and f"service:{snapshot.routes[match.route].name}" in caller.plan.models
+        }
+        return Code.OK, "", [self._reflection.answer(message, seen.__contains__)]
 
 
 def _model_list(document: bytes) -> bytes:

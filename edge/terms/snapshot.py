@@ -367,6 +367,9 @@ class Snapshot(Struct, frozen=True):
     found: dict[str, tuple[Endpoint, ...]] = field(
         default_factory=dict
     )  # the last good answer of each source of discovery, by its URL; a restart of control begins with it
+    described: dict[str, tuple[bytes, ...]] = field(
+        default_factory=dict
+    )  # descriptors of the files of gRPC services that reflect, by the service's full name, each behind its imports
     slots: dict[str, int] = field(
         default_factory=dict
     )  # shared state slots by target id and by "route:" + name; they survive reloads

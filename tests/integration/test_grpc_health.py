@@ -110,13 +110,13 @@ async def test_no_proxy_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_reload_changes_how_a_service_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a reload a service is checked with the new certificate settings, and the old channel is closed."""
-    tls, identities, made, make = [], [], [], checking._channel
+    tls, identities, made, make = [], [], [], checking.open_channel
 
     def noted(target: Target) -> grpc.aio.Channel:
         made.append(make(target))
         return made[-1]
 
-    monkeypatch.setattr(checking, "_channel", noted)
+    monkeypatch.setattr(checking, "open_channel", noted)
     for name in ("one", "two"):
         authority = trustme.CA()
         authority.cert_pem.write_to_path(tmp_path / name)
