@@ -15,6 +15,7 @@ from edge import clock
 from edge.dialects import known
 from edge.dialects.errors import CannotCarryError, CannotResumeError
 from edge.dialects.events import EventSplitter
+from edge.dialects.responses.resumed import resumed as responses_resumed
 from edge.dialects.seam import Seam, anchor_of
 from edge.dialects.written import Written
 from edge.terms import chat
@@ -88,12 +89,17 @@ class Continuation:
     def __init__(self, shown: ShownAnswer, request: chat.Request, writer: StreamWriter | None) -> None:
         _check(request)
         self._client = known.DIALECTS[shown.client]
-        self._body = shown.body
         self._request = request
-        self._request_id = shown.request_id
         self._shown: str = msgspec.json.decode(b'"' + shown.text + b'"')
-        self._writer = self._primed(shown.opening) if writer is None else writer
-        self._reader: StreamReader = self._client.reader(shown.request_id)
+        self._request_id = shown.request_id
+        self._expect(shown, self._primed(shown.opening) if writer is None else writer, self._client.reader(""))
+
+    def _expect(self, shown: ShownAnswer, writer: StreamWriter, reader: StreamReader) -> None:
+        """Set what every continuation has; the shown text is known."""
+        self._body = shown.body
+        self._request_id = shown.request_id
+        self._writer = writer
+        self._reader = reader
         self._splitter = EventSplitter()
         self._seam = Seam(self._shown, 0, turn=False)
         self._before = chat.Usage()  # of the earlier parts
@@ -120,9 +126,9 @@ class Continuation:
 
     def _primed(self, opening: bytes) -> StreamWriter:
         """Return a writer that believes to have written what the client was sent as it came."""
-        writer = self._client.writer(self._request, self._request_id, clock.wall())
         if self._client.name == "responses":
-            raise CannotResumeError("the events of a response are numbered, and its items have names")
+            return responses_resumed(self._request, EventSplitter().push(opening), self._shown)
+        writer = self._client.writer(self._request, self._request_id, clock.wall())
         starts = [
             delta
             for name, data in EventSplitter().push(opening)

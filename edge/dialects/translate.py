@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from edge import clock
+from edge.dialects.completions import CompletionContinuation
 from edge.dialects.continuation import Continuation
 from edge.dialects.embeddings import Embeddings
 from edge.dialects.errors import CannotCarryError, UnreadableAnswerError
@@ -120,6 +121,8 @@ def resume(shown: ShownAnswer, translation: StreamTranslation | None) -> Continu
     Raises:
         CannotResumeError: it is not one that another target can go on with.
     """
+    if shown.client == "completions":
+        return CompletionContinuation(shown)
     request = conversation(shown.client, shown.body, shown.model, True).request
     return Continuation(shown, request, None if translation is None else translation.writer)
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge.sim.asked import START
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,7 +56,6 @@ WORDS = [
 ]
 DONE = b"data: [DONE]\n\n"
 THOUGHT = "Let me see."  # what a model shows that reasons
-START = "Hello"  # the first token of each text
 _MARK = "\x00"  # placeholder for a token while the frame of an event is built; never occurs in a token
 
 

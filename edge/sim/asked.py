@@ -82,6 +82,7 @@ ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
 IMAGE_TOKENS = 85  # OpenAI's count for a low-detail image
 CHARS_PER_TOKEN = 4
+START = "Hello"  # the first token of each text that is answered
 _PATCH = '*** Begin Patch\n*** Add File: a.txt\n+say "hi" \\ \U0001f600\n*** End Patch\n'
 _MOST_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
@@ -263,7 +264,7 @@ def read(path: str, body: bytes, pace: Pace, content_type: str = "application/js
         json=_json(given),
         fault=wish.fault,
         given=given,
-        **_begun(given.get("messages") or given.get("input")),
+        **(_begun_prompt(given) if operation == "completions" else _begun(given.get("messages") or given.get("input"))),
     )
 
 
@@ -280,6 +281,13 @@ def _begun(messages: Any) -> dict[str, Any]:
         if len(said) >= back and said[-back].get("role") in {"assistant", "model"}:
             return {"begun": _text_of(said[-back]), "begun_in": place, "first": _text_of(said[-1]).rpartition("\n")[2]}
     return {}
+
+
+def _begun_prompt(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a prompt that ends with what a simulated provider has said."""
+    prompt = given.get("prompt")
+    at = prompt.rfind(START) if isinstance(prompt, str) else -1
+    return {"begun": prompt[at:], "begun_in": "prefill"} if at > 0 and isinstance(prompt, str) else {}
 
 
 def _text_of(message: dict[str, Any]) -> str:

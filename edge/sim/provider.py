@@ -22,8 +22,8 @@ from msgspec import Struct
 
 from edge import clock
 from edge.sim import asked
-from edge.sim.answers import START, dumps, error_body
-from edge.sim.asked import Ask, Pace, RefusedError
+from edge.sim.answers import dumps, error_body
+from edge.sim.asked import START, Ask, Pace, RefusedError
 from edge.sim.delivery import before, deliver, error
 from edge.sim.faults import Asks, Fault, FaultBoard, decode
 from edge.sim.kept import Shelf, is_kept

@@ -171,7 +171,7 @@ cdef const char* _visit_choice_member(const char* p, Scan* scan, const Text* key
     elif p[0] == c'"' and not is_empty(p, after):
         if text_is(key, b"text", 4):
             facts.has |= HAS_CONTENT
-            facts.other = True
+            _note_text(facts, p + 1, after - p - 2, False)
             facts.said += text_size(p, after)
         elif text_is(key, b"finish_reason", 13) or text_is(key, b"finishReason", 12):
             take_text(p, scan, &reason)

@@ -31,7 +31,7 @@ cdef struct Peek:
     bint structured         # the answer has to fit a schema, or to be JSON
     bint tools              # it offers tools
     bint reasons            # it asks for reasoning
-    int store, background   # 1 true, 0 false or null, -1 absent or something else
+    int store, background   # 1 true, 0 false (background: or null), -1 absent or something else
     int64_t max_tokens      # the largest of max_tokens, max_completion_tokens, max_output_tokens; -1 = none
     int include_usage       # stream_options.include_usage: 1 true, 0 false or absent
     int64_t choices         # how many answers are asked for: n or best_of, for each prompt; at least 1

@@ -258,7 +258,8 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
     cdef const char* after
     if known == KEY_NONE:
         if text_is(key, b"store", 5):
-            reading.out.store = max(reading.out.store, _flag(p))
+            if p[0] != c"n":        # null is OpenAI's default, as an absent field is
+                reading.out.store = max(reading.out.store, _flag(p))
         elif text_is(key, b"background", 10):
             reading.out.background = max(reading.out.background, _flag(p))
         elif _resembles_known(key, scan.end):

@@ -124,7 +124,7 @@ class Conversation(Protocol):
 class ShownAnswer(NamedTuple):
     """What a client has of a stream that broke off."""
 
-    client: str  # the client's dialect
+    client: str  # the client's dialect, or "completions"
     body: bytes  # of its request
     model: str  # as the client named it
     opening: bytes  # the first events of the stream, as the target sent them

@@ -412,10 +412,10 @@ cdef class ModelRequest(Request):
             return True
         return (
             self.route.rescuers[index] != 0 and self.peek.stream == 1 and self.peek.choices == 1
-            and not self.peek.structured and self.dialect is not None and self.runtime.translations is not None
-            # A response is stored by providers of its dialect, and its events are numbered: it can go on only where edge
-            # has translated it.
-            and (self.is_foreign(index) if self.operation == OPERATION_RESPONSES else not self.stored)
+            and not self.peek.structured and self.runtime.translations is not None
+            and (self.dialect is not None or self.operation == OPERATION_COMPLETIONS)
+            # What a provider stores would be half of what the client has, unless edge has translated it: then nothing is.
+            and (not self.stored or (self.operation == OPERATION_RESPONSES and self.is_foreign(index)))
             and PyBytes_GET_SIZE(self.content) <= LONGEST_RESCUED
         )
 
@@ -428,7 +428,9 @@ cdef class ModelRequest(Request):
         cdef str operation
         if self.written is not None and upstream.name in self.written:
             return None
-        if translations is None or self.dialect is None or self.operation == OPERATION_COUNT_TOKENS:
+        if translations is None or (self.dialect is None and self.continuation is None) or (
+            self.operation == OPERATION_COUNT_TOKENS
+        ):
             operation = "count_tokens" if self.operation == OPERATION_COUNT_TOKENS else OPERATION_NAMES[self.operation]
             return refusal("cannot_carry", f"{operation} cannot be asked in the dialect {upstream.dialect}")
         try:

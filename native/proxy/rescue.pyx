@@ -45,8 +45,8 @@ cdef bint prepare(ModelRequest request, Response response, Attempt attempt, Atte
         try:
             request.continuation = request.runtime.translations.resume(
                 ShownAnswer(
-                    request.dialect, request.content, request.asked_name(), reader.opening, reader.scanner.shown.take(),
-                    request.identifier.decode(),
+                    "completions" if request.dialect is None else request.dialect, request.content, request.asked_name(),
+                    reader.opening, reader.scanner.shown.take(), request.identifier.decode(),
                 ),
                 response.dialects,
             )

@@ -21,7 +21,7 @@ from edge.wire.edge.v1 import inference_pb2, inference_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-PACE = Pace(ttft_s=0.0, tps=1500.0, tokens=60, seed=7)  # slow enough that a part is shown before the stream breaks off
+PACE = Pace(ttft_s=0.0, tps=500.0, tokens=60, seed=7)  # slow enough that a part is shown before the stream breaks off
 PREFILL = "[chat, prefill, tools]"
 BREAKS: dict[str, dict[str, Any]] = {
     "cut": {"kind": "cut"},
@@ -46,10 +46,16 @@ def told(events: bytes, name: str) -> list[Any]:
     return list(dict.fromkeys(chunk[name] for chunk in chunks if name in chunk))
 
 
-def config(*providers: SimProvider, rescue: str = "", capabilities: str = PREFILL, model: str = "m") -> str:
-    """Return configuration text: a model over these providers, each in its own tier."""
+def config(
+    *providers: SimProvider,
+    rescue: str = "",
+    capabilities: str = PREFILL,
+    model: str = "m",
+    first: str = "[chat, tools]",
+) -> str:
+    """Return configuration text: a model over these providers, each in its own tier; ``first`` is what that one has."""
     lines = "\n".join(
-        f"  p{n}: {{base_url: '{one.base_url}', capabilities: {capabilities if n else '[chat, tools]'}}}"
+        f"  p{n}: {{base_url: '{one.base_url}', capabilities: {capabilities if n else first}}}"
         for n, one in enumerate(providers)
     )
     targets = ", ".join(f"{{target: p{n}/{model.format(n)}, tier: {n + 1}}}" for n in range(len(providers)))

@@ -35,7 +35,12 @@ def generate(text: str) -> dict[str, Any]:
     return {"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}]}
 
 
-SAYS = (chat, message, response, generate)
+def completion(text: str) -> dict[str, Any]:
+    """Build a chunk of the older text completions."""
+    return {"id": "c", "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": None}]}
+
+
+SAYS = (chat, message, response, generate, completion)
 OTHERS: list[dict[str, Any]] = [
     {"choices": [{"index": 0, "delta": {"content": None, "tool_calls": [{"index": 0, "id": "x"}]}}]},
     {"choices": [{"index": 0, "delta": {"reasoning_content": "Hm"}}]},
@@ -43,7 +48,6 @@ OTHERS: list[dict[str, Any]] = [
     {"choices": [{"index": 0, "delta": {"content": [{"type": "text", "text": "x"}]}}]},
     {"choices": [{"index": 0, "delta": {"content": "x", "annotations": [{"type": "url_citation"}]}}]},
     {"choices": [{"index": 0, "delta": {"content": "a"}}, {"index": 1, "delta": {"content": "b"}}]},
-    {"choices": [{"index": 0, "text": "x"}]},
     {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "f"}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm"}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {"type": "page"}}},

@@ -58,6 +58,15 @@ class Writer:
         self._usage = chat.Usage()
         self._ended = False
 
+    def go_on(self, response: dict[str, Any], item: str, index: int, shown: str, number: int) -> None:
+        """Go on with a response that was sent so far: its message ``item``, at ``index``, has begun with ``shown``."""
+        self._said = response
+        self._number = number
+        self._count = index + 1
+        self._open = _Open("message", index, item)
+        self._open.part = "text"
+        self._open.pieces.append(shown)
+
     def write(self, deltas: Sequence[chat.Delta]) -> bytes:
         """Return the events for what was said."""
         return b"".join([self._write(delta) for delta in deltas])
