@@ -71,7 +71,7 @@ def generate_as_chat(given: dict[str, Any], model: str, stream: bool) -> dict[st
         "model": model,
         "stream": stream,
         "max_tokens": config.get("maxOutputTokens"),
-        "messages": [_message(one) for one in given.get("contents") or ()],
+        "messages": [_message(one) for one in _contents(given.get("contents"))],
         "tools": [
             {
                 "function": {
@@ -86,6 +86,13 @@ def generate_as_chat(given: dict[str, Any], model: str, stream: bool) -> dict[st
     }
     schema = config.get("responseJsonSchema")
     return chat if schema is None else {**chat, "response_format": {"json_schema": {"schema": schema}}}
+
+
+def _contents(given: Any) -> list[dict[str, Any]]:
+    """Return the turns of a prompt, which may be one turn, or one text."""
+    if isinstance(given, str):
+        return [{"parts": [{"text": given}]}]
+    return [given] if isinstance(given, dict) else given or []
 
 
 def _message(content: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ cdef class Selection:
     cdef double _wait_s(self, uint64_t now, list states)
     cdef int _retry_after_s(self)
     cdef uint64_t _closed(self, uint64_t tried, uint64_t now) noexcept
+    cdef bint _has_native(self, uint64_t foreign) noexcept
     cdef bint is_mistaken(self)         # the request cannot be read, so that no target of another dialect can get it
     cdef bint is_refused(self)          # mistaken, or nobody can
     cdef object refusal(self)           # the Reply that says so

@@ -360,8 +360,13 @@ cdef class Selection:
     cdef bint _ready(self, int index):
         """Put the request into the words of a target of another dialect; False: it cannot be asked."""
         cdef Refusal why = self.request.translate_for(index)
+        cdef uint64_t foreign = self.route.foreign[self.request.operation]
         if why is None:
             return True
+        if why.kind == "bad_message" and self._has_native(foreign):
+            # what edge cannot read may still be right for a target that takes it as it came
+            why.kind = "cannot_carry"
+            self.unable |= foreign
         if why.kind == "cannot_carry":
             why.detail = f"{self.route.pool.target_at(index).id}: {why.detail}"
             if self.refused is not None:
@@ -369,6 +374,14 @@ cdef class Selection:
         self.refused = why
         if not self.is_mistaken():
             self.unable |= <uint64_t>1 << index
+        return False
+
+    cdef bint _has_native(self, uint64_t foreign) noexcept:
+        """Return whether a member of this node's may be asked without a translation."""
+        cdef int i
+        for i in range(self.route.pool.size):
+            if not (foreign | self.unable | self.route.regions) >> i & 1:
+                return True
         return False
 
     cdef bint is_mistaken(self):
