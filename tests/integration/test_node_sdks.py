@@ -1,4 +1,4 @@
-"""The official Node SDKs of OpenAI and Anthropic work against a target of each dialect."""
+"""The official Node SDKs of OpenAI, Anthropic and Google work against a target of each dialect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.prove
 
 SCRIPT = Path(__file__).with_name("node_clients.mjs")
 ROOM = Path(__file__).parents[2] / "build" / "node"
-PACKAGES = {"openai": "7.59.0", "@anthropic-ai/sdk": "1.14.0"}
+PACKAGES = {"openai": "7.59.0", "@anthropic-ai/sdk": "1.14.0", "@google/genai": "3.3.0"}
 MODEL = "sim-small@seed=7,tokens=6,ttft=0s,tps=0"
 
 
@@ -42,7 +42,7 @@ def script() -> Path:
 
 
 async def test_node_sdks_are_told_what_providers_say(script: Path) -> None:
-    """Text, streams, tools, errors and what providers keep arrive in each SDK, from a target of each dialect."""
+    """Text, streams, tools, pictures, schemas and errors arrive in each SDK from targets of each dialect."""
     async with SimProvider(ProviderSpec(name="sim-a", pace=Pace(ttft_s=0, tps=0))) as sim:
         roots = {name: f"{sim.url}/{'v1beta' if name == 'gemini' else 'v1'}" for name in DIALECTS}
         text = "providers:\n" + "".join(
@@ -62,6 +62,12 @@ async def test_node_sdks_are_told_what_providers_say(script: Path) -> None:
         assert chat["whole"] == chat["streamed"] == message["whole"] == message["streamed"] != ""
         assert (chat["finish"], message["finish"]) == ("stop", "end_turn")
         assert (message["call"]["name"], list(message["call"]["input"])) == ("look", ["city"])
+        generated = told[dialect]["generated"]
+        assert generated["whole"] == generated["streamed"] == chat["whole"]
+        assert (generated["finish"], generated["tokens"]) == ("STOP", 6)
+        assert (generated["call"]["name"], list(generated["call"]["args"])) == ("look", ["city"])
+        assert list(generated["json"]) == ["city"]
+        assert told[dialect]["seen"] == [chat["whole"]] * 2
     assert told["kept"] == {
         "response": True,
         "events": ["response.created", "response.completed"],
@@ -69,7 +75,9 @@ async def test_node_sdks_are_told_what_providers_say(script: Path) -> None:
         "content": "{}\n",
         "batch": "completed",
     }
+    assert told["vendors"] == {"results": [["one", "succeeded"]], "size": "12", "read": True}
     assert told["failures"] == {
+        "gemini": {"name": "ApiError", "status": 404},
         "openai": {"name": "NotFoundError", "status": 404},
         "anthropic": {"name": "NotFoundError", "status": 404},
     }
