@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from nodes import CHAT, RunningNode, chat_config, quick_provider
+from processes import port_of
 
 from edge.admission.key_documents import KeyDocument, encode, secret_of
 from edge.cluster.open import open_store
@@ -21,7 +23,9 @@ from edge.config.schema import Config
 from edge.config.schema_cluster import Cluster, Etcd
 from edge.config.schema_keys import Key
 from edge.config.schema_peers import Peers
+from edge.control.compose import compile_config, load_checked
 from edge.control.shared_keys import ROOT
+from edge.sim.closed_loop_load import ClosedLoopLoad
 from edge.terms.ports import Write
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 MANY = 100_000
 TOKEN = "a-secret-of-all-nodes"
 LOADED_S, CHANGED_S = 5.0, 0.1
+IN_FILE, ASKED, ROUNDS = 10_000, 2000, 4
+LOOPBACK = [{"address": "127.0.0.1:0"}]
 
 
 def key(number: int) -> str:
@@ -55,6 +61,13 @@ async def limit(client: aiohttp.ClientSession, node: RunningNode, number: int) -
     async with client.post(f"{node.url}/v1/chat/completions", json=CHAT, headers=headers) as answer:
         await answer.read()
         return answer.status, answer.headers.get("x-ratelimit-limit-requests", "")
+
+
+def chat_as(secret: str) -> bytes:
+    """Return a chat request with a key."""
+    body = json.dumps(CHAT).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {secret}\r\n"
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def cpu_s(pid: int) -> float:
@@ -117,3 +130,49 @@ async def test_many_keys_are_there_soon_and_one_changes_at_once(tmp_path: Path, 
             assert await limit(client, again, MANY - 2) == (200, "6000")
     assert busy_s < LOADED_S  # with its start; wall time is that where a core is free
     assert changes[len(changes) // 2] < CHANGED_S
+
+
+@pytest.mark.prove  # it measures
+async def test_ten_thousand_keys_in_a_file(tmp_path: Path) -> None:
+    """They are planned within a second of processor time, and a request costs what it costs with one key."""
+    entry = "{{name: team-{0}, sha256: {1}, models: [chat], requests_per_minute: 600000, tokens_per_minute: 90000000}}"
+    spent: dict[int, list[float]] = {1: [], IN_FILE: []}
+    asked: dict[int, list[float]] = {1: [], IN_FILE: []}
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(quick_provider())
+        nodes = {}
+        for count, times in spent.items():
+            folder = tmp_path / str(count)
+            folder.mkdir()
+            file = folder / "keys.yaml"
+            hashes = (hashlib.sha256(key(number).encode()).hexdigest() for number in range(count))
+            keys = "".join(f"  - {entry.format(number, digest)}\n" for number, digest in enumerate(hashes))
+            plain = {**chat_config(provider.url), "listen": LOOPBACK, "admin": LOOPBACK[0]}
+            lines = [f"{name}: {json.dumps(section)}\n" for name, section in plain.items()]
+            file.write_text("".join([*lines, "keys:\n", keys]))
+            for _ in range(3):
+                began = time.process_time()
+                compile_config(load_checked(file), now=0.0)
+                times.append(time.process_time() - began)
+            nodes[count] = await stack.enter_async_context(RunningNode(folder, None, "-c", str(file), "--workers", "1"))
+        for _ in range(ROUNDS):
+            for count, node in nodes.items():
+                before = cpu_s(node.children()["worker 0"])
+                load = ClosedLoopLoad(
+                    port_of(node.url),
+                    chat_as(key(count - 1)),
+                    count=ASKED,
+                    connections=8,
+                    verify=lambda _, answered: None if answered.status == 200 else str(answered),
+                )
+                await load.run(120)
+                assert load.failures == []
+                asked[count].append(cpu_s(node.children()["worker 0"]) - before)
+    file_s = min(spent[IN_FILE]) - min(spent[1])
+    ratio = sum(asked[IN_FILE]) / sum(asked[1])
+    sys.stdout.write(
+        f"{IN_FILE} keys in a file: {file_s:.2f} s of processor time; per request {ratio:.2f} times one key "
+        f"({sum(asked[IN_FILE]):.2f} and {sum(asked[1]):.2f} s)\n"
+    )
+    assert file_s < 1.0
+    assert ratio < 1.15
