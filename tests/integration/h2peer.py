@@ -29,6 +29,7 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from soon import handed_over
 
 if TYPE_CHECKING:
     import ssl
@@ -451,6 +452,7 @@ class Upstream:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        await handed_over()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

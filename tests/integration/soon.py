@@ -29,6 +29,15 @@ async def until(met: Callable[[], object], limit_s: float = LIMIT_S) -> float:
     return time.monotonic() - began
 
 
+async def handed_over() -> None:
+    """Let a connection that a closed server of asyncio has just accepted reach its handler, which can then be ended.
+
+    Until then, four turns of the loop later, nobody knows of it, and nothing would close it.
+    """
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+
 async def soon(once: Callable[[], Awaitable[float]], bar_s: float) -> None:
     """Repeat until it took less than ``bar_s`` seconds once; its other assertions must hold each time."""
     took_s = []

@@ -29,6 +29,7 @@ RATE = 20.0
 OUTAGE = 200
 MOST_SEEN = OUTAGE * 5 // 100
 BACK_S = 30.0
+READ_BEFORE_S = 3.0  # the end of an outage: what a busy machine may need to read a target
 PACE = Pace(ttft_s=0.005, tps=0.0, tokens=6)
 
 FAULTS: dict[str, tuple[Fault, Outcome]] = {
@@ -97,15 +98,19 @@ class Node(Struct, frozen=True):
 
 
 async def node_outage(edge: EdgeProcess, world: ProviderProcess, name: str, fault: Fault, outage_s: float) -> Node:
-    """Break the provider ``name``, the first tier of the model of that name, for this time."""
+    """Break the provider ``name``, the first tier of the model of that name, for this time.
+
+    The provider ends the outage by itself, and a probe may find that at once: the target is read before the end.
+    """
     count = int((2 + outage_s + BACK_S) * RATE)
     witness = Witness(port_of(edge.url), count=count, rate=RATE, connections=2, request=asking(name))
     running = asyncio.create_task(witness.run_until_in_full(f"{name}/m", now_s() + 2 + outage_s))
     await clock.sleep(2)
+    repaired_s = now_s() + outage_s
     await world.switch(name, msgspec.structs.replace(fault, for_s=outage_s))
-    await clock.sleep(outage_s)
+    await clock.sleep(repaired_s - READ_BEFORE_S - now_s())
     at_repair = await target(edge, name)
-    repaired_s = now_s()
+    assert now_s() < repaired_s, "the machine was too busy to read the target during the outage"
     await running
     return Node(at_repair, repaired_s, witness)
 
@@ -140,7 +145,7 @@ async def node_outages() -> dict[str, Node]:
         found = await asyncio.gather(
             node_outage(edge, world, "refuses", Fault(kind="refuse"), 15),
             node_outage(edge, world, "silent", Fault(kind="blackhole"), 15),
-            node_outage(edge, world, "patient", Fault(kind="refuse"), 4),
+            node_outage(edge, world, "patient", Fault(kind="refuse"), 7),
         )
     return dict(zip(NAMES, found, strict=True))
 

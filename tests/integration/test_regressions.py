@@ -204,12 +204,15 @@ async def test_early_answer_to_a_slow_reader() -> None:
     """An early answer reaches a client that takes seconds to read it."""
     size = 8_000_000
     script = (ReadHead(), Send(whole(b"x" * size)), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
-        sock = await slow_socket(data_plane.port)
-        ask = request(b"POST", fields=b"content-length: 1000\r\n") + b"a"
-        await asyncio.get_running_loop().sock_sendall(sock, ask)
-        assert await read_all(sock, gap_s=0.03) > size
-        sock.close()
+    async with (
+        ScriptedServer(script) as upstream,
+        # 4 s of pauses are more on a busy machine
+        one_data_plane(services(upstream.address, total="60s")) as data_plane,
+    ):
+        with contextlib.closing(await slow_socket(data_plane.port)) as sock:
+            ask = request(b"POST", fields=b"content-length: 1000\r\n") + b"a"
+            await asyncio.get_running_loop().sock_sendall(sock, ask)
+            assert await read_all(sock, gap_s=0.03) > size
 
 
 async def test_waiters_behind_a_failed_connect() -> None:

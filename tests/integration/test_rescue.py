@@ -11,6 +11,7 @@ import grpc
 import pytest
 from callers import ask, keys
 from one_data_plane import STREAM, OneDataPlane, one_data_plane, post
+from soon import TIMES
 
 from edge.native import AllowanceCounter, Outcome, RouteCounter
 from edge.sim.asked import Pace
@@ -65,7 +66,7 @@ providers:
 models:
   chat:
     targets: [{targets}]
-    timeouts: {{first_byte: 5s, first_token: 5s, stream_idle: 300ms, total: 10s}}
+    timeouts: {{first_byte: 5s, first_token: 5s, stream_idle: 1s, total: 10s}}
     {f"rescue: {rescue}" if rescue else ""}
 """
 
@@ -105,18 +106,31 @@ async def whole_text() -> str:
 @pytest.mark.parametrize("prefill", ["continue", "restart"])
 @pytest.mark.parametrize("fault", BREAKS)
 async def test_the_text_is_whole(fault: str, prefill: str, tokens: int) -> None:
-    """With prefill the client gets the whole text exactly, from a target that goes on and from one that starts over."""
-    async with rescued({**BREAKS[fault], "tokens": tokens}, prefill=prefill) as (data_plane, _):
+    """With prefill the client gets the whole text exactly, from a target that goes on and from one that starts over.
+
+    On a busy machine the first words may come with the break, in one read: nothing was shown, and the request is
+    sent anew. The text is the same; another stream shows the rescue.
+    """
+    for _ in range(TIMES):
+        if await is_rescued({**BREAKS[fault], "tokens": tokens}, prefill):
+            return
+    pytest.fail("no stream broke off after a part of it was shown")
+
+
+async def is_rescued(fault: dict[str, Any], prefill: str) -> bool:
+    """Check that the text is whole although a target broke off; return whether another went on with it."""
+    async with rescued(fault, prefill=prefill) as (data_plane, _):
         events = await asked(data_plane, {**ASKED, "stream_options": {"include_usage": True}})
         assert text_of(events) == await whole_text()
         assert events.count(b"data: [DONE]") == events.count(b'"finish_reason":"stop"') == 1
         assert len(told(events, "id")) == len(told(events, "created")) == 1
-        assert b": edge: p1/m goes on, p0/m broke off\n\n" in events
         assert b'"error"' not in events
         record = (await data_plane.recorded(1))[0]
-        assert (record.status, record.rescues) == (200, 1)
+        assert record.status == 200
         assert [attempt.target for attempt in record.attempts] == ["p0/m", "p1/m"]
         assert data_plane.outcomes("p1/m")[Outcome.OK] == 1
+        assert events.count(b": edge: p1/m goes on, p0/m broke off\n\n") == record.rescues <= 1
+        return record.rescues == 1
 
 
 @pytest.mark.parametrize("tokens", [5, 40])
