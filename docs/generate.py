@@ -190,6 +190,7 @@ def _written(shape: Shape) -> str:
             return " or ".join(f"`{choice}`" for choice in choices)
         case Scalar(kind=kind):
             named = {"flag": "true or false", "integer": "whole number", "path": "file", "share": "percentage"}
+            named["delay"] = "percentile or duration"
             return named.get(kind, kind)
         case Section():
             return "text or section" if shape.short else "section"

@@ -62,6 +62,7 @@ def route(slot: int, name: str, *members: Member, **given: Any) -> Route:
         "kind": "model",
         "members": members,
         "rescue": "never",
+        "hedge": None,
         "cache": None,
         "affinity": "none",
         "prefer": "order",

@@ -5,7 +5,7 @@
     /ready           200: a load balancer may send requests here; else 503 with the reason
     /metrics         Prometheus text; OpenMetrics where Accept asks for it
     /api/targets     every target: state, reason, time of the next change, numbers
-    /api/choices     what affinity and prefer of each model have done, and saved
+    /api/choices     what affinity, prefer and hedge of each model have done, and saved
     /api/snapshot    the Snapshot that the data path uses, without secrets
     /api/metrics     the metrics as JSON
     /api/keys        usage and limits of each key and of each provider credential with limits

@@ -44,6 +44,7 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
                 "retry": msgspec.to_builtins(route.retry),
                 "breaker": msgspec.to_builtins(route.breaker),
                 "rescue": route.rescue,
+                "hedge": msgspec.to_builtins(route.hedge),
                 "affinity": route.affinity,
                 "prefer": route.prefer,
             }

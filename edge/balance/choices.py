@@ -1,4 +1,4 @@
-"""What a model's ``affinity`` and ``prefer`` have done since the node's records were empty."""
+"""What a model's ``affinity``, ``prefer`` and ``hedge`` have done since the node's records were empty."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 _NANO: Final = 1e-9
 _MICRO: Final = 1e-6
 _SIGN: Final = 1 << 63
+_HEDGES: Final = (
+    RouteCounter.R_HEDGES_WON,
+    RouteCounter.R_HEDGES_LOST,
+    RouteCounter.R_HEDGES_UNANSWERED,
+    RouteCounter.R_HEDGES_NO_BUDGET,
+    RouteCounter.R_HEDGES_NO_TARGET,
+)
+
+
+class Hedges(Struct, frozen=True):
+    """Second targets that were asked beside a slow one, by result, and those that were due but not asked."""
+
+    won: int
+    lost: int
+    unanswered: int
+    no_budget: int
+    no_target: int
 
 
 class Choices(Struct, frozen=True):
@@ -29,6 +46,7 @@ class Choices(Struct, frozen=True):
     cached_share: float | None  # of prompt tokens, as the targets reported them; None: there were none
     saved_usd: float  # against what the same tokens cost on average in the tier, by weights
     saved_s: float  # to first tokens, against the usual of the tier, by weights
+    hedges: Hedges | None  # None: the model is not hedged
 
 
 def signed(word: int) -> int:
@@ -55,6 +73,7 @@ def choices(shared_state: SharedState, snapshot: Snapshot) -> list[Choices]:
                 counts[RouteCounter.R_CACHED_TOKENS] / prompt if prompt else None,
                 signed(counts[RouteCounter.R_SAVED_NANO]) * _NANO,
                 signed(counts[RouteCounter.R_SAVED_US]) * _MICRO,
+                Hedges(*[counts[counter] for counter in _HEDGES]) if route.hedge else None,
             )
         )
     return found

@@ -298,8 +298,18 @@ def _pages(args: argparse.Namespace) -> list[str]:
     return page_lines(pages, time.time()) if status == 200 else []  # noqa: PLR2004  # older versions lack this path
 
 
+def _hedged(hedges: dict[str, int]) -> list[str]:
+    """Return what hedges have done; nothing if none was due."""
+    made = hedges["won"] + hedges["lost"] + hedges["unanswered"]
+    due = [(hedges["no_budget"], "the budget was spent"), (hedges["no_target"], "no other target had room")]
+    missed = [f"{count} were not made because {why}" for count, why in due if count]
+    if not made and not missed:
+        return []
+    return [", ".join([f"{made} hedges, of which {hedges['won']} answered first", *missed])]
+
+
 def choice_lines(choices: list[dict[str, Any]]) -> list[str]:
-    """Return what affinity and ``prefer`` have done, from ``/api/choices``: a line for each model where they did."""
+    """Return what affinity, ``prefer`` and hedges have done, from ``/api/choices``: a line for each such model."""
     lines = []
     for model in choices:
         parts = []
@@ -311,6 +321,9 @@ def choice_lines(choices: list[dict[str, Any]]) -> list[str]:
             parts.append(f"{model['kept']} of {model['requests']} requests stayed where their prompt was{moved}")
         if parts and model["cached_share"]:
             parts.append(f"{model['cached_share']:.0%} of prompt tokens came from caches")
+        hedges = model.get("hedges")  # older versions have none
+        if hedges:
+            parts += _hedged(hedges)
         if parts:
             lines.append(f"{model['model']}: {'; '.join(parts)}")
     return lines

@@ -102,6 +102,8 @@ def _headline(number: int, attempt: dict[str, Any]) -> Text:
         text += f", {attempt['status']}"
     if attempt["content_ns"] >= 0:
         text += f", first content after {spell(attempt['content_ns'] - attempt['started_ns'])}"
+    if attempt.get("hedge"):
+        text += "; a hedge, beside one that showed no content yet"
     if attempt["dropped_events"]:
         text += f"; {attempt['dropped_events']} malformed events were dropped"
     if attempt["tripped"]:

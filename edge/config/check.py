@@ -186,6 +186,7 @@ def _model(
         yield Problem(path, "a pattern has one *, which stands for any text; write one alias for each")
     yield from _members(document, path, model.targets)
     yield from check_affinity.choice(config, known, path, model)
+    yield from check_affinity.hedge(config, path, model)
     for capability in model.require.capabilities:
         if capability not in CAPABILITIES:
             yield Problem((*path, "require", "capabilities"), check_network.unknown_capability(capability))

@@ -1,4 +1,4 @@
-"""Checks of ``affinity`` and ``prefer``: that what they go by can be known of the targets."""
+"""Checks of ``affinity``, ``prefer`` and ``hedge``: that what they go by can be known of the targets."""
 
 from __future__ import annotations
 
@@ -37,6 +37,23 @@ def choice(config: Config, known: Mapping[str, places.Provider], path: Path, mod
                     f"providers.{name}.prices, or 0 if it is free"
                 )
                 yield Problem((*path, "prefer"), sentence, severity="warning")
+
+
+def hedge(config: Config, path: Path, model: Model) -> Iterator[Problem]:
+    """Check that a request of a model can be hedged: some tier has two targets, or may have."""
+    if model.hedge is None:
+        return
+    tiers = [at.tier for at in model.targets]
+    found = any(
+        at.target.partition("/")[0] in config.providers and config.providers[at.target.partition("/")[0]].discover
+        for at in model.targets
+    )
+    if not found and len(set(tiers)) == len(tiers):
+        sentence = (
+            "no tier has two targets, and a hedge asks another one of the same tier, so there will be none; give two "
+            "targets the same tier, or leave hedge out"
+        )
+        yield Problem((*path, "hedge"), sentence, severity="warning")
 
 
 def _is_own(facts: places.Provider) -> bool:

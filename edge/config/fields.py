@@ -38,6 +38,12 @@ Share = Annotated[
 ]
 """A float in 0..1, written as a percentage."""
 
+Delay = Annotated[
+    str,
+    Meta(extra={"unit": "delay"}, extra_json_schema={"type": "string", "pattern": units.DELAY_PATTERN}),
+]
+"""A time as text (``edge.config.units.delay``): a measured percentile, ``p95``, or a duration, ``250ms``."""
+
 FilePath = Annotated[str, Meta(extra={"path": True})]
 """A file, relative to the directory of the configuration file; absolute once it is read."""
 

@@ -19,7 +19,7 @@ from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
-from edge.config.schema_policy import Breaker, Cache, Retry, Timeouts
+from edge.config.schema_policy import Breaker, Cache, Hedge, Retry, Timeouts
 from edge.config.schema_provider_auth import ProviderAuth
 from edge.config.schema_targets import ModelTarget, ServiceTarget
 from edge.config.schema_telemetry import Log, Telemetry
@@ -264,6 +264,13 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
             "quickest, by the time to its first token. Both while it is well and below four fifths of its limit."
         ),
     ] = "order"
+    hedge: Annotated[
+        Hedge | None,
+        about(
+            "Ask a second target of the same tier when the first shows no content for longer than is usual, and give "
+            "the client what comes first. Absent: never. {}: with the defaults below."
+        ),
+    ] = None
     cache: Annotated[
         Cache | None, about("Keep answers and give them to repeated requests. Absent: every request is asked.")
     ] = None

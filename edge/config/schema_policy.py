@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Struct
 
-from edge.config.fields import Duration, Share, about
+from edge.config.fields import Delay, Duration, Share, about
 from edge.config.units import NS_PER_MS, NS_PER_S
 
 MINUTE: Final = 60 * NS_PER_S
@@ -127,6 +127,26 @@ class Cache(Struct, frozen=True, forbid_unknown_fields=True):
     shared: Annotated[
         bool, about("true: keys share answers. false: an answer is given only to the key that asked first.")
     ] = False
+
+
+class Hedge(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a second target of the same tier is asked beside one that shows no content yet. The first content wins."""
+
+    after: Annotated[
+        Delay,
+        about(
+            "How long the first target may take until then: the percentile of its own times to first content (p50 to "
+            "p99, p99.9; not before it has 20 samples, p99 100), or a fixed time such as 800ms."
+        ),
+    ] = "p95"
+    budget: Annotated[
+        Share,
+        about(
+            "Hedges as a share of the requests to this model, over all workers of the node. Besides, 10 may be made at "
+            "once after a quiet time.",
+            above=0,
+        ),
+    ] = 0.05
 
 
 class Breaker(Struct, frozen=True, forbid_unknown_fields=True):

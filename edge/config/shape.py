@@ -18,7 +18,7 @@ from edge.config.fields import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Kind = Literal["text", "secret", "path", "integer", "number", "flag", "duration", "size", "share", "choice"]
+Kind = Literal["text", "secret", "path", "integer", "number", "flag", "duration", "size", "share", "delay", "choice"]
 
 _KINDS: Final[dict[Any, Kind]] = {str: "text", Secret: "secret", int: "integer", float: "number", bool: "flag"}
 

@@ -20,6 +20,7 @@ _PATTERNS: Final = {
     "duration": units.DURATION_PATTERN,
     "size": units.SIZE_PATTERN,
     "share": units.SHARE_PATTERN,
+    "delay": units.DELAY_PATTERN,
 }
 _JSON_TYPES: Final = {"integer": "integer", "number": "number", "flag": "boolean"}
 # Any value may contain ${NAME}, so the schema must accept that everywhere.

@@ -30,6 +30,7 @@ SIZES: Final = {
 DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"
 SIZE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB|KiB|MiB|GiB)$"
 SHARE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?%$"
+DELAY_PATTERN: Final = r"^(p([5-9][0-9])(\.[0-9])?|[0-9]+(\.[0-9]+)?(ms|s|m|h|d))$"
 
 # Other spellings that people use, by the unit that they mean.
 _MEANT_DURATIONS: Final = {
@@ -78,6 +79,31 @@ def parse_share(text: str) -> float:
     number = float(bare[1])
     percent = number * 100 if number < 1 and not bare[2] else number
     raise ValueError(f"{text!r} is not a share; write {percent:g}%")
+
+
+def parse_delay(text: str) -> str:
+    """Return a percentile or a duration as it is written, once it can be read by :func:`delay`.
+
+    Raises:
+        ValueError: it is neither; the text says what to write.
+    """
+    percentile, ns = delay(text)
+    return text if percentile else format_duration(ns)
+
+
+def delay(text: str) -> tuple[float, int]:
+    """Return the percentile as a share and 0, or 0 and nanoseconds: what the text of a delay stands for."""
+    if re.fullmatch(r"p[0-9]+(\.[0-9]+)?", text):
+        if not re.fullmatch(DELAY_PATTERN, text):
+            raise ValueError(f"{text!r} is no percentile that can be measured; write p50 to p99, or p99.9")
+        return float(text[1:]) / 100, 0
+    try:
+        ns = parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or a percentile such as p95") from error
+    if ns < NS_PER_MS:
+        raise ValueError(f"{text} is too small; write at least 1ms")
+    return 0.0, ns
 
 
 def format_duration(ns: int) -> str:

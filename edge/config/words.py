@@ -156,5 +156,6 @@ KINDS: Final[dict[str, tuple[Callable[[str], Any], Callable[[Any], str]]]] = {
     "duration": (units.parse_duration, units.format_duration),
     "size": (units.parse_size, units.format_size),
     "share": (units.parse_share, units.format_share),
+    "delay": (units.parse_delay, str),
 }
 """The functions that parse and write each kind of plain value."""

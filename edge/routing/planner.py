@@ -271,6 +271,7 @@ class _Planner:
                 shares=structs.astuple(rules.shares),
                 rescue=rules.rescue if isinstance(rules, schema.Model) else "never",
                 cache=reach.cache(rules),
+                hedge=reach.hedge(rules),
                 affinity=rules.affinity if isinstance(rules, schema.Model) else "auto" if kind == "model" else "none",
                 prefer=rules.prefer if isinstance(rules, schema.Model) else "order",
                 strict=isinstance(rules, schema.Model) and rules.strict,

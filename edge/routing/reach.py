@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import structs
 
-from edge.config import addresses, crowding, schema
+from edge.config import addresses, crowding, schema, units
 from edge.config.compiled import compiled
 from edge.config.files import content_of
 from edge.config.schema_policy import FIRST_BYTE
@@ -42,6 +42,14 @@ def cache(rules: schema.Model | schema.Service | schema.Defaults) -> plan_of.Cac
     if not isinstance(rules, schema.Model) or rules.cache is None:
         return None
     return compiled(rules.cache, plan_of.CachePolicy)
+
+
+def hedge(rules: schema.Model | schema.Service | schema.Defaults) -> plan_of.HedgePolicy | None:
+    """Return when a second target of a route is asked beside a slow one; None: never."""
+    if not isinstance(rules, schema.Model) or rules.hedge is None:
+        return None
+    percentile, after_ns = units.delay(rules.hedge.after)
+    return compiled(rules.hedge, plan_of.HedgePolicy, percentile=percentile, after_ns=after_ns)
 
 
 def believed(peers: Peers) -> plan_of.Peers:

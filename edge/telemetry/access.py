@@ -150,7 +150,9 @@ def facts(record: ExchangeRecord) -> dict[str, object]:
 def _attempt(attempt: AttemptRecord) -> str:
     """Return an attempt as text, such as ``openai/gpt-4.1: fail_status (status 503) after 112 ms``."""
     why = f" ({attempt.detail})" if attempt.detail else ""
-    return f"{attempt.target}: {attempt.outcome or 'left'}{why} after {_ms(attempt.ended_ns - attempt.started_ns)} ms"
+    beside = " as a hedge" if attempt.hedge else ""
+    took_ms = _ms(attempt.ended_ns - attempt.started_ns)
+    return f"{attempt.target}{beside}: {attempt.outcome or 'left'}{why} after {took_ms} ms"
 
 
 def _ms(ns: int) -> float:

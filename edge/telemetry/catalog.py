@@ -41,6 +41,14 @@ RETRIES = Metric("edge_retries_total", "counter", ROUTE, "Attempts after the fir
 FAILOVERS = Metric(
     "edge_failovers_total", "counter", ROUTE, "Requests answered by another target than the first one tried."
 )
+HEDGES = Metric(
+    "edge_hedges_total",
+    "counter",
+    ("route", "result"),
+    "Second targets asked beside a slow one (hedge of a model), by result: won (its answer was used), lost (another "
+    "one was first), unanswered (nobody answered, or the client left); and those that were due but not made: "
+    "no_budget, and no_target (no other one of the tier was well and had room).",
+)
 UNAVAILABLE = Metric(
     "edge_unavailable_total", "counter", ROUTE, "Requests refused with 503 because no target was usable."
 )

@@ -36,6 +36,13 @@ _ANSWERS: Final = {
     RouteCounter.R_BROKEN: "broken",
 }
 _SHED: Final = (RouteCounter.R_SHED_HIGH, RouteCounter.R_SHED_NORMAL, RouteCounter.R_SHED_LOW)
+_HEDGES: Final = {
+    RouteCounter.R_HEDGES_WON: "won",
+    RouteCounter.R_HEDGES_LOST: "lost",
+    RouteCounter.R_HEDGES_UNANSWERED: "unanswered",
+    RouteCounter.R_HEDGES_NO_BUDGET: "no_budget",
+    RouteCounter.R_HEDGES_NO_TARGET: "no_target",
+}
 _OF_ROUTE: Final = {
     catalog.REQUESTS: RouteCounter.R_REQUESTS,
     catalog.RETRIES: RouteCounter.R_RETRIES,
@@ -188,6 +195,8 @@ def _add_route(page: Reading, name: str, view: RouteView) -> None:
         page.add(metric, (name,), counts[counter])
     for counter, status_class in _ANSWERS.items():
         page.add(catalog.RESPONSES, (name, status_class), counts[counter])
+    for counter, result in _HEDGES.items():
+        page.add(catalog.HEDGES, (name, result), counts[counter])
     for priority, counter in zip(PRIORITIES, _SHED, strict=True):
         page.add(catalog.SHED, (name, priority), counts[counter])
     page.add(catalog.ROUTE_TOKENS, (name, "prompt"), counts[RouteCounter.R_PROMPT_TOKENS])

@@ -61,6 +61,7 @@ TARGET: Final = "edge.target"
 TARGET_KIND: Final = "edge.target.kind"
 OUTCOME: Final = "edge.outcome"
 DROPPED_EVENTS: Final = "edge.dropped_events"  # malformed ones of a stream
+HEDGE: Final = "edge.hedge"  # true: the attempt was started beside another one that showed no content yet
 REASON: Final = "edge.reason"
 CONNECTED: Final = "edge.time_to_connection"  # in seconds from the attempt's start, like the next three
 SENT: Final = "edge.time_to_sent"

@@ -161,6 +161,8 @@ class SpanBuilder:
             attributes[names.STATUS] = attempt.status
         _put(attributes, names.OUTCOME, attempt.outcome)
         _put(attributes, names.REASON, logs.without_secrets(attempt.detail))
+        if attempt.hedge:
+            attributes[names.HEDGE] = True
         if attempt.dropped_events:
             attributes[names.DROPPED_EVENTS] = attempt.dropped_events
         for name, at_ns in (

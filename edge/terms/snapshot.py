@@ -146,6 +146,14 @@ class CachePolicy(Struct, frozen=True):
     shared: bool  # callers share answers
 
 
+class HedgePolicy(Struct, frozen=True):
+    """When a second target is asked beside one that shows no content yet, and how often that may happen."""
+
+    percentile: float  # of the target's times to first content, as a share; 0: after_ns holds
+    after_ns: int
+    budget: float  # share of requests
+
+
 class Route(Struct, frozen=True):
     """A model alias, a provider's wildcard ("openai/*") or a service, with its pool and its policy."""
 
@@ -159,6 +167,7 @@ class Route(Struct, frozen=True):
     rescue: Literal["never", "same_model", "text"]  # who goes on with a stream that breaks off
     queue: Queue
     shares: tuple[float, float, float]  # of a target at its limit, for high, normal and low
+    hedge: HedgePolicy | None  # None: a second target is asked only when the first is late
     cache: CachePolicy | None  # None: every request is asked
     affinity: Literal["none", "auto", "prefix"]  # what is kept where its prompt is in a cache
     prefer: Literal["order", "cost", "latency"]  # which usable target of a tier is asked

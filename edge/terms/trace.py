@@ -33,6 +33,7 @@ class AttemptRecord(Struct, frozen=True, array_like=True, gc=False):
     pushback_ms: int  # the gRPC server's pushback; -1 forbade a retry, -2: none was sent
     tripped: bool  # whether it opened the target's circuit
     dropped_events: int  # events of its stream that were malformed, and not relayed
+    hedge: bool = False  # it was started beside another one that showed no content yet
 
 
 class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):

@@ -18,6 +18,7 @@ cdef enum:
     FORGET_AT = 2000
     RECKON_EVERY = 16
     TIMES = 4                   # an attempt is late after this multiple of the percentile
+    LEAST_SAMPLES = 20          # for a percentile that hedges go by
 
 cdef uint64_t FLOOR_NS = 2_000_000_000
 cdef uint64_t[2] UNKNOWN_NS = [10_000_000_000, 60_000_000_000]      # by latency cell: streams, complete answers
@@ -78,6 +79,21 @@ cdef uint64_t late_after_ns(TargetRec* rec, int cell) noexcept nogil:
     return bound if bound > floor else floor
 
 
+cdef uint64_t percentile_ns(TargetRec* rec, int cell, double share) noexcept nogil:
+    cdef uint64_t total = 0, seen = 0
+    cdef int place = 0
+    cell &= 1
+    for place in range(EDGE_LATENCY_BUCKETS):
+        total += load32(&rec.latency_count[cell][place])
+    if total < LEAST_SAMPLES or total * (1.0 - share) < 0.999999:
+        return 0
+    for place in range(EDGE_LATENCY_BUCKETS):
+        seen += load32(&rec.latency_count[cell][place])
+        if seen >= total * share:
+            break
+    return <uint64_t>upper_ms(place) * 1_000_000
+
+
 cdef bint lateness_known(TargetRec* rec, int cell) noexcept nogil:
     return load32(&rec.latency_samples[cell & 1]) >= ENOUGH_SAMPLES
 
@@ -108,6 +124,10 @@ cdef class Lateness:
     def late_after(self, int cell):
         """Return the nanoseconds after which an attempt is late."""
         return late_after_ns(self.rec, cell)
+
+    def percentile(self, int cell, double share):
+        """Return the nanoseconds within which this share of first contents has come; 0 = too few samples."""
+        return percentile_ns(self.rec, cell, share)
 
     def known(self, int cell):
         """Return whether lateness counts against the target."""

@@ -213,6 +213,7 @@ cdef class SpanWriter:
         cdef tuple depends = (
             attempt.target, outcome, attempt.detail, attempt.status, attempt.tripped, index, record.method,
             record.route, record.kind, record.operation, record.model, record.stream, attempt.dropped_events,
+            attempt.hedge,
             (path, record.grpc_status, attempt.grpc_status) if grpc else None,
         )
         found = shapes.get(depends)

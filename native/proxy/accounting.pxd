@@ -42,6 +42,8 @@ cdef void note_first_content(Route route, Target target, AttemptFacts* facts, ui
 cdef void note_slow(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept
 # Count the attempt as late, at most once. ``heard``: a head has come.
 cdef void note_late(Route route, Target target, AttemptFacts* facts, bint heard, uint64_t now_ns, uint64_t rnd) noexcept
+# Whether the attempt is the trial of a circuit: of the target, or of something that the request needs.
+cdef bint is_trial(const AttemptFacts* facts) noexcept nogil
 # Return the time limit of a half-open trial, from asking; 0 = this is no trial, or there is no other target.
 cdef uint64_t trial_bound_ns(Route route, Target target, const AttemptFacts* facts) noexcept
 # Return how long after asking the attempt is late.

@@ -16,6 +16,7 @@ from native.codec.field_list cimport FieldView, field_at
 from native.codec.numbers cimport parse_length
 from native.io.atomics cimport add32, add64, cas64, load64, store32, store64
 from native.state.allowance cimport BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant, bounds_learn, bounds_settle, note_usage
+from native.state.hedge_budget cimport hedge_deposit
 from native.state.retry_budget cimport budget_deposit
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, MISCONFIGURED, OK, RATE_LIMITED,
@@ -119,7 +120,7 @@ cdef void note_late(Route route, Target target, AttemptFacts* facts, bint heard,
         breaker_trip(circuit, policy, now_ns, generation, TRIP_LATE, rnd)
 
 
-cdef inline bint is_trial(const AttemptFacts* facts) noexcept nogil:
+cdef bint is_trial(const AttemptFacts* facts) noexcept nogil:
     return facts.admit == <int>ADMIT_TRIAL or facts.claims.trials != 0
 
 
@@ -391,6 +392,8 @@ cdef void count_begun(Route route, int worker, bint streams, uint64_t started_ns
     if streams:
         add64(&route.rec.count[<int>R_STREAMS], 1)
     budget_deposit(route.rec, started_ns, route.budget)
+    if route.hedge_share:
+        hedge_deposit(route.rec, route.hedge_share)
 
 
 cdef void count_answered(Route route, int index, bint failover) noexcept:

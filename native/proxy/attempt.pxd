@@ -75,6 +75,7 @@ cdef class Attempt(ClientEvents):
     cdef bint sent, body_done, paused, refused, moved, tripped
     cdef bint retry_granted     # its retry has been taken from the budget
     cdef bint detached          # the client has the answer of another attempt; this one runs on to be learned from
+    cdef bint outrun            # a hedge, or the attempt beside it: the other one answered first
     cdef bint asks_usage        # the request asks for usage that its client did not ask for
     cdef bint usage_refused     # the target refused a request that did, and is asked again without
     cdef bint foreign           # the target speaks another dialect than the client

@@ -14,7 +14,7 @@ from native.proxy.runtime cimport NEVER
 from native.proxy.upload_watch cimport upload_blocked, upload_stuck
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_MALFORMED, FAIL_RESET,
-    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, OK, T_ATTEMPTS, RouteRec,
+    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, OK, T_ATTEMPTS, T_SPILLED, RouteRec,
 )
 
 from native.state.counters import Outcome
@@ -114,6 +114,8 @@ cdef class Attempt(ClientEvents):
         add32(&self.target.rec.inflight[self.runtime.worker], 1)
         add32(&self.target.rec.inflight_by_priority[self.request.identity.priority][self.runtime.worker], 1)
         add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
+        if self.route.pool.spilled(self.facts.index):
+            add64(&self.target.rec.count[<int>T_SPILLED], 1)
         got = self.upstream.acquire(self)
         if got < 0:
             self.end(CANCELLED, "every connection to it is in use")

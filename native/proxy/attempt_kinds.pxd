@@ -1,6 +1,7 @@
 """Reads the answers of models and of services: the two kinds of attempts."""
 
 from libc.stdint cimport int64_t, uint64_t
+from native.balance.balancer cimport Choice
 from native.codec.head cimport Head
 from native.proxy.attempt cimport Attempt, AttemptEvents
 from native.proxy.request cimport Request
@@ -19,4 +20,4 @@ cdef class ServiceAttempt(Attempt):
     cdef int _hand_on(self, int64_t length) except -1
     cdef int _judge_call(self, bytes status, list trailers) except -1
 
-cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int admit, uint64_t now)
+cdef Attempt new_attempt(AttemptEvents events, Request request, const Choice* choice, uint64_t now)

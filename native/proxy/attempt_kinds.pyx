@@ -263,7 +263,7 @@ cdef class ModelAttempt(Attempt):
         price = price_of(request, self.target, self.upstream.is_region, peer_target)
         basis.complete = outcome == <int>OK and not self.detached
         basis.shown = self.phase == RELAYING or outcome == <int>OK
-        basis.left = request.left and self.facts.asked_ns and self.reader.mode != FAULT
+        basis.left = (request.left or self.outrun) and self.facts.asked_ns and self.reader.mode != FAULT
         basis.silent = <int>NO_OUTPUT >> request.operation & 1
         basis.output_least = PICTURE_SAID // 4 * request.peek.choices if <int>PICTURES >> request.operation & 1 else 0
         basis.prompt = request.prompt_by(rule)
@@ -386,7 +386,8 @@ cdef class ServiceAttempt(Attempt):
             self.finish(OK, None, 0, trailers, None)
 
 
-cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int admit, uint64_t now):
+cdef Attempt new_attempt(AttemptEvents events, Request request, const Choice* choice, uint64_t now):
+    cdef int index = choice.index
     cdef Attempt attempt
     if isinstance(request, StoredRequest):
         attempt = StoredAttempt.__new__(StoredAttempt)
@@ -417,7 +418,9 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int a
     attempt.outcome = -1
     attempt.grpc_status = -1
     attempt.facts.index = index
-    attempt.facts.admit = admit
+    attempt.facts.admit = choice.admit
+    attempt.facts.generation = choice.generation
+    attempt.facts.claims = choice.claims
     attempt.facts.lacking = -1
     attempt.facts.use = edge_use_of(request.needs)
     attempt.facts.latency_cell = request.latency_cell

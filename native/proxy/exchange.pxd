@@ -52,8 +52,9 @@ cdef class Exchange(AttemptEvents):
     cdef _choose_once(self)
     cdef _wait_for_place(self, uint64_t now)
     cdef _shed(self, uint64_t now)
-    cdef _start_attempt(self, const Choice* choice, uint64_t now)
+    cdef _start_attempt(self, const Choice* choice, uint64_t now, bint beside=*)   # beside: as a hedge
     cdef void _gather(self, Facts* facts, Attempt about) noexcept
+    cdef int _start_hedge(self, uint64_t now) except -1
     cdef int _start_beside(self, Attempt attempt, uint64_t now) except -1
     cdef int _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now) except -1
     cdef int _retry(self, Attempt attempt, int step, uint64_t now) except -1
@@ -68,5 +69,4 @@ cdef class Exchange(AttemptEvents):
     cdef _close(self, int status)
     cdef int _arm_deadline(self) except -1
     cdef bint _is_queued(self) noexcept
-    cdef bint _keeps_alive(self) noexcept
     cdef _expire(self, uint64_t now, str why, int outcome)

@@ -9,6 +9,7 @@ from native.proxy.attempt_kinds cimport new_attempt
 from native.proxy.charge cimport new_charge
 from native.proxy.exchange_record cimport record
 from native.proxy.flight cimport LOOK_AGAIN_NS, new_flight
+from native.proxy.hedge cimport add_attempt, count_unanswered, draw_hedge, settle_hedge
 from native.proxy.place cimport Place
 from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.model_request cimport ModelRequest
@@ -21,8 +22,8 @@ from native.proxy.retry cimport event_of, facts_of_failure, facts_of_late, may_a
 from native.proxy.selection cimport new_selection
 from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, is_retry, next_step
 from native.state.shared_state cimport (
-    CANCELLED, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_STATUS, R_BROKEN, R_CACHE_MISSES, R_CANCELLED, R_KEEPALIVES,
-    R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH, R_UNAVAILABLE, T_RETRIED, T_SPILLED, W_REQUESTS, edge_use_of,
+    CANCELLED, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_STATUS, R_BROKEN, R_CACHE_MISSES, R_CANCELLED,
+    R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH, R_UNAVAILABLE, T_RETRIED, W_REQUESTS, edge_use_of,
 )
 
 
@@ -102,8 +103,7 @@ cdef class Exchange(AttemptEvents):
             self._admitted()
         elif attempt is not None and attempt.sent:
             attempt.finish_upload(trailers)
-            if self.state != State.CLOSED:
-                self._arm_deadline()
+            self._arm_deadline()
 
     cdef _refuse(self, Refusal why):
         """Reply with an error of edge's own to a request that edge does not accept."""
@@ -198,8 +198,7 @@ cdef class Exchange(AttemptEvents):
             self.again = False
             self._choose_once()
         self.choosing = False
-        if self.state != State.CLOSED:
-            self._arm_deadline()
+        self._arm_deadline()
 
     cdef _choose_once(self):
         cdef uint64_t now = monotonic_ns()
@@ -263,7 +262,7 @@ cdef class Exchange(AttemptEvents):
         self._reply_own(self.selection.overloaded(now, self.live.failed or []))
 
     # --- ATTEMPTING, BACKOFF -----------------------------------------------------------------------------------------
-    cdef _start_attempt(self, const Choice* choice, uint64_t now):
+    cdef _start_attempt(self, const Choice* choice, uint64_t now, bint beside=False):
         cdef Request request = self.request
         cdef Attempt attempt
         if self.place is not None:
@@ -271,16 +270,12 @@ cdef class Exchange(AttemptEvents):
         self._enter(State.RESUMING if self.state == State.RESUMING else State.ATTEMPTING)
         if self.live.begun == 0:
             self.selection.set_failover_reason(choice.index, now)
-        if request.route.pool.spilled(choice.index):
-            add64(&request.route.pool.recs[choice.index].count[<int>T_SPILLED], 1)
         self.selection.tried |= (<uint64_t>1) << choice.index
-        attempt = new_attempt(self, request, choice.index, choice.admit, now)
-        attempt.facts.generation = choice.generation
-        attempt.facts.claims = choice.claims
+        attempt = new_attempt(self, request, choice, now)
         attempt.wants_fresh = self.live.fresh >> choice.index & 1
         if self.state == State.RESUMING:
             expect(<ModelRequest>request, self.response, attempt, <Attempt>self.live.past[-1], now)
-        self.live.add(attempt)
+        add_attempt(self.live, request, attempt, beside, now)
         attempt.begin()
 
     cdef void _gather(self, Facts* facts, Attempt about) noexcept:
@@ -288,6 +283,17 @@ cdef class Exchange(AttemptEvents):
         self.live.gather(facts, about)
         facts.cutting = self.runtime.cutting
         facts.may_join = self.request.may_join()
+
+    cdef int _start_hedge(self, uint64_t now) except -1:
+        """Ask another target of the tier beside an attempt that shows no content for longer than is usual."""
+        cdef Choice choice
+        cdef Facts facts
+        self.live.hedge_ns = 0
+        self._gather(&facts, None)
+        if next_step(self.state, Event.HEDGE_DUE, &facts) == Step.START_HEDGE and (
+            draw_hedge(self.selection, self.live.first, now, &choice)
+        ):
+            self._start_attempt(&choice, now, True)
 
     cdef int on_late(self, Attempt attempt, uint64_t now) except -1:
         """An attempt is late: start a second one at another target, if the policy and the budget allow it."""
@@ -322,7 +328,7 @@ cdef class Exchange(AttemptEvents):
         """Act on the end of an attempt."""
         cdef Facts facts = NO_FACTS
         cdef uint64_t now = monotonic_ns()
-        cdef int step, event = event_of(attempt, result.outcome, self.state)
+        cdef int step, event = event_of(self.live, attempt, result.outcome, self.state)
         if self.state == State.CLOSED:
             return 0
         self.charge.add(&attempt.usage)
@@ -354,7 +360,7 @@ cdef class Exchange(AttemptEvents):
         self.request.request_complete_ns = 0
         self.live.note_failure(attempt, result)
         if self.state == State.COMMITTED or self.state == State.RESUMING:
-            facts.may_resume = may_resume(self.response, self.selection, attempt, result.outcome, self.live.begun, now)
+            facts.may_resume = may_resume(self.response, self.selection, attempt, result.outcome, self.live.tries(), now)
             return 0
         self._gather(facts, attempt)
         self.live.remove(attempt)
@@ -368,7 +374,7 @@ cdef class Exchange(AttemptEvents):
             self.selection.repeat(attempt.facts.index)
         if step == Step.BACK_OFF or step == Step.REPEAT:
             self._enter(State.BACKOFF)
-            self.resume_ns = now + pause_ns(attempt, self.live.begun, self.runtime.random())
+            self.resume_ns = now + pause_ns(attempt, self.live.tries(), self.runtime.random())
             self._arm_deadline()
             return 0
         if attempt.moved:
@@ -403,6 +409,7 @@ cdef class Exchange(AttemptEvents):
             return False
         self._enter(State.COMMITTED)
         if not response.rescues:        # else the head was sent for another attempt
+            settle_hedge(self.live, self.selection, attempt, monotonic_ns())
             self.live.keep_only(attempt, request.deadline_ns)
             keep_or_release(request, attempt.reader)
             if attempt.upstream.is_region:
@@ -410,10 +417,7 @@ cdef class Exchange(AttemptEvents):
             if attempt.outcome >= 0:
                 self.charge.add(&attempt.usage)
                 self.charge.repay(attempt.facts.last_ns)
-            reason = self.live.reason(attempt)
-            response.commit(
-                attempt, length, self.live.begun, self.selection.failover_reason if reason is None else reason
-            )
+            response.commit(attempt, length, self.live.begun, self.live.reason(attempt, self.selection.failover_reason))
             self.selection.remember(attempt.facts.index)
             if response.tunnel:
                 request.deadline_ns = NEVER     # a tunnel ends when a side ends, or when both are silent too long
@@ -439,7 +443,8 @@ cdef class Exchange(AttemptEvents):
     cdef int _finish(self, Attempt attempt, AttemptResult result) except -1:
         """End a complete answer. It is counted before its last bytes are sent: the next request may follow at once."""
         count_answered(
-            self.request.route, attempt.facts.index, self.live.begun > 1 or self.selection.failover_reason is not None
+            self.request.route, attempt.facts.index,
+            self.live.is_failover(attempt) or self.selection.failover_reason is not None,
         )
         self.selection.learn(attempt.facts.index, result.tail)
         self.response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
@@ -492,8 +497,7 @@ cdef class Exchange(AttemptEvents):
         cdef Attempt attempt = self.live.first
         if attempt is not None and attempt.paused:
             attempt.drain_answer(monotonic_ns())
-            if self.state != State.CLOSED:
-                self._arm_deadline()
+            self._arm_deadline()
 
     cdef _reply_own(self, object reply):
         reply = self.response.own(reply)
@@ -528,6 +532,7 @@ cdef class Exchange(AttemptEvents):
             self.charge.settle(now)
         if self.alarm is not None:
             runtime.active -= 1
+            count_unanswered(self.live, request.route)
             count_over(request.route, request.needs, runtime.worker, status, now - request.started_ns)
             runtime.deadlines.disarm(self.alarm)
             self.alarm.exchange = None
@@ -544,7 +549,7 @@ cdef class Exchange(AttemptEvents):
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
     cdef int _arm_deadline(self) except -1:
-        """Set the alarm to the earliest deadline."""
+        """Set the alarm to the earliest deadline, while the exchange has one: until it is closed."""
         cdef uint64_t when = self.request.deadline_ns
         if self.alarm is None:
             return 0
@@ -553,14 +558,8 @@ cdef class Exchange(AttemptEvents):
         if self._is_queued():
             when = min(when, self.place.waiter.until_ns)
         when = min(when, self.live.next_deadline())
-        if self._keeps_alive():
-            when = min(when, self.response.last_sent_ns + self.runtime.limits.keepalive_comment_ns)
+        when = min(when, self.response.next_keepalive(self.state == State.RESUMING))
         self.runtime.deadlines.arm(self.alarm, when)
-
-    cdef bint _keeps_alive(self) noexcept:
-        """Return whether the client gets comments while it waits."""
-        cdef bint waits = not self.response.committed or self.state == State.RESUMING
-        return waits and not self.request.grpc and self.request.streams() and self.response.has_comments()
 
     cdef check_deadlines(self, uint64_t now):
         cdef int step
@@ -578,11 +577,12 @@ cdef class Exchange(AttemptEvents):
                 self.choose()
             return
         self.live.check_deadlines(now)
+        if self.live.hedge_ns and now >= self.live.hedge_ns:
+            self._start_hedge(now)
         if self.state == State.CLOSED:
             return
-        if self._keeps_alive() and now >= self.response.last_sent_ns + self.runtime.limits.keepalive_comment_ns:
+        if now >= self.response.next_keepalive(self.state == State.RESUMING):
             self.response.send_keepalive(now, self.live.begun, self.live.why(self.selection.failover_reason))
-            add64(&self.request.route.rec.count[<int>R_KEEPALIVES], 1)
         self._arm_deadline()
 
     cdef _expire(self, uint64_t now, str why, int outcome):

@@ -25,7 +25,7 @@ cdef inline int64_t offset(uint64_t when, uint64_t started) noexcept:
     return <int64_t>(when - started) if when else -1
 
 
-cdef object write_attempt(Runtime runtime, Attempt attempt, uint64_t started, uint64_t now):
+cdef object write_attempt(Runtime runtime, Attempt attempt, bint hedge, uint64_t started, uint64_t now):
     return runtime.sink.attempt(
         target=attempt.target.id,
         outcome=OUTCOME_NAMES[attempt.outcome] if attempt.outcome >= 0 else "",
@@ -42,6 +42,7 @@ cdef object write_attempt(Runtime runtime, Attempt attempt, uint64_t started, ui
         pushback_ms=attempt.reader.pushback,
         tripped=attempt.tripped,
         dropped_events=attempt.reader.dropped,
+        hedge=hedge,
     )
 
 
@@ -63,12 +64,13 @@ cdef str address_of(Request request):
     return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
-cdef object write_record(int why, Request request, Response response, list attempts, Charge charge, int status,
+cdef object write_record(int why, Request request, Response response, LiveAttempts live, Charge charge, int status,
                          uint64_t now, uint64_t queue_ns, Selection selection):
     cdef Runtime runtime = request.runtime
     cdef uint64_t started = request.started_ns
     cdef bint routed = request.route is not None
     cdef bint counted = charge is not None and request.reached and request.is_model()
+    cdef list attempts = live.all()
     cdef Attempt last = <Attempt>attempts[-1] if attempts else None
     cdef bytes name = request.identity.name
     cdef bytes priority = request.identity.priority_name
@@ -113,7 +115,9 @@ cdef object write_record(int why, Request request, Response response, list attem
         excluded=() if selection is None else selection.exclusions(),
         client=address_of(request),
         sent_bytes=response.sent_bytes,
-        attempts=tuple([write_attempt(runtime, <Attempt>attempt, started, now) for attempt in attempts]),
+        attempts=tuple([
+            write_attempt(runtime, <Attempt>attempt, attempt is live.hedge, started, now) for attempt in attempts
+        ]),
     )
 
 
@@ -145,7 +149,7 @@ cdef int record(Request request, Response response, LiveAttempts live, Charge ch
     )
     if why and not recorder.add(
         write_record(
-            why, request, response, live.all(), charge, status, now, 0 if place is None else place.waited_ns, selection
+            why, request, response, live, charge, status, now, 0 if place is None else place.waited_ns, selection
         )
     ):
         add64(&runtime.meter.count[<int>W_UNRECORDED], 1)

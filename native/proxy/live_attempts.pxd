@@ -15,9 +15,16 @@ cdef class LiveAttempts:
     cdef list failed            # native.proxy.hooks.FailedAttempt of those without a good answer; None = none
     cdef Attempt declining      # the first whose target declined the request; None = none
     cdef AttemptResult declined     # ... and how it ended
+    cdef Attempt hedge          # the attempt that was started as a hedge; None = none was
+    cdef Attempt hedged         # ... and the one beside which it was started
+    cdef uint64_t hedge_ns      # when a hedge is due; 0 = none is
+    cdef bint hedge_settled     # its result is counted
+    cdef bint is_failover(self, Attempt attempt) noexcept   # another one was started before it
+    cdef int tries(self) noexcept                   # how many were started, without a hedge
     cdef int add(self, Attempt attempt) except -1
     cdef int remove(self, Attempt attempt) except -1         # take out an attempt that has ended
-    cdef int let_go(self, Attempt attempt, uint64_t deadline_ns) except -1   # detach it, or cancel it
+    # Detach it, or cancel it. The loser of a hedge is cancelled, unless it is late or a trial.
+    cdef int let_go(self, Attempt attempt, uint64_t deadline_ns) except -1
     cdef int keep_only(self, Attempt attempt, uint64_t deadline_ns) except -1    # let go of the other attempt
     cdef int stop(self, int outcome, Charge charge) except -1        # cancel all, and charge what they used
     # End the running attempts: the deadline has passed, or the node stops. The older one reports the result.
@@ -29,6 +36,7 @@ cdef class LiveAttempts:
     cdef check_deadlines(self, uint64_t now)
     cdef list all(self)                             # oldest first
     cdef int note_failure(self, Attempt attempt, AttemptResult result) except -1
-    # Return why ``attempt`` answers and not an earlier one, for x-edge-reason; None = it is the first.
-    cdef str reason(self, Attempt attempt)
+    cdef list _failures(self, Attempt attempt)      # without that of a hedge beside ``attempt``
+    # Return why ``attempt`` answers and not an earlier one, for x-edge-reason; ``otherwise`` = it is the first.
+    cdef str reason(self, Attempt attempt, str otherwise)
     cdef str why(self, str otherwise)       # the same, before an answer has begun

@@ -1,4 +1,5 @@
 cimport cython
+from native.proxy.accounting cimport is_trial
 from native.proxy.attempt cimport OUTCOME_NAMES, OVER
 from native.proxy.detached cimport detach
 from native.proxy.hooks import FailedAttempt
@@ -12,6 +13,12 @@ cdef class LiveAttempts:
 
     def __repr__(self):
         return f"<LiveAttempts begun={self.begun} {self.first!r} {self.second!r}>"
+
+    cdef bint is_failover(self, Attempt attempt) noexcept:
+        return attempt is self.hedge or self.tries() > 1
+
+    cdef int tries(self) noexcept:
+        return self.begun - (self.hedge is not None and not self.hedge.moved)
 
     cdef int add(self, Attempt attempt) except -1:
         self.begun += 1
@@ -35,7 +42,8 @@ cdef class LiveAttempts:
 
     cdef int let_go(self, Attempt attempt, uint64_t deadline_ns) except -1:
         self.remove(attempt)
-        if not detach(attempt, deadline_ns):
+        attempt.outrun = self.hedge is not None and not attempt.facts.late and not is_trial(&attempt.facts)
+        if attempt.outrun or not detach(attempt, deadline_ns):
             attempt.cancel(CANCELLED)
 
     cdef int keep_only(self, Attempt attempt, uint64_t deadline_ns) except -1:
@@ -90,7 +98,7 @@ cdef class LiveAttempts:
             when = self.first.next_deadline()
         if self.second is not None:
             when = min(when, self.second.next_deadline())
-        return when
+        return min(when, self.hedge_ns) if self.hedge_ns else when
 
     cdef check_deadlines(self, uint64_t now):
         cdef Attempt attempt
@@ -116,22 +124,33 @@ cdef class LiveAttempts:
             self.declined = result
 
     cdef str why(self, str otherwise):
-        if self.failed is None:
+        cdef list failed = self._failures(self.first)
+        if not failed:
             return otherwise
-        return f"{self.failed[-1].target}: {self.failed[-1].outcome}"
+        return f"{failed[-1].target}: {failed[-1].outcome}"
 
-    cdef str reason(self, Attempt attempt):
+    cdef list _failures(self, Attempt attempt):
+        if self.failed and attempt is not None and attempt is self.hedged and (
+            self.failed[-1].target == self.hedge.target.id
+        ):
+            return self.failed[:-1]
+        return self.failed
+
+    cdef str reason(self, Attempt attempt, str otherwise):
+        cdef list failed = self._failures(attempt)
         cdef Attempt earlier
         if self.past is None:
-            return None
+            return otherwise
         earlier = <Attempt>self.past[0]
         if earlier is attempt:
-            return None
-        if self.failed:
-            last = self.failed[-1]
+            return otherwise
+        if failed:
+            last = failed[-1]
             if (attempt is self.declining or self.stale) and last.target == attempt.target.id:
-                if len(self.failed) == 1:
-                    return None
-                last = self.failed[-2]
+                if len(failed) == 1:
+                    return otherwise
+                last = failed[-2]
             return f"{last.target}: {last.outcome}"
-        return f"{earlier.target.id}: late" if earlier.facts.late else None
+        if attempt is self.hedge and otherwise is None:
+            return f"{self.hedged.target.id}: hedged"
+        return f"{earlier.target.id}: late" if earlier.facts.late and attempt is not self.hedged else otherwise

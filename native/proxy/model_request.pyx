@@ -201,6 +201,7 @@ cdef class ModelRequest(Request):
             ids = named if parses else ids + [name for name in named if name not in ids]
         if not ids:
             return None
+        self.names_ids = True
         why = seek_issuer(self, ids, &found, &issued)
         if found == FOUND_UNKNOWN and turns and (self.peek.previous_start >= 0 or self.peek.conversation_start >= 0):
             search_everywhere(self, <bytes>ids[0])
@@ -330,6 +331,18 @@ cdef class ModelRequest(Request):
 
     cdef bint may_join(self) noexcept:
         return not self.stored
+
+    cdef bint may_hedge(self) noexcept:
+        # Ids count whether edge remembers them or not: another provider would refuse what names a file of the first.
+        if self.stored or self.names_ids or self.searching or self.content is None:
+            return False
+        if self.operation != OPERATION_CHAT and (self.peek.previous_start >= 0 or self.peek.conversation_start >= 0):
+            return False
+        return not (
+            b'"file_id"' in self.content or b'"file_ids"' in self.content or b'"vector_store_ids"' in self.content
+            or b'"container"' in self.content or b'"cachedContent"' in self.content
+            or b'"fileUri"' in self.content or b'"file_uri"' in self.content or hides_letters(self.content)
+        )
 
     cdef bint may_resend(self, bint sent, bint refused) noexcept:
         return True
@@ -507,4 +520,7 @@ cdef class PeerRequest(ModelRequest):
     """A model's request from another region's edge, which queues it, joins late attempts and charges the caller."""
 
     cdef bint may_join(self) noexcept:
+        return False
+
+    cdef bint may_hedge(self) noexcept:
         return False

@@ -79,6 +79,7 @@ cdef class Request:
     cdef uint64_t closed        # a bit per member that its ids exclude: another provider issued them
     cdef bint searching         # nobody remembers who issued its id: each member is asked once
     cdef uint64_t seed          # ... in an order that this decides
+    cdef bint names_ids         # it names what a provider has made
     cdef bytes sought           # ... that id, or one whose issuer alone is asked; None = it names none
     cdef uint64_t prompt_guess, output_guess    # tokens, before a target has counted them
     cdef uint64_t output_worst  # the most that the answers can have, as the allowance reserves it
@@ -95,6 +96,7 @@ cdef class Request:
     cdef Refusal take_data(self, bytes data)
     cdef Refusal take_end(self, list trailers)
     cdef bint streams(self) noexcept            # the client asked for an event stream
+    cdef bint may_hedge(self) noexcept              # two targets may be asked at once: nothing of it belongs to a provider
     cdef bint may_join(self) noexcept           # a second attempt may run beside a late one
     cdef bint may_resend(self, bint sent, bint refused) noexcept
     # Send it to an upstream. Returns True if all of it was sent but the end, which the attempt sends.

@@ -152,6 +152,9 @@ cdef class Request:
     cdef bint may_join(self) noexcept:
         return False
 
+    cdef bint may_hedge(self) noexcept:
+        return False
+
     cdef bint may_resend(self, bint sent, bint refused) noexcept:
         return not sent
 

@@ -71,6 +71,8 @@ cdef class Response:
     cdef list prepare(self, int status, list fields, bytes content)
     cdef send(self, int status, list fields, bytes content) # what prepare() gave
     cdef list from_cache(self, Flight flight, bint stale)   # the fields of the entry that was found
+    # When a comment is due; NEVER = the client gets none now. resuming: it waits for the rest of an answer that broke off.
+    cdef uint64_t next_keepalive(self, bint resuming) except? 0
     cdef send_keepalive(self, uint64_t now, int attempts, str reason)
     cdef answer_call(self, list answers)                    # a gRPC call that edge answers itself: messages
     cdef end_call(self, list trailers)

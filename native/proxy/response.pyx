@@ -16,9 +16,10 @@ from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.proxy.kept_paths cimport dialect_of_kept
 from native.proxy.router cimport DIALECT_OF, STORED
+from native.proxy.runtime cimport NEVER
 from native.state.answer_store cimport CacheEntry
 from native.state.callers cimport Caller
-from native.state.shared_state cimport CANCELLED, FAIL_MALFORMED, R_RESCUED
+from native.state.shared_state cimport CANCELLED, FAIL_MALFORMED, R_KEEPALIVES, R_RESCUED
 
 # Fields of a model's answer that are not relayed. The x-edge-* fields are written anew; a peer's are read first.
 # Which web pages may read an answer is the listener's to say.
@@ -465,6 +466,11 @@ cdef class Response:
         add_item(fields, (b"age", decimal(entry.age_ns // 1_000_000_000)))
         return fields
 
+    cdef uint64_t next_keepalive(self, bint resuming) except? 0:
+        if (self.committed and not resuming) or self.request.grpc or not self.request.streams() or not self.has_comments():
+            return NEVER
+        return self.last_sent_ns + self.runtime.limits.keepalive_comment_ns
+
     cdef send_keepalive(self, uint64_t now, int attempts, str reason):
         """Send a comment, which keeps the client's connection alive and commits to no answer.
 
@@ -487,6 +493,7 @@ cdef class Response:
             self.stream.send_head(200, fields, UNKNOWN_LENGTH)
         self.stream.send_data(COMMENT)
         self.last_sent_ns = now
+        add64(&self.request.route.rec.count[<int>R_KEEPALIVES], 1)
 
     cdef answer_call(self, list answers):
         if not self.committed:

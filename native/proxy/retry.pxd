@@ -8,8 +8,9 @@ from native.proxy.selection cimport Selection
 from native.proxy.steps cimport Facts
 
 # Return the native.proxy.steps.Event of an attempt's end. While another target is sought that goes on with an answer, a
-# refusal is a failure as any other: what is refused is not what the client has asked.
-cdef int event_of(Attempt attempt, int outcome, int state) noexcept
+# refusal is a failure as any other: what is refused is not what the client has asked. So is the refusal of a hedge while
+# the attempt beside it runs, which may take what the other does not.
+cdef int event_of(LiveAttempts live, Attempt attempt, int outcome, int state) noexcept
 # Return whether another attempt is allowed: the deadline has not passed, ``begun`` is below the route's attempts,
 # and the request may be sent again.
 cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, uint64_t now) noexcept

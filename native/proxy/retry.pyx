@@ -1,5 +1,6 @@
 from native.io.atomics cimport add64
 from native.proxy.accounting cimport circuit_open
+from native.proxy.attempt cimport OVER
 from native.state.retry_budget cimport budget_withdraw
 from native.proxy.steps cimport Event, State
 from native.state.shared_state cimport CLIENT_FAULT, DEADLINE, OK, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
@@ -15,12 +16,14 @@ cdef uint64_t FAST_NS = 1_000_000_000
 cdef int MOST_MOVES = 16
 
 
-cdef int event_of(Attempt attempt, int outcome, int state) noexcept:
+cdef int event_of(LiveAttempts live, Attempt attempt, int outcome, int state) noexcept:
     if outcome == <int>OK:
         return Event.ANSWER_COMPLETE
     if attempt.declined:
         return Event.ATTEMPT_DECLINED
-    if outcome == <int>CLIENT_FAULT and not attempt.absent and state != State.RESUMING:
+    if outcome == <int>CLIENT_FAULT and not attempt.absent and state != State.RESUMING and (
+        attempt is not live.hedge or live.hedged.phase == OVER
+    ):
         return Event.ATTEMPT_REFUSED
     return Event.ATTEMPT_FAILED
 
@@ -64,7 +67,7 @@ cdef bint pay_for_retry(Request request, Attempt attempt, int outcome, uint64_t 
 cdef int facts_of_late(
     Facts* facts, Request request, LiveAttempts live, Selection selection, Attempt attempt, uint64_t now
 ) except -1:
-    facts.may_retry = repeatable(request, attempt, DEADLINE, live.begun, now)
+    facts.may_retry = repeatable(request, attempt, DEADLINE, live.tries(), now)
     facts.another = facts.may_retry and selection.another(now, live.running())
     facts.circuit_open = circuit_open(attempt.target, &attempt.facts)
 
@@ -72,7 +75,7 @@ cdef int facts_of_late(
 cdef int facts_of_failure(
     Facts* facts, Request request, LiveAttempts live, Selection selection, Attempt attempt, int outcome, uint64_t now
 ) except -1:
-    facts.may_retry = attempt.retry_granted or repeatable(request, attempt, outcome, live.begun - live.stale, now)
+    facts.may_retry = attempt.retry_granted or repeatable(request, attempt, outcome, live.tries() - live.stale, now)
     facts.another = selection.another(now, live.running())
     if request.searching and not facts.another:
         facts.may_retry = attempt.moved and facts.may_retry     # each is asked once
@@ -80,7 +83,7 @@ cdef int facts_of_failure(
     facts.told_to_wait = attempt.reader.pushback > 0
     facts.may_repeat = (
         selection.repeats < request.route.same_target and (
-            live.begun - live.stale + 1 < request.route.attempts or not facts.another     # one is left for another
+            live.tries() - live.stale + 1 < request.route.attempts or not facts.another     # one is left for another
         ) and now - attempt.facts.started_ns <= FAST_NS
         and (outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS)
         and request.route.pool.barred(attempt.facts.index, now, 0, request.identity.priority) == 0
@@ -91,7 +94,7 @@ cdef bint may_ask_another(
     Request request, LiveAttempts live, Selection selection, Attempt attempt, int outcome, uint64_t now
 ):
     return (
-        repeatable(request, attempt, outcome, live.begun, now)
+        repeatable(request, attempt, outcome, live.tries(), now)
         and selection.another(now, live.running())
         and pay_for_retry(request, attempt, outcome, now)
     )

@@ -121,6 +121,9 @@ cdef class Route:
     cdef readonly double budget
     cdef readonly int same_target   # how often an exchange asks a target that has failed fast once more
     cdef readonly uint64_t wait_ns  # how long it waits for a better tier that rests
+    cdef readonly double hedge_share        # of requests that a second target may be asked for meanwhile; 0 = none
+    cdef readonly double hedge_percentile   # ... after this share of its target's times to first content; 0 = after
+    cdef readonly uint64_t hedge_after_ns   # ... this time
     cdef readonly int rescue        # a Rescue
     cdef readonly uint64_t cache_ttl_ns     # how long an answer is fresh; 0 = none is kept
     cdef readonly uint64_t cache_stale_ns   # how much longer it may be used instead of an error

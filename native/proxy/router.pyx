@@ -259,6 +259,10 @@ cdef class Route:
         self.same_target = plan.retry.same_target
         self.wait_ns = plan.retry.wait_ns
         self.rescue = {"never": RESCUE_NEVER, "same_model": RESCUE_SAME_MODEL, "text": RESCUE_TEXT}[plan.rescue]
+        if plan.hedge is not None and pool.size > 1:
+            self.hedge_share = plan.hedge.budget
+            self.hedge_percentile = plan.hedge.percentile
+            self.hedge_after_ns = plan.hedge.after_ns
         if plan.cache is not None:
             self.cache_ttl_ns = plan.cache.ttl_ns
             self.cache_stale_ns = plan.cache.stale_if_error_ns

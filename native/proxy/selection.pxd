@@ -30,6 +30,10 @@ cdef class Selection:
     cdef int choose(self, uint64_t now, uint64_t running, bint again, Choice* choice) except -1
     # The same, and what it leads to: a native.proxy.steps.Event. queued: passed-over targets have been counted.
     cdef int draw(self, uint64_t now, uint64_t running, bint again, bint queued, Choice* choice)
+    # Members that may not be asked beside one that is being asked, whatever their tier and health.
+    cdef uint64_t not_beside(self, uint64_t now) except? 0
+    # Choose among the members without a bit in ``gone``.
+    cdef int draw_beside(self, uint64_t now, uint64_t gone, Choice* choice) except -1
     cdef bint another(self, uint64_t now, uint64_t running) noexcept    # whether a usable target was not tried
     cdef void narrow(self, uint64_t usable) noexcept    # leave only these, and none that was tried
     cdef void count_passed_over(self, const Choice* choice) noexcept

@@ -140,6 +140,17 @@ cdef class Selection:
             self.count_passed_over(choice)
         return Event.TARGET_DRAWN if choice.index >= 0 else Event.TARGETS_FULL if choice.full else Event.NO_TARGET
 
+    cdef uint64_t not_beside(self, uint64_t now) except? 0:
+        cdef uint64_t due = 0, aside = 0
+        self.barred = 0
+        if self.needs:
+            self._find_barred(now, &due, &aside)
+        return self.tried | self.declined | self.route.regions | due | aside | self._closed(self.tried, now)
+
+    cdef int draw_beside(self, uint64_t now, uint64_t gone, Choice* choice) except -1:
+        choice.full = choice.admit = choice.generation = 0
+        self._draw(now, gone, choice)
+
     cdef int _draw(self, uint64_t now, uint64_t tried, Choice* choice) except -1:
         """Choose the best target whose credential has allowance left, and reserve the request's estimate there."""
         cdef Target target

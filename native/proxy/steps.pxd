@@ -28,6 +28,7 @@ cpdef enum Event:           # what may happen to an exchange that has its route
     NOT_KEPT = 12           # the cache has no answer, and nobody else asks
     ATTEMPT_DECLINED = 13   # the target does not take this request, and another one may
     TARGETS_REST = 14       # a better tier than the usable one comes back soon, and is waited for
+    HEDGE_DUE = 15          # the attempt that runs has shown no content for the time after which it is hedged
 
 cpdef enum Step:            # what is done about it
     KEEP_WAITING = 0
@@ -49,6 +50,7 @@ cpdef enum Step:            # what is done about it
     END_ATTEMPTS = 16       # the running ones; the older reports the result
     RESUME = 17             # let another target go on with an answer that broke off
     REPEAT = 18             # ask the target that has failed once more, after a pause
+    START_HEDGE = 19        # ask another target too, if there is one and the budget allows it
 
 cdef struct Facts:          # what a decision needs to know
     int others              # running attempts, without the one that the event is about

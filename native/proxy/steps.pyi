@@ -30,6 +30,7 @@ class Event(IntEnum):
     NOT_KEPT = 12
     ATTEMPT_DECLINED = 13
     TARGETS_REST = 14
+    HEDGE_DUE = 15
 
 class Step(IntEnum):
     KEEP_WAITING = 0
@@ -51,6 +52,7 @@ class Step(IntEnum):
     END_ATTEMPTS = 16
     RESUME = 17
     REPEAT = 18
+    START_HEDGE = 19
 
 def decide(
     state: int,

@@ -84,6 +84,10 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
         if not facts.may_join:
             return Step.LEAVE_TARGET if facts.circuit_open else Step.KEEP_WAITING
         return Step.START_BESIDE if not facts.others or facts.others_late else Step.KEEP_WAITING
+    if event == Event.HEDGE_DUE:
+        if state == State.ATTEMPTING and facts.others == 1 and facts.may_join and not facts.cutting:
+            return Step.START_HEDGE
+        return Step.KEEP_WAITING
     if event == Event.ATTEMPT_FAILED:
         return after_failure(facts)
     if event == Event.ATTEMPT_REFUSED:

@@ -86,6 +86,11 @@ cpdef enum RouteCounter:
     R_MOVED = 32            # conversations that have moved from a target that failed or rested
     R_SAVED_NANO = 33       # US dollars * 1e9 that prefer: cost has saved; signed
     R_SAVED_US = 34         # microseconds to the first token that prefer: latency has saved; signed
+    R_HEDGES_WON = 35       # hedges that answered
+    R_HEDGES_LOST = 36      # hedges whose exchange the attempt beside them, or a later one, answered
+    R_HEDGES_UNANSWERED = 37    # hedges of exchanges that nobody answered, or whose client left
+    R_HEDGES_NO_BUDGET = 38 # hedges that were not made because the budget was spent
+    R_HEDGES_NO_TARGET = 39 # hedges that were not made because no other target of the tier was well and had room
 
 cpdef enum WorkerCounter:
     W_ACCEPTED = 0

@@ -84,6 +84,11 @@ class RouteCounter(IntEnum):
     R_MOVED = 32
     R_SAVED_NANO = 33
     R_SAVED_US = 34
+    R_HEDGES_WON = 35
+    R_HEDGES_LOST = 36
+    R_HEDGES_UNANSWERED = 37
+    R_HEDGES_NO_BUDGET = 38
+    R_HEDGES_NO_TARGET = 39
 
 class WorkerCounter(IntEnum):
     W_ACCEPTED = 0

@@ -64,7 +64,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint32_t[64] inflight
         uint32_t[3][64] inflight_by_priority
     ctypedef struct RouteRec "edge_route_rec":
-        uint64_t budget
+        uint64_t budget, hedges
         uint64_t[48] count
         uint64_t first_sum_us, total_sum_us
         uint64_t[24] queue_hist

@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 12u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 13u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -130,7 +130,8 @@ typedef struct __attribute__((aligned(64))) {
 
 typedef struct __attribute__((aligned(64))) {
     uint64_t budget;         /* retry budget: stamp_ms (32) | thousandths of a retry (32) */
-    uint64_t spare[7];
+    uint64_t hedges;         /* millionths of a hedge that are missing to a full budget; see native/state/hedge_budget */
+    uint64_t spare[6];
     uint64_t count[EDGE_ROUTE_COUNTERS];    /* enum RouteCounter; ends and money: see uses */
     uint64_t first_sum_us, total_sum_us;
     uint64_t queue_hist[EDGE_HIST_BUCKETS];    /* how long exchanges waited for a place */

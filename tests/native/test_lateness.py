@@ -66,3 +66,26 @@ def test_old_samples_are_forgotten() -> None:
     for _ in range(20_000):
         lateness.observe(Cell.CELL_STREAM, 10_000)
     assert lateness.late_after(Cell.CELL_STREAM) == 2 * S
+
+
+def test_a_percentile_needs_samples_beyond_it() -> None:
+    """20 samples are enough for p95, 100 for p99, 1,000 for p99.9; before that there is none."""
+    for share, enough in ((0.5, 20), (0.95, 20), (0.99, 100), (0.999, 1000)):
+        lateness = fresh()
+        for _ in range(enough - 1):
+            lateness.observe(Cell.CELL_STREAM, 50_000)
+        assert lateness.percentile(Cell.CELL_STREAM, share) == 0
+        lateness.observe(Cell.CELL_STREAM, 50_000)
+        assert 50 * MS <= lateness.percentile(Cell.CELL_STREAM, share) <= 62 * MS
+        assert lateness.percentile(Cell.CELL_WHOLE, share) == 0
+
+
+def test_a_percentile_leaves_the_slow_ones_out() -> None:
+    """With 4 of 100 answers after 5 s p95 is that of the quick ones, and with 6 of 100 it is not."""
+    lateness = fresh()
+    for number in range(100):
+        lateness.observe(Cell.CELL_WHOLE, 5_000_000 if number < 4 else 100_000)
+    assert 100 * MS <= lateness.percentile(Cell.CELL_WHOLE, 0.95) <= 125 * MS
+    for _ in range(3):
+        lateness.observe(Cell.CELL_WHOLE, 5_000_000)
+    assert 5 * S <= lateness.percentile(Cell.CELL_WHOLE, 0.95) <= 6.25 * S

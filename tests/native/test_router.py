@@ -38,6 +38,7 @@ def route(slot: int, name: str, *members: Member, kind: str = "model") -> Route:
         "retry": Retry(3, 0.2, idempotent=False, same_target=0, wait_ns=0),
         "breaker": USUAL,
         "rescue": "text",
+        "hedge": None,
         "cache": None,
     }
     return snapshots.route(slot, name, *(members or (member(0),)), kind=kind, **policy)

@@ -70,6 +70,7 @@ ATTEMPTS = st.builds(
     pushback_ms=st.just(-2),
     tripped=st.booleans(),
     dropped_events=st.integers(0, 3),
+    hedge=st.booleans(),
 )
 RECORDS = st.builds(
     ExchangeRecord,

@@ -49,6 +49,15 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
     (State.ATTEMPTING, Event.ATTEMPT_FAILED, {"another": True, "may_repeat": True}, Step.GIVE_UP),
     (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "may_repeat": True, "told_to_wait": True}, Step.BACK_OFF),
     (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "may_repeat": True, "others": 1}, Step.KEEP_WAITING),
+    # a hedge starts beside one attempt, before the commit point
+    (State.ATTEMPTING, Event.HEDGE_DUE, {"others": 1, "may_join": True}, Step.START_HEDGE),
+    (State.ATTEMPTING, Event.HEDGE_DUE, {"others": 1}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.HEDGE_DUE, {"others": 2, "may_join": True}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.HEDGE_DUE, {"others": 0, "may_join": True}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.HEDGE_DUE, {"others": 1, "may_join": True, "cutting": True}, Step.KEEP_WAITING),
+    (State.BACKOFF, Event.HEDGE_DUE, {"others": 1, "may_join": True}, Step.KEEP_WAITING),
+    (State.COMMITTED, Event.HEDGE_DUE, {"others": 1, "may_join": True}, Step.KEEP_WAITING),
+    (State.RESUMING, Event.HEDGE_DUE, {"others": 1, "may_join": True}, Step.KEEP_WAITING),
     # a better tier that rests is waited for
     (State.ADMITTED, Event.TARGETS_REST, {}, Step.BACK_OFF),
     (State.BACKOFF, Event.TARGETS_REST, {}, Step.BACK_OFF),

@@ -173,3 +173,13 @@ def test_a_reader_that_stops_holds_up_nobody() -> None:
     release.set()
     writer.close(20)
     assert taken == [f"{number}\n" for number in range(MOST_BATCHES + 1)]
+
+
+def test_a_hedge_is_said() -> None:
+    """The attempts of a line say which of them was a hedge, and how the other one ended."""
+    lost = attempt(target="a/m", outcome="cancelled", ended_ns=300 * MS)
+    won = attempt(target="b/m", outcome="ok", hedge=True, started_ns=200 * MS, ended_ns=300 * MS)
+    assert facts(record(attempts=(lost, won)))["attempts"] == [
+        "a/m: cancelled after 299.0 ms",
+        "b/m as a hedge: ok after 100.0 ms",
+    ]

@@ -275,3 +275,18 @@ def test_what_was_saved_is_said() -> None:
         "cheap: prefer: cost has saved $12.35",
         "quick: prefer: latency has saved -1.2 s",
     ]
+
+
+def test_hedges_are_said() -> None:
+    """A hedged model has a line once a hedge was due: how many were made and won, and why others were not made."""
+    base = {"affinity": "auto", "prefer": "order", "requests": 1000, "kept": 0, "moved": 0, "cached_share": None}
+    none = {"won": 0, "lost": 0, "unanswered": 0, "no_budget": 0, "no_target": 0}
+    made = {**none, "won": 30, "lost": 11, "unanswered": 1}
+    missed = {**none, "no_budget": 5, "no_target": 2}
+    models = [{**base, "model": name, "hedges": hedges} for name, hedges in (("a", None), ("b", none))]
+    models += [{**base, "model": "c", "hedges": made}, {**base, "model": "d", "hedges": missed}]
+    missed_told = "5 were not made because the budget was spent, 2 were not made because no other target had room"
+    assert choice_lines(models) == [
+        "c: 42 hedges, of which 30 answered first",
+        f"d: 0 hedges, of which 0 answered first, {missed_told}",
+    ]

@@ -105,6 +105,15 @@ def test_waterfall() -> None:
     assert "\x1b[" not in text
 
 
+def test_a_hedge_is_marked() -> None:
+    """The line of a hedge says what it is, and that of the other attempt does not."""
+    lost = attempt(target="a/m", outcome="cancelled", status=0, head_ns=-1, content_ns=-1)
+    lines = shown(record(attempts=(lost, attempt(target="b/m", hedge=True))), 100).splitlines()
+    told = {name: next(line for line in lines if name in line) for name in ("a/m", "b/m")}
+    assert "a hedge" in told["b/m"]
+    assert "hedge" not in told["a/m"]
+
+
 @pytest.mark.parametrize("width", [20, 37, 80, 200])
 @pytest.mark.parametrize("unicode", [True, False])
 @pytest.mark.parametrize("color", [True, False])

@@ -35,7 +35,7 @@ function waterfall(one) {
     line("whole request", 0, whole, one.status >= 500 || one.status === 0, ms(whole / 1e6)),
     ...one.attempts.map((each) => {
       const end = each.ended_ns >= 0 ? each.ended_ns : whole;
-      return line(`${each.target} ${each.outcome}`, each.started_ns, end, each.outcome !== "ok", ms((end - each.started_ns) / 1e6));
+      return line(`${each.target}${each.hedge ? " (hedge)" : ""} ${each.outcome}`, each.started_ns, end, each.outcome !== "ok", ms((end - each.started_ns) / 1e6));
     }),
     ...one.attempts.filter((each) => each.detail).map((each) => el("p", {}, `${each.target}: ${each.detail}`)));
   article.focus();

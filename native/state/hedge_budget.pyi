@@ -1,0 +1,13 @@
+# Keeps a route's budget of hedges in one word.  Types of the compiled module; the contract is in hedge_budget.pxd.
+
+from native.state.shared_state import SharedState
+
+HEDGE_BURST: int
+
+class HedgeBudget:
+    # One route's budget of hedges.
+
+    def __init__(self, shared_state: SharedState, slot: int) -> None: ...
+    def deposit(self, share: float) -> None: ...
+    def withdraw(self) -> bool: ...
+    def read(self) -> float: ...
