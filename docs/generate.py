@@ -1,5 +1,7 @@
 """Writes the tables of the documents that come from the code: ``python -m docs.generate``. A test compares them.
 
+It also copies the playbooks into the package, which shows them where the documents are not installed.
+
 A table stands between ``<!-- from the code: NAME -->`` and ``<!-- end -->``; everything around it is written by hand.
 """
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HERE: Final = Path(__file__).parent
+PACKAGED: Final = HERE.parent / "edge" / "incidents" / "playbooks"
 PART: Final = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -213,10 +216,17 @@ def _default(field: Field) -> str:
     return f"`{str(plain(default, field.shape)).lower() if isinstance(default, bool) else plain(default, field.shape)}`"
 
 
+def playbooks() -> dict[str, str]:
+    """Return the playbooks by the names of their files."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted((HERE / "playbooks").glob("*.md"))}
+
+
 def main() -> int:
     """Write the tables into the documents."""
     for path in documents():
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, text in playbooks().items():
+        (PACKAGED / name).write_text(text, encoding="utf-8")
     return 0
 
 

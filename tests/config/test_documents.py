@@ -12,6 +12,8 @@ import pytest
 
 from edge.config.schema import Config
 from edge.config.shape import Section, Sequence, Table, section_of, sections_within
+from edge.incidents.incident import PLAYBOOKS
+from edge.incidents.playbook_texts import playbook_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +45,28 @@ def test_every_generated_document_is_compared() -> None:
         "operating.md",
         "outcomes.md",
     ]
+
+
+def test_the_package_has_the_playbooks() -> None:
+    """Copies in the package are those of the documents (run ``python -m docs.generate``), one for each kind."""
+    generator = _generator()
+    packaged = {path.name: path.read_text(encoding="utf-8") for path in generator.PACKAGED.glob("*")}
+    assert packaged == generator.playbooks()
+    assert set(PLAYBOOKS.values()) <= {name.removesuffix(".md") for name in packaged}
+
+
+@pytest.mark.parametrize("name", sorted(set(PLAYBOOKS.values())))
+def test_a_playbook_says_what_is_needed_at_night(name: str) -> None:
+    """It has its four parts, and no link: the documents stand elsewhere when it is read."""
+    text = playbook_text(name)
+    for part in ("What edge has done already", "What to look at", "What to do", "How to know that it is over"):
+        assert f"**{part}" in text, part
+    assert "](" not in text
+
+
+def test_no_other_file_is_a_playbook() -> None:
+    """A name that is none has no text, wherever it points."""
+    assert [playbook_text(name) for name in ("", "nothing", "../playbook_texts", "../../errors")] == [""] * 4
 
 
 def test_every_field_is_documented_where_it_is_declared() -> None:

@@ -74,6 +74,9 @@ def test_the_wheel_has_what_it_needs_and_nothing_else(wheel: Path) -> None:
         assert any(name.startswith(f"{module}.") and name.endswith(".so") for name in names), module
     assert {name for name in TRACKED if re.fullmatch(r"native/(\w+/)?\w+\.(pxd|pyi)", name)} <= set(names)
     assert {"edge/py.typed", "native/py.typed", "native/state/shared_state.h"} <= set(names)
+    playbooks = {name for name in TRACKED if name.startswith("edge/incidents/playbooks/")}
+    assert playbooks
+    assert playbooks <= set(names)
     assert not [name for name in names if name.startswith(("tests", "bench")) or name.endswith(".c")]
 
 
