@@ -13,6 +13,7 @@ from edge.balance.report import states_of
 from edge.config import effective
 from edge.config.schema_incidents import StatusPages
 from edge.control.alerting import Alerting, unfinished
+from edge.control.hearsay import Hearsay
 from edge.control.kept_file import name_for
 from edge.control.lookout import Lookout
 from edge.control.past_sharing import Mark, PastSharing
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
     from edge.incidents.incident import Incident
     from edge.incidents.minutes import Row
     from edge.incidents.pages.view import PageView
+    from edge.incidents.told_minutes import ToldMinutes
     from edge.terms.ports import Store
 
 _S: Final = 1_000_000_000
 _MINUTE_NS: Final = 60 * _S
+_TELL_NS: Final = 10 * _S
 # A disk that hangs must not keep control from watching; incidents of an earlier process are then opened anew.
 _RESTORE_S: Final = 5.0
 _MOST_RESTORED: Final = 100
@@ -70,10 +73,12 @@ class Chronicle:
         self._lookout = Lookout(node)
         self._minutes = MinuteBook(state.read_target_uses, state.read_route_uses)
         self.pages = PageWatch(self._page_changed)
+        self.hearsay = Hearsay(history.keep)
         self._urls: dict[str, str] = {}
         self._shares = True
         self._page_settings = StatusPages(enabled=False)
         self._again_ns = 0
+        self._told_ns = 0
         self._status: MemfdCell[PublicStatus] | None = None
         self._published = PublicStatus(0.0, ())
 
@@ -105,6 +110,11 @@ class Chronicle:
             return
         self.history.keep([*(Entry(row=row) for row in rows), Entry(taken=(mark.node, mark.instance, mark.at))])
 
+    def _hear(self, node: str, document: ToldMinutes) -> None:
+        """Take another node's incidents and actions; they are written with the next flush."""
+        if self._shares:
+            self.hearsay.hear(node, document, clock.wall())
+
     async def restore(self) -> None:
         """Take over the incidents that an earlier control process left open, and begin to exchange history."""
         await self._restore_incidents()
@@ -117,9 +127,9 @@ class Chronicle:
         except (HistoryUnavailableError, TimeoutError) as error:
             sentence = "the minutes of other nodes are not taken: this node's own history cannot be read"
             logs.say(logs.WARNING, sentence, error=str(error))
-            past.begin({}, lambda _rows, _mark: None)
+            past.begin({}, lambda _rows, _mark: None, self._hear)
         else:
-            past.begin({name: Mark(name, instance, at) for name, instance, at in known}, self._take)
+            past.begin({name: Mark(name, instance, at) for name, instance, at in known}, self._take, self._hear)
 
     async def _restore_incidents(self) -> None:
         try:
@@ -128,7 +138,7 @@ class Chronicle:
                 since = clock.wall() - _TELLS_LATE_S
                 ended = await self.history.read(lambda db: db.incidents(since, 2**40, _MOST_RESTORED))
             found = [incidents.decode(body) for body in bodies]
-            closed = [incident for incident in map(incidents.decode, reversed(ended)) if incident.closed]
+            closed = [each for each in map(incidents.decode, reversed(ended)) if each.closed and not each.where]
             self.book.restore([*closed, *found])
             for incident in (*found, *filter(unfinished, closed)):
                 self.alerting.take(incident)
@@ -150,6 +160,9 @@ class Chronicle:
         past = self._past()
         if past is not None:
             past.offer(rows)
+            if rows or self._told_ns <= now_ns:
+                self._told_ns = now_ns + _TELL_NS
+                past.tell(*self.hearsay.to_tell(self.book, wall))
         looks = self._lookout.looks(reports)
         changes = self.book.tick(wall, looks, self._lookout.signs(looks), self._lookout.tally(now_ns))
         for change in changes:
@@ -181,7 +194,9 @@ class Chronicle:
     def acted(self, what: str, subject: str, reason: str) -> None:
         """Remember what an operator did; it stands in the timelines of the incidents that it may concern."""
         wall, by = clock.wall(), OPERATOR.get()
-        self.history.keep([Entry(action=Action(wall, what, subject, reason, self._where, by))])
+        action = Action(wall, what, subject, reason, self._where, by)
+        self.hearsay.acted(action)
+        self.history.keep([Entry(action=action)])
         for incident in self.book.open.values():
             if not subject or subject in incident.targets or what == "reload":
                 said = f"{what} {subject}".strip() + (f" by {by}" if by else "") + (f": {reason}" if reason else "")

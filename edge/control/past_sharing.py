@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from edge.clock import Clock
     from edge.cluster.follow import Held
+    from edge.incidents.database import Action
+    from edge.incidents.incident import Incident
     from edge.incidents.minutes import Row, Series
+    from edge.incidents.told_minutes import ToldMinutes
     from edge.terms.ports import Store
 
 LEASE_S: Final = 3600.0
@@ -73,15 +76,26 @@ class PastSharing:
         self._marks: dict[str, Mark] = {}
         self._series: set[Series] = set()
         self._take: Callable[[Sequence[Row], Mark], None] | None = None
+        self._hear: Callable[[str, ToldMinutes], None] | None = None
+        self._incidents: tuple[Incident, ...] = ()
+        self._actions: tuple[Action, ...] = ()
+        self._news = False  # incidents or actions that the store has not taken
         self.unread = 0
 
-    def begin(self, marks: Mapping[str, Mark], take: Callable[[Sequence[Row], Mark], None]) -> None:
+    def begin(
+        self,
+        marks: Mapping[str, Mark],
+        take: Callable[[Sequence[Row], Mark], None],
+        hear: Callable[[str, ToldMinutes], None] | None = None,
+    ) -> None:
         """Exchange from now on.
 
         Args:
             marks: what was taken before, by node.
             take: called with rows of another node, and the mark to note with them.
+            hear: called with another node's name and document, for the incidents and actions in it.
         """
+        self._hear = hear
         self._marks = dict(marks)
         self._take = take
 
@@ -91,17 +105,24 @@ class PastSharing:
             oldest = max(minute.at for _, minute in rows) - OLDEST_MINUTES // 2
             self._rows = [row for row in (*self._rows, *told(rows)) if row.at > oldest]
 
+    def tell(self, incidents: Sequence[Incident], actions: Sequence[Action]) -> None:
+        """Tell the others these incidents and actions of this node from now on, in place of those before."""
+        if self._take is not None and (tuple(incidents), tuple(actions)) != (self._incidents, self._actions):
+            self._incidents, self._actions = tuple(incidents), tuple(actions)
+            self._news = True
+
     def due(self, now_ns: int) -> bool:
         """Return whether to write now."""
-        pending = bool(self._rows) and self._rows[-1].at > self._acknowledged
+        pending = self._news or (bool(self._rows) and self._rows[-1].at > self._acknowledged)
         return pending and now_ns - self._written_ns >= AGAIN_NS
 
     async def write(self, now_ns: int) -> None:
         """Write the document once; a failure is tried again later."""
         self._written_ns = now_ns
-        last = self._rows[-1].at
+        last = self._rows[-1].at if self._rows else self._acknowledged
+        self._news = False
         known = min(self._acknowledged, last) - AGAIN_MINUTES
-        body = encode(self._instance, [row for row in self._rows if row.at > known])
+        body = encode(self._instance, [row for row in self._rows if row.at > known], self._incidents, self._actions)
         try:
             if self._lease:
                 await self._store.keep(self._lease)
@@ -110,7 +131,9 @@ class PastSharing:
             await self._store.put(HISTORY + self._me, body, lease=self._lease)
         except LeaseGoneError:
             self._lease = 0
+            self._news = True
         except (StoreUnavailableError, StoreRefusedError):
+            self._news = True
             return  # the heartbeat says that the store is gone or refuses
         else:
             self._acknowledged = max(self._acknowledged, last)
@@ -135,6 +158,8 @@ class PastSharing:
             mark = Mark(name, document.instance, max(row.at for row in found))
             self._marks[name] = mark
             self._take(rows, mark)
+        if self._hear is not None and (document.incidents or document.actions):
+            self._hear(name, document)
 
     def _has_room(self, series: Series) -> bool:
         if series not in self._series:

@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from edge.incidents import incident as incidents
 from edge.incidents.database import Wanted
+from edge.incidents.elsewhere import joined
 from edge.incidents.minutes import MINUTE_S, NOT_FAULTS, quantile_s
 from edge.incidents.packing import NANO_PER_MICRO, values
 
@@ -109,7 +110,7 @@ def report(db: Database, asked: Asked, routes: Collection[str], now: float) -> R
     if alone.availability is not None:
         share = max((credit for below, credit in asked.terms if alone.availability < below), default=0.0)
     found = [incidents.decode(body) for body in db.incidents(start, end, MOST_INCIDENTS)]
-    evidence = [each for each in found if each.subject == f"provider:{asked.provider}" and each.opened < end]
+    evidence = [each for each in joined(found) if each.subject == f"provider:{asked.provider}" and each.opened < end]
     return Report(
         asked.provider,
         asked.model,
@@ -124,7 +125,7 @@ def report(db: Database, asked: Asked, routes: Collection[str], now: float) -> R
         round(minutes_out, 1),
         share,
         round(alone.cost_usd * share, 4),
-        tuple(_evidence(each) for each in reversed(evidence)),
+        tuple(_evidence(each) for each in sorted(evidence, key=lambda each: each.opened)),
         {
             name: (_share(*alone_by.get(name, (0, 0))), _share(*edge_by.get(name, (0, 0))))
             for name in sorted(alone_by.keys() | edge_by.keys())

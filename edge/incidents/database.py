@@ -57,10 +57,14 @@ CREATE TABLE IF NOT EXISTS hours (
     series INTEGER, at INTEGER, body BLOB, PRIMARY KEY (series, at)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS incidents (id TEXT PRIMARY KEY, opened REAL, closed REAL, body BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS actions (id INTEGER PRIMARY KEY, at REAL, body BLOB);
+CREATE INDEX IF NOT EXISTS actions_at ON actions (at);
 CREATE TABLE IF NOT EXISTS pages (id INTEGER PRIMARY KEY, at REAL, provider TEXT, body BLOB);
 CREATE TABLE IF NOT EXISTS drills (id INTEGER PRIMARY KEY, at REAL, body BLOB);
 CREATE TABLE IF NOT EXISTS taken (node TEXT PRIMARY KEY, instance TEXT, at INTEGER) WITHOUT ROWID;
 """
+
+_NEW_ACTION: Final = """INSERT INTO actions (at, body)
+    SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM actions WHERE at = ?1 AND body = ?2)"""
 
 
 class Action(Struct, frozen=True):
@@ -176,10 +180,9 @@ class Database:
                 ).fetchone()
                 whole = minute if known is None else joined(unpack_minute(known[0]), minute)
                 self._db.execute("REPLACE INTO minutes VALUES (?, ?, ?)", (minute.at, number, pack_minute(whole)))
-            self._db.executemany(
-                "INSERT INTO actions (at, body) VALUES (?, ?)",
-                [(action.at, msgspec.json.encode(action)) for action in actions],
-            )
+            for action in actions:  # other nodes tell theirs again, also to a control process that was started again
+                body = msgspec.json.encode(action)
+                self._db.execute(_NEW_ACTION, (action.at, body))
             self._db.executemany("REPLACE INTO incidents VALUES (?, ?, ?, ?)", incidents)
             self._db.executemany(
                 "INSERT INTO pages (at, provider, body) VALUES (?, ?, ?)",

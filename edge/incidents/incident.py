@@ -81,6 +81,8 @@ class Incident(Struct):
     missing: list[str] = field(default_factory=list)  # what does not work yet, or still did not when it was closed
     shared_id: str = ""  # the id under which receivers know it; another node's, if that one told them
     capabilities: list[str] = field(default_factory=list)  # that failed while their targets answered other requests
+    where: str = ""  # REGION/NODE that told it; "": this node's own
+    heard: float = 0.0  # when it was last told by that node
     told: list[str] = field(default_factory=list)  # RECEIVER:opened and RECEIVER:resolved, as delivered
 
     @property

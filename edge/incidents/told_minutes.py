@@ -1,8 +1,9 @@
-"""The minutes that a node tells the others: the document that it publishes in the store, ``history/REGION/NODE``.
+"""The past that a node tells the others: the document that it publishes in the store, ``history/REGION/NODE``.
 
 It holds the rows of the last minutes, so that a reader who was away for a moment misses nothing, and those that the
-store has not taken yet, for up to an hour. Histograms and reasons are those of the history itself. Readers skip a
-document of another version, and rows that are too old, from the future, or of another region.
+store has not taken yet, for up to an hour. Histograms and reasons are those of the history itself. The node's own
+incidents and its operators' actions stand beside them (``edge.incidents.elsewhere``). Readers skip a document of
+another version, and rows that are too old, from the future, or of another region.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta, Struct, structs
 
+from edge.incidents.database import Action  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.incidents.elsewhere import MOST_ACTIONS, MOST_INCIDENTS
+from edge.incidents.incident import Incident  # noqa: TC001  # likewise
 from edge.incidents.minutes import MOST_COUNT, MOST_REASONS, Kind, Minute, Series
 
 if TYPE_CHECKING:
@@ -62,6 +66,8 @@ class ToldMinutes(Struct, frozen=True):
     instance: Annotated[str, Meta(min_length=1, max_length=256)]
     rows: Annotated[tuple[TellRow, ...], Meta(max_length=MOST_ROWS)]
     v: int = VERSION
+    incidents: Annotated[tuple[Incident, ...], Meta(max_length=MOST_INCIDENTS)] = ()
+    actions: Annotated[tuple[Action, ...], Meta(max_length=MOST_ACTIONS)] = ()
 
 
 class _Head(Struct, frozen=True):
@@ -91,13 +97,18 @@ def told(rows: Iterable[Row]) -> list[TellRow]:
     ]
 
 
-def encode(instance: str, rows: Sequence[TellRow]) -> bytes:
+def encode(
+    instance: str, rows: Sequence[TellRow], incidents: Sequence[Incident] = (), actions: Sequence[Action] = ()
+) -> bytes:
     """Return the document with the youngest of these rows, as many as fit; they are in the order of their minutes."""
+    incidents, actions = tuple(incidents)[-MOST_INCIDENTS:], tuple(actions)[-MOST_ACTIONS:]
     kept = list(rows[-MOST_ROWS:])
     while True:
-        body = msgspec.json.encode(ToldMinutes(instance, tuple(kept)))
-        if len(body) <= LARGEST or not kept:
+        body = msgspec.json.encode(ToldMinutes(instance, tuple(kept), VERSION, incidents, actions))
+        if len(body) <= LARGEST:
             return body
+        if not kept:
+            return encode(instance, (), (), actions) if incidents else body
         # whole minutes are left out, the oldest first: half a minute would be taken for all of it
         oldest = kept[max(len(kept) // 4, 1) - 1].at
         kept = [row for row in kept if row.at > oldest]
