@@ -17,9 +17,11 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import json_answer, problem
 from edge.admin.past import DAY_S, MomentError, span, unknown
+from edge.incidents import elsewhere
 from edge.incidents import incident as incidents
 from edge.incidents.history import HistoryUnavailableError
 from edge.incidents.notices import playbook_url
+from edge.incidents.playbook_texts import playbook_text
 from edge.incidents.postmortem import markdown
 from edge.telemetry import logs
 
@@ -69,8 +71,11 @@ class Incidents:
             )
             stored = []
         book = self._chronicle.book
-        found = {each.id: each for each in (*stored, *book.closed, *book.open.values())}
-        ordered = sorted(found.values(), key=lambda each: (each.closed == 0, each.opened), reverse=True)
+        heard = self._chronicle.hearsay.known
+        found = {each.id: each for each in (*stored, *heard.values(), *book.closed, *book.open.values())}
+        ordered = sorted(
+            elsewhere.joined(list(found.values())), key=lambda each: (each.closed == 0, each.opened), reverse=True
+        )
         return json_answer([short_view(each) for each in ordered if each.opened < end][:MOST])
 
     async def _one(self, request: web.Request) -> web.Response:
@@ -91,7 +96,10 @@ class Incidents:
             return web.Response(text=text, content_type="text/markdown", charset="utf-8")
         playbooks = (each.alert.playbooks for each in self._chronicle.alerting.receivers)
         link = playbook_url(next(filter(None, playbooks), ""), found.playbook)
-        return json_answer({**view(found), "playbook_url": link})
+        others = [short_view(each) for each in elsewhere.beside(found, await self._others(found))]
+        return json_answer(
+            {**view(found), "elsewhere": others, "playbook_url": link, "playbook_text": playbook_text(found.playbook)}
+        )
 
     async def _say(self, request: web.Request) -> web.Response:
         try:
@@ -106,6 +114,8 @@ class Incidents:
             return problem(503, str(error))
         if found is None:
             return _missing()
+        if found.where:
+            return problem(409, f"{found.where} keeps this incident: acknowledge it and add notes there")
         if request.match_info["action"] == "acknowledge":
             found.acknowledged = text
             found.tell(clock.wall(), "operator", f"acknowledged: {text}")
@@ -123,8 +133,19 @@ class Incidents:
     async def _test(self, _request: web.Request) -> web.Response:
         return json_answer(await self._chronicle.alerting.test())
 
+    async def _others(self, incident: Incident) -> list[Incident]:
+        """Return incidents of other nodes in the time of one."""
+        start, end = incident.first_symptom, incident.closed or clock.wall()
+        found: dict[str, Incident] = {}
+        try:
+            bodies = await self._chronicle.history.read(lambda db: db.incidents(start, end + 1, MOST))
+            found = {each.id: each for each in map(incidents.decode, bodies) if each.where}
+        except (HistoryUnavailableError, msgspec.MsgspecError) as error:
+            logs.say(logs.WARNING, "what other nodes told cannot be read; what is in memory is shown", error=str(error))
+        return list({**found, **self._chronicle.hearsay.known}.values())
+
     async def _find(self, name: str) -> Incident | None:
-        known = self._chronicle.book.find(name)
+        known = self._chronicle.book.find(name) or self._chronicle.hearsay.known.get(name)
         if known is not None:
             return known
         body = await self._chronicle.history.read(lambda db: db.incident(name))

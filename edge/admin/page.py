@@ -20,12 +20,15 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import problem
 from edge.admin.incidents import short_view
+from edge.incidents.elsewhere import joined
 from edge.native import Outcome, RouteCounter
 from edge.terms.target_state import BY_LABEL
 
 if TYPE_CHECKING:
     from edge.balance.report import TargetReport
+    from edge.control.chronicle import Chronicle
     from edge.control.node import Node
+    from edge.incidents.incident import Incident
     from edge.regions.view import TargetPicture
 
 FILES: Final = {
@@ -37,6 +40,7 @@ FILES: Final = {
     "map.js": "text/javascript",
     "drills.js": "text/javascript",
     "incidents.js": "text/javascript",
+    "playbook.js": "text/javascript",
     "requests.js": "text/javascript",
 }
 MOST_STREAMS: Final = 32
@@ -148,7 +152,7 @@ class Page:
             "gone": gone,
             "regions": self._regions(known),
             "routes": [self._route(route) for route in snapshot.told_routes if route.name not in own],
-            "incidents": [] if chronicle is None else [short_view(each) for each in chronicle.book.open.values()],
+            "incidents": [] if chronicle is None else [short_view(each) for each in _open(chronicle)],
             "pages": {}
             if chronicle is None
             else {name: [page.view.state, page.view.text] for name, page in chronicle.pages.pages.items()},
@@ -195,7 +199,13 @@ class Page:
             "inflight": view["inflight"],
             "first": list(view["first_hist"]),
             "members": [[targets[member.target].id, member.tier] for member in route.members],
+            "answered": list(view["answered"][: len(route.members)]),
         }
+
+
+def _open(chronicle: Chronicle) -> list[Incident]:
+    """Return what is open here, and in other regions what is not the same outage."""
+    return joined([*chronicle.book.open.values(), *chronicle.hearsay.open(clock.wall())])
 
 
 def _difference(before: dict[str, list[Any]], now: dict[str, list[Any]]) -> tuple[dict[str, list[Any]], list[str]]:

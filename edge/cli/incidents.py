@@ -32,7 +32,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         each.add_argument("id", help="as `edge incidents` shows it")
     acknowledge.add_argument("text", help="who looks after it, and what they do")
     note.add_argument("text", help="one line")
-    show.add_argument("--markdown", action="store_true", help="print a post-mortem to publish")
+    shape = show.add_mutually_exclusive_group()
+    shape.add_argument("--markdown", action="store_true", help="print a post-mortem to publish")
+    shape.add_argument("--playbook", action="store_true", help="print its playbook: what to look at, what to do")
     for each in (parser, listing):
         each.add_argument("--from", dest="start", type=moment, default=None, metavar="TIME", help="default: 30d")
         each.set_defaults(run=run_list)
@@ -77,6 +79,9 @@ def run_show(args: argparse.Namespace) -> int:
         return 0
     console = screen(highlight=False)
     with interpreting(args):
+        if args.playbook:
+            print(found["playbook_text"])
+            return 0
         for line in lines(found):
             console.print(line, soft_wrap=True)
     return 0
@@ -120,13 +125,24 @@ def table(found: list[dict[str, Any]]) -> Table:
 def lines(found: dict[str, Any]) -> list[str]:
     """Return one incident as lines: facts, what callers saw, the timeline, what is missing."""
     impact = found["impact"]
-    out = [f"{found['id']}  {found['title']}", f"playbook: docs/playbooks/{found['playbook']}.md"]
+    out = [
+        f"{found['id']}  {found['title']}",
+        f"playbook: {found['playbook']} (edge incidents show {found['id']} --playbook)",
+    ]
+    out += [f"told by {found['where']}, which keeps it"] if found["where"] else []
     out += [f"acknowledged: {found['acknowledged']}"] if found["acknowledged"] else []
     out.append(
         f"callers: {impact['requests']} requests, {impact['failed']} failed, {impact['delayed']} delayed, "
         f"{impact['degraded']} by a later tier, {impact['shed']} shed"
     )
+    out += [_elsewhere(each) for each in found["elsewhere"]]
     out += [f"{spelled(event['at'])}  {event['what']:9} {event['text']}" for event in found["events"]]
     out += [f"{found['left_out']} further events were left out"] if found["left_out"] else []
     out += [f"still missing: {each}" for each in found["missing"]]
     return out
+
+
+def _elsewhere(each: dict[str, Any]) -> str:
+    impact, acknowledged = each["impact"], f", acknowledged: {each['acknowledged']}" if each["acknowledged"] else ""
+    region = each["where"].partition("/")[0]
+    return f"in {region}: {impact['requests']} requests, {impact['failed']} failed ({each['id']}{acknowledged})"

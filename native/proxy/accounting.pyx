@@ -397,6 +397,7 @@ cdef void count_begun(Route route, int worker, bint streams, uint64_t started_ns
 
 
 cdef void count_answered(Route route, int index, bint failover) noexcept:
+    add64(&route.rec.answered[index], 1)
     if failover:
         add64(&route.rec.count[<int>R_FAILOVERS], 1)
     if route.pool.spilled(index):

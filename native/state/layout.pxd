@@ -17,6 +17,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     const int EDGE_DECLINED
     const int EDGE_CAPABILITIES
     const int EDGE_USES
+    const int EDGE_MEMBERS
     const int EDGE_USE_COUNTERS
     const uint64_t EDGE_EWMA_TAU_NS
     ctypedef struct SharedStateHeader "edge_state_header":
@@ -70,6 +71,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[24] queue_hist
         uint64_t queue_sum_us, overhead_sum_ns, overhead_count
         uint64_t[24] output_hist
+        uint64_t[64] answered
         UseRec[10] uses
         uint32_t[64] inflight
         uint32_t[64] waiting

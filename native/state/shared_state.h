@@ -22,6 +22,7 @@
 #define EDGE_DECLINED 4        /* kinds of answers that a target is remembered to have declined requests with */
 #define EDGE_PRIORITIES 3      /* 0 high, 1 normal, 2 low */
 #define EDGE_CAPABILITIES 9    /* enum Capability in native/state/counters.pxd */
+#define EDGE_MEMBERS 64        /* most targets of a route: a bit each in native/proxy/selection */
 #define EDGE_USES 10           /* by what was asked for: the capabilities, and 9 for a request that needs none */
 #define EDGE_USE_COUNTERS 16
 #define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half-life 7 s */
@@ -139,6 +140,7 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t overhead_sum_ns, overhead_count;  /* time that edge itself added before the first byte went upstream */
     uint64_t output_hist[EDGE_HIST_BUCKETS];   /* output tokens of complete answers by powers of two; halved by control */
     uint64_t spare2[3];
+    uint64_t answered[EDGE_MEMBERS];           /* which target answered, by its place in the route */
     edge_use_rec uses[EDGE_USES];
     uint32_t inflight[EDGE_MAX_WORKERS];
     uint32_t waiting[EDGE_MAX_WORKERS];        /* exchanges that wait for a place, by worker */

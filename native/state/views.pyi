@@ -74,6 +74,7 @@ class RouteView(TypedDict):
     overhead_sum_ns: int
     overhead_count: int
     output_hist: tuple[int, ...]
+    answered: tuple[int, ...]  # by the place of the target among the route's members
 
 class AllowanceView(TypedDict):
     # A copy of the record of one caller's key or one provider's credential.

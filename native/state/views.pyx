@@ -160,6 +160,7 @@ cdef dict route_view(RouteRec* rec, int workers):
         "overhead_sum_ns": load64(&rec.overhead_sum_ns),
         "overhead_count": load64(&rec.overhead_count),
         "output_hist": copy64(rec.output_hist, EDGE_HIST_BUCKETS),
+        "answered": copy64(rec.answered, EDGE_MEMBERS),
     }
 
 

@@ -91,6 +91,9 @@ async def test_a_refused_credential_is_told_at_once(tmp_path: Path, provider: Si
         await node.ask()
         found = await incident(node)
         assert (found["kind"], found["playbook"]) == ("credential", "credential-refused")
+        printed = edge("incidents", "show", found["id"], "--playbook", "--admin", node.admin)
+        assert printed.returncode == 0, printed.stderr
+        assert "**What to do.**" in printed.stdout
         assert KEY not in json.dumps(found)
 
 

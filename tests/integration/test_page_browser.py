@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from browser import CHROMIUM, MISSING, Browser
 from nodes import FAST, KEY, RunningNode, chat_config
@@ -20,6 +22,15 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 TOKEN = "page-token-0123456789"
 SLACK_S = 3.0  # of a machine that runs the whole suite; the page itself is told once a second
 VIEWS = (("requests", "p0/sim-small"), ("keys", "No key"), ("drills", "edge drill run"), ("targets", "p1/sim-small"))
+
+
+async def stream_once(node: RunningNode) -> dict[str, Any]:
+    """Return the first event of the stream, which has everything."""
+    async with aiohttp.ClientSession() as client, client.get(f"{node.admin}/api/stream") as answer:
+        async for line in answer.content:
+            if line.startswith(b"data: "):
+                return dict(json.loads(line[6:]))
+    raise AssertionError("the stream ended without an event")
 
 
 async def test_the_page_lives(tmp_path: Path, provider: SimProvider) -> None:
@@ -41,6 +52,10 @@ async def test_the_page_lives(tmp_path: Path, provider: SimProvider) -> None:
             assert await browser.js("document.querySelector('.region').classList.contains('failing')")
             await browser.click("#banner a")
             await browser.until("document.getElementById('incident').innerText.includes('detected')")
+            shown = "document.querySelector('#incident .playbook')"
+            assert await browser.js(f"{shown}.open && {shown}.innerText.includes('How to know that it is over.')")
+            assert await browser.js(f"{shown}.querySelectorAll('li code').length") > 2
+            assert "**" not in await browser.js(f"{shown}.innerText")
             await browser.click("#incident button:nth-child(3)")
             await browser.until("document.querySelector('#incident pre').textContent.startsWith('# p0 is down')")
 
@@ -66,6 +81,34 @@ async def test_the_page_lives(tmp_path: Path, provider: SimProvider) -> None:
             await browser.until("document.getElementById('targets').innerText.includes('for a test')")
             done = (await node.get("/api/actions"))[1][-1]
             assert (done["what"], done["reason"], done["by"]) == ("drain", "for a test", "Zoë")
+            assert browser.problems == []
+
+
+async def test_who_answers_what_is_told_of_each_alias(tmp_path: Path, provider: SimProvider) -> None:
+    """A target that answers two aliases shows what it answers of each, and no other alias's traffic."""
+    async with SimProvider(ProviderSpec(name="p1", pace=FAST, key=KEY)) as backup:
+        config = chat_config(provider.url, backup.url, breaker={"consecutive_failures": 2})
+        config["models"]["other"] = {"targets": ["p1/sim-small"]}
+        async with RunningNode(tmp_path, config) as node, Browser(tmp_path / "browser") as browser:
+            await browser.go(f"{node.admin}/")
+            await browser.until("document.getElementById('health').textContent.includes('all well')")
+            for alias, times in (("chat", 4), ("other", 2)):
+                for _ in range(times):
+                    assert (await node.ask(model=alias)).status == 200
+            shares = """JSON.stringify([...document.querySelectorAll('#flow .alias')].map((alias) => [
+                alias.querySelector('b').textContent,
+                ...[...alias.querySelectorAll('.member')].map((each) => each.innerText.replace(/\\s+/g, ' '))]))"""
+            await browser.until(f"({shares}).includes('100%')")
+            chat, other = sorted(json.loads(await browser.js(shares)))
+            answered = (await stream_once(node))["routes"]
+            counts = {
+                route["name"]: dict(zip([name for name, _ in route["members"]], route["answered"], strict=True))
+                for route in answered
+            }
+            assert counts == {"chat": {"p0/sim-small": 4, "p1/sim-small": 0}, "other": {"p1/sim-small": 2}}
+            assert (chat[0], other[0]) == ("chat", "other")
+            assert "100%" in next(each for each in chat[1:] if "p0/sim-small" in each)
+            assert "100%" not in next(each for each in chat[1:] if "p1/sim-small" in each)
             assert browser.problems == []
 
 

@@ -1,6 +1,7 @@
 // Incidents: the banner of open ones, the list, and one as a timeline with what operators may do.
 import { call } from "/page/net.js";
 import { ask, el, span, text, time } from "/page/draw.js";
+import { playbook } from "/page/playbook.js";
 
 let told = "";
 
@@ -13,6 +14,7 @@ export function banner(incidents, now) {
 
 function lasted(each, now) {
   const end = each.recovered || each.closed;
+  if (each.where && !end && now - each.heard > 900) return `last heard of ${span(now - each.heard)} ago`;
   if (!end) return now - each.first_symptom < 60 ? "for less than a minute" : `for ${span(60 * Math.floor((now - each.first_symptom) / 60))}`;
   return `${each.closed ? "lasted" : "recovered after"} ${span(end - each.first_symptom)}`;
 }
@@ -27,6 +29,7 @@ function meaning({ requests, failed, delayed, shed }) {
 function card(each, now) {
   return el("div", { class: each.closed ? "incident over" : "incident" },
     el("a", { href: `#incidents/${encodeURIComponent(each.id)}` }, el("b", {}, each.title)),
+    each.where ? el("div", { class: "faint" }, `told by ${each.where}`) : null,
     el("div", {}, `${lasted(each, now)}; ${meaning(each.impact)}`),
     el("div", { class: "faint" }, `since ${time(each.first_symptom)} UTC; playbook ${each.playbook}`
       + `${each.acknowledged ? `; acknowledged: ${each.acknowledged}` : each.closed ? "" : "; nobody has acknowledged it"}`));
@@ -60,8 +63,9 @@ export async function showIncidents(name) {
       + (Object.values(impact.answered_by).reduce((sum, count) => sum + count, 0) > impact.requests ? ", for other aliases, too" : "")],
     ["Targets", one.targets.join(", ") || "-"], ["Regions", one.regions.join(", ") || "-"], ["Aliases", one.routes.join(", ") || "-"],
     ["Provider's page", one.page_said ? `spoke of it ${span(Math.abs(page))} ${page < 0 ? "before" : "after"} edge` : "has not spoken of it"],
-    ["Playbook", one.playbook_url
-      ? el("a", { href: one.playbook_url, rel: "noreferrer", target: "_blank" }, one.playbook) : `docs/playbooks/${one.playbook}.md`],
+    ...(one.playbook_url ? [["Your playbook", el("a", { href: one.playbook_url, rel: "noreferrer", target: "_blank" }, one.playbook)]] : []),
+    ...one.elsewhere.map((each) => [`In ${each.where.split("/")[0]}`, el("a", { href: `#incidents/${encodeURIComponent(each.id)}` },
+      `${lasted(each, Date.now() / 1000)}; ${meaning(each.impact)}${each.acknowledged ? `; acknowledged: ${each.acknowledged}` : ""}`)]),
     ["Acknowledged", one.acknowledged || "by nobody yet"],
     ...(one.missing.length ? [["Still missing", one.missing.join("; ")]] : []),
   ];
@@ -69,9 +73,12 @@ export async function showIncidents(name) {
   article.replaceChildren(
     el("h2", {}, one.title),
     el("p", {}, `${lasted(one, Date.now() / 1000)}, since ${time(one.first_symptom)} UTC`),
-    el("div", { class: "tools" }, say("acknowledge", "Acknowledge", "Who looks after it"), say("note", "Add a note", "Note"),
+    el("div", { class: "tools" },
+      ...(one.where ? [`${one.where} keeps this incident: acknowledge it there. `]
+        : [say("acknowledge", "Acknowledge", "Who looks after it"), say("note", "Add a note", "Note")]),
       el("button", { type: "button", onclick: async () => { text(pre, await call(`${path}?format=markdown`)); pre.hidden = false; } }, "Post-mortem")),
     el("dl", { class: "facts" }, ...facts.flatMap(([head, line]) => [el("dt", {}, head), el("dd", {}, line)])),
+    el("details", { class: "playbook", open: !one.closed }, el("summary", {}, `Playbook: ${one.playbook}`), ...playbook(one.playbook_text)),
     el("h3", {}, "Timeline (UTC)"),
     el("ol", { class: "timeline" }, ...one.events.map((event) => el("li", {},
       el("time", { datetime: new Date(event.at * 1000).toISOString() }, time(event.at)), el("b", {}, `${event.what} `), event.text))),

@@ -6,7 +6,8 @@ const BOUNDS = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000,
 const POINTS = 600;
 const past = [];       // what the last ten seconds' events counted
 const rates = [], failures = [], p50 = [], p95 = [];
-const answering = new Map(), asked = new Map();   // a second, by target and by alias
+const asked = new Map();       // a second, by alias
+const flows = new Map();       // a second, of each target of an alias, by alias
 
 function push(list, value) {
   list.push(value);
@@ -30,9 +31,9 @@ export function note(state) {
     now.ended += route.ended;
     now.failed += route.failed;
     now.asked.set(route.name, route.ended);
+    now.answered.set(route.name, { names: route.members.join(), counts: route.answered });
     route.first.forEach((count, place) => { now.first[place] += count; });
   }
-  for (const [name, row] of state.targets) now.answered.set(name, row[8]);
   const last = past.at(-1);
   const before = past.find((each) => now.at - each.at <= 10.5);
   if (last) {
@@ -44,8 +45,11 @@ export function note(state) {
     const grown = now.first.map((count, place) => Math.max(count - before.first[place], 0));
     push(p50, quantile(grown, 0.5));
     push(p95, quantile(grown, 0.95));
-    for (const [rate, counts, then] of [[answering, now.answered, before.answered], [asked, now.asked, before.asked]]) {
-      for (const [name, count] of counts) rate.set(name, Math.max(count - (then.get(name) ?? count), 0) / Math.max(now.at - before.at, 0.1));
+    const seconds = Math.max(now.at - before.at, 0.1);
+    for (const [name, count] of now.asked) asked.set(name, Math.max(count - (before.asked.get(name) ?? count), 0) / seconds);
+    for (const [name, { names, counts }] of now.answered) {
+      const then = before.answered.get(name);    // after a reload a place may be that of another target
+      flows.set(name, counts.map((count, place) => (then?.names === names ? Math.max(count - then.counts[place], 0) / seconds : 0)));
     }
   }
   past.push(now);
@@ -65,15 +69,18 @@ export function showNow(state) {
   const names = JSON.stringify(state.routes.map((route) => [route.name, route.members]));
   if (names !== shown.routes) build(state, names);
   for (const [name, place] of shown.aliases) text(place, `${count(asked.get(name) ?? 0)}/s`);
-  const most = Math.max(...[...shown.members.keys()].map((name) => answering.get(name) ?? 0), 0.001);
-  for (const [name, places] of shown.members) {
-    const row = state.targets.get(name);
-    for (const place of places) {
-      text(place.label, row ? `${name} ${row[0] === "usable" ? "" : row[0]}`.trim() : name);
+  const most = Math.max(...[...flows.values()].flat(), 0.001);
+  for (const [alias, places] of shown.members) {
+    const rates = flows.get(alias) ?? [];
+    const whole = rates.reduce((sum, rate) => sum + rate, 0);
+    places.forEach((place, at) => {
+      const row = state.targets.get(place.name);
+      const rate = rates[at] ?? 0;
+      text(place.label, row ? `${place.name} ${row[0] === "usable" ? "" : row[0]}`.trim() : place.name);
       place.label.className = row ? row[1] : "";
-      place.bar.style.width = `${(100 * (answering.get(name) ?? 0)) / most}%`;
-      text(place.rate, `${count(answering.get(name) ?? 0)}/s`);
-    }
+      place.bar.style.width = `${(100 * rate) / most}%`;
+      text(place.rate, whole ? `${count(rate)}/s, ${((100 * rate) / whole).toFixed(0)}%` : `${count(rate)}/s`);
+    });
   }
   const pages = document.getElementById("pages");
   const said = Object.entries(state.pages).map(([name, [is, words]]) => `${name}: ${is}${words ? `, ${words}` : ""}`);
@@ -90,8 +97,8 @@ function build(state, names) {
   document.getElementById("flow").replaceChildren(...state.routes.map((route) => el("div", { class: "alias" },
     el("div", {}, el("b", {}, route.name), " ", shown.aliases.get(route.name)),
     el("div", {}, ...route.members.map(([name, tier]) => {
-      const place = { label: el("span", {}, name), bar: el("div", { class: "bar" }), rate: el("span", { class: "n" }) };
-      shown.members.set(name, [...(shown.members.get(name) ?? []), place]);
+      const place = { name, label: el("span", {}, name), bar: el("div", { class: "bar" }), rate: el("span", { class: "n" }) };
+      shown.members.set(route.name, [...(shown.members.get(route.name) ?? []), place]);
       return el("div", { class: "member", title: `tier ${tier}` }, place.label, el("div", { class: "track" }, place.bar), place.rate);
     })))));
 }
