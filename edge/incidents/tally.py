@@ -42,6 +42,7 @@ class RouteTally(Struct, frozen=True):
 
     counts: tuple[int, ...]
     members: tuple[str, ...]
+    answered: tuple[int, ...] = ()  # by each member; (): not known
 
 
 class Tally(Struct, frozen=True):
@@ -74,14 +75,15 @@ def take(snapshot: Snapshot, read_target: Callable[[int], TargetView], read_rout
             for target in snapshot.targets
         },
         {
-            route.name: RouteTally(
-                read_route(route.slot)["counts"],
-                tuple(snapshot.targets[member.target].id for member in route.members),
-            )
+            route.name: _of_route(read_route(route.slot), [snapshot.targets[each.target].id for each in route.members])
             for route in snapshot.told_routes
             if route.name not in own or route.name not in named
         },
     )
+
+
+def _of_route(view: RouteView, members: list[str]) -> RouteTally:
+    return RouteTally(view["counts"], tuple(members), view["answered"][: len(members)])
 
 
 def add_impact(impact: Impact, before: Tally, now: Tally, targets: Collection[str]) -> None:
@@ -106,12 +108,23 @@ def add_impact(impact: Impact, before: Tally, now: Tally, targets: Collection[st
         if name in targets or name not in now.targets:
             continue
         grown = _growth(before.targets.get(name), now.targets[name])
-        if grown(Outcome.OK):
-            impact.answered_by[name] = impact.answered_by.get(name, 0) + grown(Outcome.OK)
+        answers = [_answers(name, before.routes.get(route), now.routes[route]) for route in routes]
+        count = grown(Outcome.OK) if None in answers else sum(each or 0 for each in answers)
+        if count:
+            impact.answered_by[name] = impact.answered_by.get(name, 0) + count
         if ill:
             prompt, output = grown(TargetCounter.T_PROMPT_TOKENS), grown(TargetCounter.T_OUTPUT_TOKENS)
             instead = (prompt * ill[0].price_input + output * ill[0].price_output) * _PER_TOKEN
             impact.extra_usd += grown(TargetCounter.T_COST_NANO) / 1e9 - instead
+
+
+def _answers(target: str, before: RouteTally | None, now: RouteTally) -> int | None:
+    """Return how often a target answered a route between two moments; None: that is not known."""
+    if before is None or before.members != now.members or not now.answered:
+        return None
+    places = [place for place, name in enumerate(now.members) if name == target]
+    pairs = [(before.answered[place], now.answered[place]) for place in places]
+    return sum(after - then if after >= then else after for then, after in pairs)
 
 
 def _growth(before: TargetTally | RouteTally | None, now: TargetTally | RouteTally) -> Callable[[int], int]:

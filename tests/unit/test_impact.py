@@ -1,0 +1,36 @@
+"""What an incident counts is of the routes that it touches, whatever else their targets answer."""
+
+from __future__ import annotations
+
+from edge.incidents.incident import Impact
+from edge.incidents.tally import RouteTally, Tally, TargetTally, add_impact
+from edge.native import Outcome, RouteCounter
+
+TARGETS = ("p/m", "q/m", "r/m")
+
+
+def tally(answered: tuple[int, int, int], ok: tuple[int, int, int], members: tuple[str, ...] = TARGETS) -> Tally:
+    """Return counters: how often each target answered the alias, and how often it answered anything."""
+    counts = [0] * 48
+    counts[RouteCounter.R_2XX] = sum(answered)
+    targets = {}
+    for name, count in zip(TARGETS, ok, strict=True):
+        own = [0] * 32
+        own[Outcome.OK] = count
+        targets[name] = TargetTally(tuple(own), 0.0, 0.0)
+    return Tally(targets, {"chat": RouteTally(tuple(counts), members, answered)})
+
+
+def test_a_target_that_answers_another_alias_did_not_take_over() -> None:
+    """Q took the requests over; r answered only an alias that the outage does not touch, and q that one as well."""
+    impact = Impact()
+    add_impact(impact, tally((9, 2, 0), (9, 12, 30)), tally((9, 7, 0), (9, 40, 80)), ["p/m"])
+    assert (impact.requests, impact.answered_by) == (5, {"q/m": 5})
+
+
+def test_after_a_reload_places_are_not_compared() -> None:
+    """Places of a route with other members are those of other targets: then what the targets answered counts."""
+    impact = Impact()
+    before = tally((9, 2, 0), (9, 12, 30), ("q/m", "p/m", "r/m"))
+    add_impact(impact, before, tally((9, 7, 0), (9, 40, 30)), ["p/m"])
+    assert impact.answered_by == {"q/m": 28}
