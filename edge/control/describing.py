@@ -8,6 +8,7 @@ the last answer stays. Workers get the descriptors with the Snapshot. Source: gr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -176,7 +177,8 @@ async def _files(channel: grpc.aio.Channel, version: str, service: str) -> tuple
     wanted = [Request(file_containing_symbol=service)]
     size = 0
     while wanted:
-        await call.write(wanted.pop())
+        with contextlib.suppress(asyncio.InvalidStateError):  # the call has ended already; reading raises its status
+            await call.write(wanted.pop())
         answer: Any = await call.read()
         if not isinstance(answer, Response):
             raise TooMuchError("the server ended the call without an answer")
