@@ -22,6 +22,7 @@ from edge.config import (
     check_keys,
     check_network,
     check_peers,
+    check_shadow,
     check_telemetry,
     effective,
     words,
@@ -29,6 +30,7 @@ from edge.config import (
 from edge.config.check_provider_auth import provider_auth
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
+from edge.config.schema_targets import ModelTarget
 from edge.config.units import NS_PER_S, format_duration, format_size
 from edge.terms.places import CAPABILITIES
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from edge.config.problems import Document
     from edge.config.schema import Config, Match, Model, Service
     from edge.config.schema_policy import Breaker, Timeouts
-    from edge.config.schema_targets import ModelTarget, ServiceTarget
+    from edge.config.schema_targets import ServiceTarget
     from edge.terms import places
 
 LONGEST_NAME: Final = 200
@@ -192,6 +194,10 @@ def _model(
             yield Problem((*path, "require", "capabilities"), check_network.unknown_capability(capability))
     for index, member in enumerate(model.targets):
         yield from _target(document, config, known, path=(*path, "targets", index), member=member, model=model)
+    if model.shadow is not None:
+        copied = ModelTarget(model.shadow.target)
+        yield from _target(document, config, known, path=(*path, "shadow", "target"), member=copied, model=model)
+        yield from check_shadow.of_model(config, path, model)
 
 
 def _target(
@@ -243,6 +249,7 @@ def _service(document: Document, config: Config, name: str, service: Service) ->
     yield from _members(document, path, service.targets, found=bool(service.discover))
     for index, member in enumerate(service.targets):
         yield from check_network.service_target(config, (*path, "targets", index), member.target)
+    yield from check_shadow.of_service(config, path, service)
     if service.tls is not None:
         yield from check_network.upstream_tls((*path, "tls"), service.tls)
     own = _OWN_PATHS if config.models else ()

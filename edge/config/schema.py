@@ -19,7 +19,7 @@ from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_listen import Listen
 from edge.config.schema_peers import Peers
-from edge.config.schema_policy import Breaker, Cache, Hedge, Retry, Timeouts
+from edge.config.schema_policy import Breaker, Cache, Hedge, Retry, ServiceShadow, Shadow, Timeouts
 from edge.config.schema_provider_auth import ProviderAuth
 from edge.config.schema_targets import ModelTarget, ServiceTarget
 from edge.config.schema_telemetry import Log, Telemetry
@@ -274,6 +274,10 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
     cache: Annotated[
         Cache | None, about("Keep answers and give them to repeated requests. Absent: every request is asked.")
     ] = None
+    shadow: Annotated[
+        Shadow | None,
+        about("Copy a share of the requests to another target, at no cost for their callers. Absent: none is copied."),
+    ] = None
     strict: Annotated[
         bool,
         about(
@@ -329,6 +333,10 @@ class Service(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "auto"
     tls: Annotated[
         UpstreamTls | None, about("Call the service over TLS, and verify it with these settings. Default: plain HTTP.")
+    ] = None
+    shadow: Annotated[
+        ServiceShadow | None,
+        about("Copy a share of the requests to another address. Absent: none is copied."),
     ] = None
     timeouts: Annotated[Timeouts, about("Fields that differ from defaults.timeouts.")] = Timeouts()
     retry: Annotated[Retry, about("Fields that differ from defaults.retry.")] = Retry()

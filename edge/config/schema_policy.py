@@ -109,6 +109,33 @@ class Canary(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 20
 
 
+class Shadow(Struct, frozen=True, forbid_unknown_fields=True):
+    """Copies of a model's requests for another target. Their answers are read, compared in metrics, and dropped."""
+
+    target: Annotated[str, about("provider/upstream-model, or provider/* where the alias is a pattern.")]
+    share: Annotated[Share, about("Share of the requests that is copied.")] = 1.0
+    max_inflight: Annotated[
+        int, about("Most copies in flight, per worker. Further ones are dropped and counted.", low=1, high=1000)
+    ] = 64
+
+
+class ServiceShadow(Struct, frozen=True, forbid_unknown_fields=True):
+    """Copies of a service's requests for another address. Their answers are read, compared in metrics, and dropped."""
+
+    target: Annotated[str, about("host:port. It speaks what the service's targets speak.")]
+    share: Annotated[Share, about("Share of the requests that is copied.")] = 1.0
+    max_inflight: Annotated[
+        int, about("Most copies in flight, per worker. Further ones are dropped and counted.", low=1, high=1000)
+    ] = 64
+    methods: Annotated[
+        tuple[str, ...],
+        about(
+            "Methods that are copied. A copy is carried out as the request is, so name only what may be carried out "
+            "twice. gRPC calls are POST."
+        ),
+    ] = ("GET", "HEAD")
+
+
 class Cache(Struct, frozen=True, forbid_unknown_fields=True):
     """Answers that are kept for repeated requests: same body (white space and order aside), path and caller."""
 

@@ -165,7 +165,7 @@ class MinuteBook:
         return rows
 
     def _read(self, snapshot: Snapshot) -> Iterable[tuple[Series, dict[str, _Counts]]]:
-        for target in snapshot.targets:
+        for target in snapshot.told_targets:
             if target.kind != "region":
                 series = _of_target(snapshot, target.kind, target.provider, target.model, target.id)
                 yield series, _by_capability(self._read_target(target.slot), _ATTEMPT_ENDS)

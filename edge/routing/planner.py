@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import structs
 
-from edge.config import addresses, effective, schema, schema_targets
+from edge.config import addresses, effective, schema, schema_policy, schema_targets
 from edge.config.check_discovery import sources
 from edge.config.compiled import compiled
 from edge.config.schema import MOST_MEMBERS
-from edge.routing import allowances, reach, spread
+from edge.routing import allowances, reach, spread, upstreams
 from edge.routing import slots as shared_state
 from edge.terms import snapshot as plan_of
 from edge.terms.snapshot import Member, Route, ServiceMatch, Snapshot, Target
@@ -36,6 +36,10 @@ FOUND_URL: Final = "http://localhost/v1"
 
 STORED: Final = "*/*"
 """The name of the route of all providers; no alias can have it, because a pattern has one star."""
+
+SHADOW: Final = "shadow"
+SHADOW_ROUTE: Final = "shadow**"
+"""How the ids of targets for copies begin, and the names of their routes, which no alias can have either."""
 
 REGION_TIER: Final = 1000
 """Comes after every tier that a configuration can name: other regions serve a request when no local target can."""
@@ -180,7 +184,32 @@ class _Planner:
         )
 
     def _alias(self, name: str, model: schema.Model) -> int:
-        return self._route(name, "model", self._members(model.targets), model)
+        shadow = None if model.shadow is None else self._model_shadow(name, model, model.shadow)
+        return self._route(name, "model", self._members(model.targets), model, shadow=shadow)
+
+    def _model_shadow(self, name: str, model: schema.Model, shadow: schema_policy.Shadow) -> plan_of.Shadow:
+        target = self._new_model(f"{SHADOW}:{name}:{shadow.target}", shadow.target)
+        return self._shadow(f"model/{name}", "model", target, model, shadow)
+
+    def _service_shadow(
+        self, name: str, service: schema.Service, shadow: schema_policy.ServiceShadow
+    ) -> plan_of.Shadow:
+        target = self._new_address(f"{SHADOW}:{name}:{shadow.target}", name, service, shadow.target)
+        return self._shadow(f"service/{name}", "service", target, service, shadow)
+
+    def _shadow(
+        self,
+        name: str,
+        kind: Kind,
+        target: Target,
+        rules: Rules,
+        shadow: schema_policy.Shadow | schema_policy.ServiceShadow,
+    ) -> plan_of.Shadow:
+        """Return the copies of a route. Their target has a record and connections of its own, and is never probed."""
+        index = self._add(structs.replace(target, probe_path=None, health=None))
+        route = self._route(SHADOW_ROUTE + name, kind, (Member(index, 1, 1.0),), rules)
+        self._routes[route] = upstreams.for_copies(self._routes[route])
+        return compiled(shadow, plan_of.Shadow, route=route)
 
     def _members(self, written: Sequence[schema_targets.ModelTarget]) -> tuple[Member, ...]:
         """Return the members of a pool of models; a target of a provider with ``discover`` becomes many."""
@@ -250,12 +279,22 @@ class _Planner:
                 if place.endpoint.address not in written
                 for weight in (place.endpoint.weight,)
             )
-        route = self._route(name, "service", members, service)
+        shadow = None if service.shadow is None else self._service_shadow(name, service, service.shadow)
+        route = self._route(name, "service", members, service, shadow=shadow)
         return compiled(service.match, ServiceMatch, route=route, host=service.match.host.lower().rstrip("."))
 
-    def _route(self, name: str, kind: Kind, members: tuple[Member, ...], rules: Rules) -> int:
+    def _route(
+        self,
+        name: str,
+        kind: Kind,
+        members: tuple[Member, ...],
+        rules: Rules,
+        *,
+        shadow: plan_of.Shadow | None = None,
+    ) -> int:
         peers = self._config.peers
-        if kind == "model" and name != STORED and peers is not None and (not peers.models or name in peers.models):
+        own = name == STORED or name.startswith(SHADOW_ROUTE)
+        if kind == "model" and not own and peers is not None and (not peers.models or name in peers.models):
             regions = (Member(self._region(peer, peers), REGION_TIER, weight=1.0) for peer in self._peers)
             members = (*members, *regions)[:MOST_MEMBERS]
         self._routes.append(
@@ -276,6 +315,7 @@ class _Planner:
                 prefer=rules.prefer if isinstance(rules, schema.Model) else "order",
                 strict=isinstance(rules, schema.Model) and rules.strict,
                 capabilities=rules.require.capabilities if isinstance(rules, schema.Model) else (),
+                copies=shadow,
             )
         )
         return len(self._routes) - 1
@@ -290,84 +330,46 @@ class _Planner:
         target_id = asked if at is None else f"{asked}@{at.address}"
         if target_id in self._index:
             return self._index[target_id]
+        return self._add(self._new_model(target_id, asked, at))
+
+    def _new_model(self, target_id: str, asked: str, at: Endpoint | None = None) -> Target:
         name, _, model = asked.partition("/")
         provider = self._providers[name]
         url = addresses.parse_base_url(provider.base_url or FOUND_URL)
         host, port = (url.host, url.port) if at is None else (at.host, at.port)
         verified = url.host if at is None or provider.base_url else at.name or at.host
         if at is not None and asked in self._like:
-            return self._add(reach.moved(self._like[asked], target_id, at, provider.tls.server_name or verified))
-        wildcard = model == WILDCARD_MODEL
-        known = self._known.get(name)
-        root = reach.root(provider, url.path, known)
-        target = compiled(
+            return reach.moved(self._like[asked], target_id, at, provider.tls.server_name or verified)
+        target = upstreams.model(
+            target_id,
+            asked,
             provider,
-            Target,
-            id=target_id,
-            slot=-1,
-            kind="model",
-            provider=name,
-            model="" if wildcard else model,
-            host=host,
-            port=port,
-            base_path=root,
+            self._known.get(name),
+            at=(host, port),
+            path=url.path,
             tls=reach.tls(provider.tls, verified) if url.tls else None,
-            protocol=reach.provider_protocol(provider, tls=url.tls),
-            fields=reach.fields(provider, known),
-            renewed=reach.renewed(provider, known),
-            outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
-            jurisdiction=provider.jurisdiction or None,
-            capabilities=provider.capabilities or (),
-            prefill=reach.prefill(provider, known),
-            proxy_credentials=str(provider.proxy_credentials),
-            adaptive=provider.concurrency.adaptive is not False,
-            min_concurrency=float(provider.concurrency.min),
-            probe_path=reach.probe(provider, root),
+            outcomes=self._table(name, "model-wildcard" if model == WILDCARD_MODEL else "model"),
             credential=self._credentials.index(name) if name in self._credentials else -1,
-            price=allowances.price(provider, known, model),
-            model_prices=allowances.prices(provider, known) if wildcard else {},
-            media="openai" if known is None else known.media,
-            dialect=provider.dialect or "openai",
         )
         self._like[asked] = target
-        return self._add(target)
+        return target
 
     def _address(self, name: str, service: schema.Service, address: str, at: Endpoint | None = None) -> int:
         target_id = f"{name}/{address}"
         if target_id in self._index:
             return self._index[target_id]
+        return self._add(self._new_address(target_id, name, service, address, at))
+
+    def _new_address(
+        self, target_id: str, name: str, service: schema.Service, address: str, at: Endpoint | None = None
+    ) -> Target:
         verified = "" if at is None else at.name or at.host
         if at is not None and name in self._like:
             named = service.tls.server_name if service.tls is not None else ""
-            return self._add(reach.moved(self._like[name], target_id, at, named or verified))
-        host, port = addresses.parse_address(address)
-        target = compiled(
-            service,
-            Target,
-            id=target_id,
-            slot=-1,
-            kind="service",
-            provider=name,
-            model="",
-            host=host,
-            port=port,
-            base_path="",
-            tls=reach.tls(service.tls, verified or host) if service.tls is not None else None,
-            protocol=reach.protocol(service),
-            fields=(),
-            outcomes="service",
-            jurisdiction=None,
-            capabilities=(),
-            proxy="",
-            proxy_credentials="",
-            health=service.match.grpc.partition("/")[0] or None,
-            adaptive=service.concurrency.adaptive is True,
-            min_concurrency=float(service.concurrency.min),
-            dialect="openai",
-            api_version="",
-        )
+            return reach.moved(self._like[name], target_id, at, named or verified)
+        target = upstreams.service(target_id, name, service, address, verified)
         self._like[name] = target
-        return self._add(target)
+        return target
 
     def _region(self, peer: Peer, peers: Peers) -> int:
         """Return the index of the target for another region's edge; create it at its first mention."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.telemetry import catalog_node
+from edge.telemetry import catalog_node, catalog_shadow
 from edge.telemetry.metric import Metric
 from edge.terms.target_state import QUARANTINED, RATE_LIMITED
 
@@ -278,5 +278,6 @@ CREDENTIAL_REMAINING = Metric(
 
 ALL: Final[tuple[Metric, ...]] = (
     *(value for value in list(vars().values()) if isinstance(value, Metric)),
+    *catalog_shadow.ALL,
     *catalog_node.ALL,
 )

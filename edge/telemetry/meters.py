@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter, WorkerCounter
-from edge.telemetry import allowances, catalog, catalog_node, sharing
+from edge.telemetry import allowances, catalog, catalog_node, shadows, sharing
 from edge.telemetry.reading import Histogram, Reading, Total
 from edge.telemetry.sharing import SharingFacts  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.terms.capabilities import NAMES
@@ -142,13 +142,16 @@ def read(shared_state: SharedState, snapshot: Snapshot, facts: NodeFacts, *, now
     for process, restarts in facts.restarts.items():
         page.add(catalog_node.RESTARTS, (process,), restarts)
     _add_node(page, facts)
-    for route in snapshot.routes:
-        _add_route(page, route.name, shared_state.read_route(route.slot))
-    for target in snapshot.targets:
+    copied = snapshot.shadows
+    for index, route in enumerate(snapshot.routes):
+        if index not in copied:
+            _add_route(page, route.name, shared_state.read_route(route.slot))
+    for target in snapshot.told_targets:
         _add_target(page, target.id, shared_state.read_target(target.slot, now_ns), now_ns)
     for name, state in facts.states.items():
         for each in REPORTED:
             page.add(catalog.STATE, (name, each.label), each.label == state)
+    shadows.add(page, shared_state, snapshot, now_ns)
     allowances.add(page, shared_state, snapshot, now_ns, wall_s)
     _add_workers(page, shared_state, facts, now_ns)
     return page

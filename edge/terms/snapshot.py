@@ -154,6 +154,15 @@ class HedgePolicy(Struct, frozen=True):
     budget: float  # share of requests
 
 
+class Shadow(Struct, frozen=True):
+    """Where a share of a route's requests is copied to."""
+
+    route: int  # index into Snapshot.routes: a route of its own, with one target of its own, that no client can ask
+    share: float
+    max_inflight: int  # per worker
+    methods: tuple[str, ...] = ()  # of a service
+
+
 class Route(Struct, frozen=True):
     """A model alias, a provider's wildcard ("openai/*") or a service, with its pool and its policy."""
 
@@ -173,6 +182,7 @@ class Route(Struct, frozen=True):
     prefer: Literal["order", "cost", "latency"]  # which usable target of a tier is asked
     strict: bool  # a target whose dialect cannot carry a hint is not asked
     capabilities: tuple[str, ...] = ()  # what every target has to offer
+    copies: Shadow | None = None  # where its requests are copied to; None: nowhere
 
 
 class ServiceMatch(Struct, frozen=True):
@@ -379,11 +389,21 @@ class Snapshot(Struct, frozen=True):
     described: dict[str, tuple[bytes, ...]] = field(
         default_factory=dict
     )  # descriptors of the files of gRPC services that reflect, by the service's full name, each behind its imports
-    slots: dict[str, int] = field(
-        default_factory=dict
-    )  # shared state slots by target id and by "route:" + name; they survive reloads
+    slots: dict[str, int] = field(default_factory=dict)  # records by target id and "route:" + name; kept over reloads
+
+    @property
+    def shadows(self) -> dict[int, Route]:
+        """The routes whose requests are copied, by the index of the route that the copies take."""
+        return {route.copies.route: route for route in self.routes if route.copies is not None}
 
     @property
     def told_routes(self) -> tuple[Route, ...]:
-        """The routes by which operators are told what happens: all but the one of what providers keep."""
-        return tuple(route for index, route in enumerate(self.routes) if index != self.stored)
+        """The routes by which operators are told what happens: without those of copies and of what providers keep."""
+        hidden = {self.stored, *self.shadows}
+        return tuple(route for index, route in enumerate(self.routes) if index not in hidden)
+
+    @property
+    def told_targets(self) -> tuple[Target, ...]:
+        """The targets without those that copies alone are sent to."""
+        hidden = {member.target for index in self.shadows for member in self.routes[index].members}
+        return tuple(target for index, target in enumerate(self.targets) if index not in hidden)

@@ -24,7 +24,7 @@ from native.proxy.issuer cimport owner_of, remember
 from native.proxy.measure cimport Basis, measure
 from native.proxy.needs cimport lacking
 from native.proxy.model_request cimport ModelRequest
-from native.proxy.request cimport PLAIN
+from native.proxy.request cimport COPY_MOST, PLAIN
 from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_NAMES, PICTURES, UNREAD
 from native.proxy.stored_attempt cimport StoredAttempt
 from native.proxy.stored_request cimport StoredRequest
@@ -204,6 +204,8 @@ cdef class ModelAttempt(Attempt):
             (<ModelRequest>self.request).peek.structured
         )
         self.reader.rescues = self.reader.keeps = rescues
+        if self.request.is_copy:
+            self.reader.limit = min(self.reader.limit, COPY_MOST)
         self.phase = CONNECTING
         self.facts.started_ns = now
         self.facts.waiting_ns = self.facts.asked_ns = self.facts.head_ns = self.facts.last_ns = 0
@@ -407,6 +409,8 @@ cdef Attempt new_attempt(AttemptEvents events, Request request, const Choice* ch
         request.response_format != PLAIN or attempt.foreign,
         request.is_model() and (<ModelRequest>request).peek.structured
     )
+    if request.is_copy:
+        attempt.reader.limit = min(attempt.reader.limit, COPY_MOST)
     attempt.reader.unread = request.is_model() and <int>UNREAD >> request.operation & 1
     attempt.reader.rescues = request.may_be_rescued(index)
     attempt.reader.keeps = attempt.reader.rescues and (<ModelRequest>request).continuation is None

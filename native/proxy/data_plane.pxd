@@ -6,6 +6,7 @@ from native.http.grpc_web cimport GrpcWebStream
 from native.http.stream cimport Acceptor, ServerEvents
 from native.proxy.exchange cimport Exchange
 from native.proxy.runtime cimport Runtime
+from native.proxy.shadow cimport ShadowCopy
 
 cdef class DataPlane(Acceptor):
     cdef readonly Runtime runtime
@@ -16,6 +17,9 @@ cdef class DataPlane(Acceptor):
     cdef uint64_t swept_ns, flushed_ns
     cdef bint takes_web(self, Head head)
     cdef ServerEvents open_web(self, GrpcWebStream stream, ServerEvents events, Exchange exchange)
+    cdef int begin_copies(self, uint64_t now) except -1
+    cdef int begin_copy(self, ShadowCopy copy, uint64_t now) except -1
+    cdef int end_copies(self) except -1
     cdef flush(self, uint64_t now)      # give the records to the sink
     cdef serve(self, uint64_t now_ns)   # start queued exchanges while there are places
     cdef int tick(self) except -1

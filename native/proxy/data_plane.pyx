@@ -14,7 +14,11 @@ from native.io.reactor cimport Reactor, Ticker
 from native.io.timer_wheel cimport Wheel
 from native.proxy.detached cimport DetachedAttempt
 from native.proxy.exchange cimport Alarm, Exchange
+from native.proxy.live_attempts cimport LiveAttempts
+from native.proxy.request cimport Request
+from native.proxy.response cimport new_response
 from native.proxy.router cimport Route, Router
+from native.proxy.shadow cimport ShadowCopy, ShadowStream, start_copy
 from native.proxy.steps cimport CLOSED
 from native.state.shared_state cimport (
     CANCELLED, T_CONNECTS, T_CONNECT_FAILURES, SharedState, W_ACCEPTED, W_BUFFERED, W_BYTES_IN, W_BYTES_OUT,
@@ -244,6 +248,7 @@ cdef class DataPlane(Acceptor):
         self.draining = True
         for connection in list(self.open_connections):
             connection.retire()
+        self.end_copies()
 
     def cut(self):
         """End every exchange in flight with an error, because the node does not wait any longer."""
@@ -272,6 +277,8 @@ cdef class DataPlane(Acceptor):
     cdef int work(self, uint64_t now) except -1:
         cdef Py_ssize_t idle = 0
         self.runtime.deadlines.advance(now)
+        if self.runtime.copies:
+            self.begin_copies(now)
         if self.runtime.crowded:
             self.serve(now)     # other workers free places too
         self.coarse.advance(now)
@@ -286,6 +293,43 @@ cdef class DataPlane(Acceptor):
                 (<ConnectionPool>pool).sweep(now)
                 idle += (<ConnectionPool>pool).idle_count
             store64(&self.runtime.meter.count[<int>W_UPSTREAMS_IDLE], <uint64_t>idle)
+
+    cdef int begin_copies(self, uint64_t now) except -1:
+        """Begin the copies of requests that have been sent since the last tick, and end those whose answer is too long."""
+        cdef list due = self.runtime.copies
+        cdef ServerEvents events
+        self.runtime.copies = []
+        for item in due:
+            if isinstance(item, ShadowCopy):
+                self.begin_copy(<ShadowCopy>item, now)
+                continue
+            events = (<ShadowStream>item).events
+            if events is not None:
+                events.on_client_gone()
+
+    cdef int begin_copy(self, ShadowCopy copy, uint64_t now) except -1:
+        cdef Exchange exchange = Exchange.__new__(Exchange)
+        cdef Request request = copy.request
+        start_copy(copy, now)
+        if self.draining or self.runtime.cutting:
+            request.release()
+            return 0
+        exchange.runtime = self.runtime
+        exchange.stream = request.stream
+        exchange.request = request
+        exchange.response = new_response(request, request.stream)
+        exchange.live = LiveAttempts.__new__(LiveAttempts)
+        exchange.live.copy = copy
+        request.stream.events = exchange
+        exchange._admitted()
+
+    cdef int end_copies(self) except -1:
+        """End the copies in flight: the node drains, and waits for callers alone."""
+        cdef Exchange exchange
+        for timer in self.runtime.deadlines.standing():
+            exchange = (<Alarm>timer).exchange if isinstance(timer, Alarm) else None
+            if exchange is not None and exchange.request.is_copy:
+                exchange.on_client_gone()
 
     cdef flush(self, uint64_t now):
         cdef list taken = self.runtime.recorder.take(FLUSH_MOST)

@@ -101,8 +101,8 @@ cdef class Exchange(AttemptEvents):
                 self._end_call([(b"grpc-status", b"0")])
         elif request.is_collected():
             self._admitted()
-        elif attempt is not None and attempt.sent:
-            attempt.finish_upload(trailers)
+        elif attempt is not None:
+            self.live.finish_upload(request)
             self._arm_deadline()
 
     cdef _refuse(self, Refusal why):

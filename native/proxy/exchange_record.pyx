@@ -135,7 +135,11 @@ cdef int record(Request request, Response response, LiveAttempts live, Charge ch
     cdef Recorder recorder = runtime.recorder
     cdef uint64_t first = now
     cdef int why
-    if runtime.sink is None or (charge is None and is_own(request)):
+    if live.copy is not None:
+        live.copy.end(
+            request.is_copy, status, response.grpc_status, live.first, 0 if charge is None else charge.output_tokens, now
+        )
+    if request.is_copy or runtime.sink is None or (charge is None and is_own(request)):
         return 0
     if request.trace.span == 0:         # refused before it counted as in flight
         request.begin_trace()

@@ -3,6 +3,8 @@
 from libc.stdint cimport uint64_t
 from native.proxy.attempt cimport Attempt, AttemptResult
 from native.proxy.charge cimport Charge
+from native.proxy.request cimport Request
+from native.proxy.shadow cimport ShadowCopy
 from native.proxy.steps cimport Facts
 
 cdef class LiveAttempts:
@@ -15,6 +17,7 @@ cdef class LiveAttempts:
     cdef list failed            # native.proxy.hooks.FailedAttempt of those without a good answer; None = none
     cdef Attempt declining      # the first whose target declined the request; None = none
     cdef AttemptResult declined     # ... and how it ended
+    cdef ShadowCopy copy        # of the request, for the shadow of its route; None = there is none
     cdef Attempt hedge          # the attempt that was started as a hedge; None = none was
     cdef Attempt hedged         # ... and the one beside which it was started
     cdef uint64_t hedge_ns      # when a hedge is due; 0 = none is
@@ -22,6 +25,7 @@ cdef class LiveAttempts:
     cdef bint is_failover(self, Attempt attempt) noexcept   # another one was started before it
     cdef int tries(self) noexcept                   # how many were started, without a hedge
     cdef int add(self, Attempt attempt) except -1
+    cdef int finish_upload(self, Request request) except -1  # the rest of a service's request has come
     cdef int remove(self, Attempt attempt) except -1         # take out an attempt that has ended
     # Detach it, or cancel it. The loser of a hedge is cancelled, unless it is late or a trial.
     cdef int let_go(self, Attempt attempt, uint64_t deadline_ns) except -1

@@ -4,6 +4,7 @@ from native.proxy.attempt cimport OUTCOME_NAMES, OVER
 from native.proxy.detached cimport detach
 from native.proxy.hooks import FailedAttempt
 from native.proxy.runtime cimport NEVER
+from native.proxy.shadow cimport copy_of, is_due
 from native.state.shared_state cimport CANCELLED, DEADLINE
 
 
@@ -22,10 +23,18 @@ cdef class LiveAttempts:
 
     cdef int add(self, Attempt attempt) except -1:
         self.begun += 1
+        if attempt.route.shadow is not None and self.begun == 1 and attempt.request.received:
+            self.copy = copy_of(attempt.request)
         if self.first is None:
             self.first = attempt
         else:
             self.second = attempt
+
+    cdef int finish_upload(self, Request request) except -1:
+        if self.copy is None and is_due(request):
+            self.copy = copy_of(request)
+        if self.first.sent:
+            self.first.finish_upload(request.trailers)
 
     cdef int remove(self, Attempt attempt) except -1:
         if self.past is None:

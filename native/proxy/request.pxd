@@ -31,6 +31,7 @@ cdef Refusal refusal(str kind, str detail=*, list fields=*)
 cdef tuple LIMITED             # kinds of edge.listen.reply.PROBLEMS, indexed by native.state.allowance.Bound
 cdef Py_ssize_t SMALL_BODY     # the body of a request that a bound refuses is read up to this size
 cdef Refusal refuse_bound(Request request)
+cdef Py_ssize_t COPY_MOST      # bytes of a whole answer that a shadow copy holds
 
 cdef class Identity:
     """For whom a request is made."""
@@ -75,6 +76,7 @@ cdef class Request:
     cdef bint begun             # its key has given it a slot and a request, which Charge.reserve() takes over
     cdef int bound              # the native.state.allowance.Bound that refuses it, although its body is read; 0 = none
     cdef uint64_t bound_wait_ns
+    cdef bint is_copy           # a shadow copy: its answer is dropped, and held up to COPY_MOST
     cdef bint left              # the client has left before the answer was complete
     cdef uint64_t closed        # a bit per member that its ids exclude: another provider issued them
     cdef bint searching         # nobody remembers who issued its id: each member is asked once

@@ -15,6 +15,7 @@ LIMITED = (
     "rate_limited_budget_held",
 )
 SMALL_BODY = 65536
+COPY_MOST = 1024 * 1024
 # The place of an attempt's traceparent.
 cdef bytes TRACESTATE = kept_name(b"tracestate")
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")

@@ -3,7 +3,7 @@
 Matching allocates nothing but the key of a dict look-up. It costs one look-up for a model, and for a service a walk of
 the host's prefixes, longest first."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.state.shared_state cimport SharedState, RouteRec
 from native.balance.balancer cimport TargetPool
 from native.balance.queue cimport Queue
@@ -142,6 +142,12 @@ cdef class Route:
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest
                                     # bit: all targets there are rate-limited.
     cdef int64_t[64] windows        # context windows of members in tokens; 0 = not known
+    cdef readonly Route shadow      # what a share of its requests is copied to; None = nothing is copied
+    cdef readonly uint64_t shadow_below     # a request is copied if a random number is below this
+    cdef readonly uint32_t shadow_most      # copies in flight in this worker
+    cdef frozenset shadow_methods   # of a service: what may be copied
+    cdef uint32_t shadow_waiting    # copies that have not begun yet: of a route that copies take
+    cdef follow(self, Route shadow, object plan)    # copy requests to ``shadow``, as edge.terms.snapshot.Shadow says
     cdef uint64_t[64] places        # by member: the word of who keeps what it has made; 0 = another region does
     cdef uint64_t _find_rescuers(self, int index) except? 0
     cdef str _embeds(self)

@@ -294,6 +294,12 @@ cdef class Route:
                 self.regions |= <uint64_t>1 << <int>index
             self.rescuers[index] = self._find_rescuers(<int>index) if self.rescue else 0
 
+    cdef follow(self, Route shadow, object plan):
+        self.shadow = shadow
+        self.shadow_below = <uint64_t>-1 if plan.share >= 1 else <uint64_t>(<double>plan.share * 18446744073709551616.0)
+        self.shadow_most = plan.max_inflight
+        self.shadow_methods = frozenset([method.encode() for method in plan.methods])
+
     cdef str _embeds(self):
         """Return the upstream model of the first target of the best tier: stored vectors are most likely of that one."""
         cdef int i, best = -1
@@ -358,6 +364,9 @@ cdef class Router:
             for owner in (*snapshot.keys, *snapshot.credentials)
         ])
         self.routes = [Route(shared_state, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
+        for route, plan in zip(self.routes, snapshot.routes, strict=True):
+            if plan.copies is not None and plan.copies.share > 0:
+                (<Route>route).follow(self.routes[plan.copies.route], plan.copies)
         self.affine = any([(<Route>route).affinity for route in self.routes])
         self.stored = self.routes[snapshot.stored] if snapshot.stored >= 0 else None
         self.models = {}

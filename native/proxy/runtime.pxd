@@ -1,7 +1,7 @@
 """Holds what all exchanges of one worker share: the router, the hooks, clocks, chance, counters and limits."""
 
 from libc.stdint cimport int64_t, uint64_t
-from native.http.stream cimport Acceptor, ClientCertificate
+from native.http.stream cimport Acceptor, ClientCertificate, Share
 from native.io.timer_wheel cimport Wheel
 from native.proxy.questions cimport Questions
 from native.proxy.record cimport Recorder
@@ -42,6 +42,8 @@ cdef class Runtime:
     cdef Tokens tokens                  # None = the Snapshot names no issuer of tokens
     cdef Wheel deadlines                # of exchanges, 10 ms
     cdef dict detached                  # target id -> native.proxy.detached.DetachedAttempt
+    cdef list copies                    # native.proxy.shadow: copies that have not begun, and streams of those to end
+    cdef Share copy_share               # what copies have the worker hold
     cdef readonly int active            # exchanges in flight
     cdef bint cutting                   # exchanges in flight are being ended: no attempt is started
     cdef list crowded                   # routes with waiting exchanges, of older Snapshots too

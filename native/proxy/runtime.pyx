@@ -39,6 +39,8 @@ cdef class Runtime:
         self.deadlines = Wheel(now, DEADLINE_TICK_NS, 512)
         self.crowded = []
         self.detached = {}
+        self.copies = []
+        self.copy_share = Share.__new__(Share)
         self.chance = int.from_bytes(seed[:8], "little") | 1
         self.prefix = seed[8:14].hex().encode()
         self.update_month(now)

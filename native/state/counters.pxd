@@ -91,6 +91,21 @@ cpdef enum RouteCounter:
     R_HEDGES_UNANSWERED = 37    # hedges of exchanges that nobody answered, or whose client left
     R_HEDGES_NO_BUDGET = 38 # hedges that were not made because the budget was spent
     R_HEDGES_NO_TARGET = 39 # hedges that were not made because no other target of the tier was well and had room
+    # Of a route that copies take (native/proxy/shadow). Its other counters are those of the copies alone.
+    R_SHADOW_AGREED = 40    # the copy got the status that the caller got
+    R_SHADOW_DIFFERED = 41
+    R_SHADOW_UNCOMPARED = 42    # the caller left, or the copy was cut off
+    R_SHADOW_BUSY = 43      # dropped: too many copies in flight
+    R_SHADOW_MEMORY = 44    # dropped: memory is scarce
+    R_SHADOW_UNUSABLE = 45  # dropped: the target is down, full or rate-limited
+    R_SHADOW_UNFIT = 46     # not copied: it may not be carried out twice, or sent to another target
+    # Of pairs that agreed, microseconds at the target and output tokens: the caller's, and the copies'.
+    R_SHADOW_FIRST_US = 47
+    R_SHADOW_COPY_FIRST_US = 48
+    R_SHADOW_TOTAL_US = 49
+    R_SHADOW_COPY_TOTAL_US = 50
+    R_SHADOW_OUTPUT_TOKENS = 51
+    R_SHADOW_COPY_OUTPUT_TOKENS = 52
 
 cpdef enum WorkerCounter:
     W_ACCEPTED = 0

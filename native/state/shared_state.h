@@ -9,12 +9,12 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 14u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 15u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
 #define EDGE_TARGET_COUNTERS 32
-#define EDGE_ROUTE_COUNTERS 48
+#define EDGE_ROUTE_COUNTERS 56
 #define EDGE_WORKER_COUNTERS 32
 #define EDGE_ALLOWANCE_COUNTERS 16
 #define EDGE_ASSUMED_NODES 3   /* number of nodes that share a budget, until control has set it */

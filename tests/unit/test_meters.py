@@ -19,7 +19,7 @@ from edge.telemetry.meters import NodeFacts, read
 from edge.telemetry.reading import Reading
 from edge.telemetry.sharing import SharingFacts
 from edge.telemetry.usage import month_of
-from edge.terms.snapshot import Credential
+from edge.terms.snapshot import Credential, Member, Shadow
 from edge.terms.target_state import REPORTED
 from native.balance.capability import Capabilities
 from tests.breakers import USUAL
@@ -63,6 +63,24 @@ def page(shared_state: SharedState, plan: Snapshot, now_ns: int = 100 * S) -> Re
     return read(shared_state, plan, FACTS, now_ns=now_ns, wall_s=1_700_000_060.0)
 
 
+def copied(plan: Snapshot) -> Snapshot:
+    """Return the plan with shadow copies of its first route, which have a route and a target of their own."""
+    first = plan.routes[0]
+    slots = [max(each.slot for each in known) + 1 for known in (plan.targets, plan.routes)]
+    target = structs.replace(plan.targets[0], id=f"shadow:{first.name}:p/m", slot=slots[0])
+    taken = structs.replace(first, name="shadow**", slot=slots[1], members=(Member(len(plan.targets), 1, 1.0),))
+    routes = (structs.replace(first, copies=Shadow(len(plan.routes), 1.0, 64)), *plan.routes[1:], taken)
+    return structs.replace(plan, targets=(*plan.targets, target), routes=routes)
+
+
+def test_copies_count_in_no_family_of_callers() -> None:
+    """Neither their route nor their target is a label of a family that operators sum or alert on."""
+    plan, shared_state = everything()
+    for name, found in samples(shared_state, plan).items():
+        assert not name.startswith("edge_shadow") or all(labels[1] == "p/m" for labels in found)
+        assert name.startswith("edge_shadow") or not any("shadow" in label for labels in found for label in labels)
+
+
 def everything() -> tuple[Snapshot, SharedState]:
     """Return a plan with keys and credentials, and its shared state."""
     keys = (
@@ -78,7 +96,7 @@ def everything() -> tuple[Snapshot, SharedState]:
         a_key("old", "1" * 64, 1),
     )
     credentials = (Credential("one", an_allowance(1, requests_per_minute=60, requests_burst=10)),)
-    plan = structs.replace(snapshot(), keys=keys, credentials=credentials)
+    plan = copied(structs.replace(snapshot(), keys=keys, credentials=credentials))
     targets, routes, *_ = capacities(plan)
     shared_state = SharedState.create(targets, routes, 2, allowance_capacity=2)
     shared_state.beat(0, 1, 1)

@@ -1,0 +1,6 @@
+# Copies a share of a route's requests to another target.  Types of the compiled module; the contract is in shadow.pxd.
+
+from native.http.stream import ServerStream
+
+class ShadowStream(ServerStream): ...
+class ShadowCopy: ...
