@@ -14,8 +14,9 @@ from edge.control.node_spending import NodeAliveError, UnknownNodeError, forget
 from edge.control.operations import NoSourceError, UnknownTargetError
 from edge.control.reasons import NoReasonError
 from edge.control.sharing_deps import NothingSharedError
-from edge.control.weighing import BadWeightError, weigh
-from edge.errors import ConfigInvalidError, StoreRefusedError, StoreUnavailableError
+from edge.control.weighing import BadWeightError, shared_weight, weigh
+from edge.errors import ConfigInvalidError, EdgeError, StoreRefusedError, StoreUnavailableError
+from edge.regions.digest import EVERYWHERE
 
 if TYPE_CHECKING:
     from edge.control.node import Node
@@ -37,6 +38,13 @@ class Weight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     weight: float | None
     reason: str = ""
+
+
+class BadScopeError(EdgeError):
+    """An operation is asked for neither this node nor a region nor the cluster."""
+
+    kind = "bad_scope"
+    source = "client"
 
 
 class Steps:
@@ -81,22 +89,15 @@ class Steps:
             if body or not (reason or action == "restore"):
                 reason = msgspec.json.decode(body, type=Reason).reason or reason
             name = request.match_info["id"]
-            if request.query.get("all") == "1":
-                await self._everywhere(name, action, reason)
-            else:
+            region = self._region(request)
+            if region is None:
                 self._operations.steer(name, action, reason)
-        except NothingSharedError as error:
-            return problem(409, str(error))
-        except (StoreUnavailableError, StoreRefusedError) as error:
-            sentence = (
-                "the other regions cannot be reached now, and nothing has changed here; if the store took the change "
-                f"without confirming it, edge status shows it. Without --all (all=1) it applies here only: {error}"
-            )
-            return problem(503, sentence)
-        except UnknownTargetError as error:
-            return problem(404, str(error))
-        except NoReasonError as error:
-            return problem(400, str(error))
+                if self._node.sharing is not None:
+                    self._node.sharing.by_hand.restored(name)  # an operator has decided since
+            else:
+                await self._shared(name, action, reason, region)
+        except tuple(_REFUSALS) as error:
+            return _refused(error)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return problem(400, f'the body must be JSON such as {{"reason": "why, for later readers"}}: {error}')
         shown: list[dict[str, Any]] = targets_view(self._node.targets(clock.now_ns()))
@@ -107,11 +108,13 @@ class Steps:
         name = request.match_info["id"]
         try:
             body = msgspec.json.decode(await request.read(), type=Weight)
-            weigh(self._operations, name, body.weight, body.reason)
-        except UnknownTargetError as error:
-            return problem(404, str(error))
-        except (NoReasonError, BadWeightError) as error:
-            return problem(400, str(error))
+            region = self._region(request)
+            if region is None:
+                weigh(self._operations, name, body.weight, body.reason)
+            else:
+                await self._weigh_shared(name, body, region)
+        except tuple(_REFUSALS) as error:
+            return _refused(error)
         except ConfigInvalidError as error:
             return problem(409, "nothing has changed", problems=error.problems)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -133,10 +136,60 @@ class Steps:
         self._operations.acted("forget", request.match_info["node"], "")
         return json_answer({"forgotten": msgspec.to_builtins(forgotten)})
 
-    async def _everywhere(self, name: str, action: Action, reason: str) -> None:
-        """Publish the operation to all regions; this node applies it at once, the others when they see it."""
+    def _region(self, request: web.Request) -> str | None:
+        """Return the region that an operation is for, ``EVERYWHERE`` for all; None: for this node alone.
+
+        Raises:
+            BadScopeError: the request asks for something else.
+        """
+        scope = request.query.get("scope", "cluster" if request.query.get("all") == "1" else "node")
+        scopes = {"node": None, "region": self._node.snapshot.region, "cluster": EVERYWHERE}
+        if scope not in scopes:
+            raise BadScopeError(f"there is no scope {scope[:32]!r}; write node, region or cluster")
+        return scopes[scope]
+
+    async def _shared(self, name: str, action: Action, reason: str, region: str) -> None:
+        """Publish the operation; this node applies it at once, the others when they see it."""
         override = self._operations.checked_override(name, action, reason)
         sharing = self._node.sharing
         if sharing is None:
             raise NothingSharedError("this node shares nothing with others")
-        await sharing.override(name, override)
+        sharing.by_hand.restored(name)
+        await sharing.by_hand.override(name, override, region)
+
+    async def _weigh_shared(self, name: str, body: Weight, region: str) -> None:
+        """Publish a weight. A weight of this node itself gives way to it; on other nodes theirs stay."""
+        weight = shared_weight(self._operations, name, body.weight, body.reason)
+        sharing = self._node.sharing
+        if sharing is None:
+            raise NothingSharedError("this node shares nothing with others")
+        await sharing.by_hand.weigh(name, weight, region)
+        before = self._operations.ledger.weights.get(name)
+        if before is not None and not before.by:
+            weigh(self._operations, name, None, "")
+            self._operations.take_shared()
+
+
+_REFUSALS: Final[dict[type[Exception], int]] = {
+    NothingSharedError: 409,
+    StoreUnavailableError: 503,
+    StoreRefusedError: 503,
+    UnknownTargetError: 404,
+    NoReasonError: 400,
+    BadWeightError: 400,
+    BadScopeError: 400,
+}
+"""Why an operation on a target is refused, with the status of the answer."""
+
+
+def _refused(error: Exception) -> web.Response:
+    status = next(number for kind, number in _REFUSALS.items() if isinstance(error, kind))
+    return problem(status, _unreachable(error) if status == 503 else str(error))  # noqa: PLR2004  # Unavailable
+
+
+def _unreachable(error: Exception) -> str:
+    return (
+        "the other nodes cannot be reached now, and nothing has changed here; if the store took the change without "
+        "confirming it, edge status shows it. Without --cluster and --region (scope=node) it applies here only: "
+        f"{error}"
+    )

@@ -25,7 +25,7 @@ from edge.app.identities import Identities
 from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
 from edge.app.private_memory import keep_memory_private
-from edge.app.share import known_peers, share
+from edge.app.share import aborted, known_peers, share
 from edge.app.supervisor_state import SupervisorState
 from edge.control.canaries import Canaries
 from edge.control.certificate_watch import CertificateWatch
@@ -307,7 +307,7 @@ class Control:
         """Once a second: write the heartbeat, log state changes, run probes and health checks, watch the file."""
         certificates, secrets = CertificateWatch(), FilesWatch()
         watch, output_histogram = StateWatch(), OutputHistogram(self._shared_state, clock.now_ns())
-        canaries = Canaries(self._shared_state, operations, lambda: node.snapshot.targets)
+        canaries = Canaries(self._shared_state, operations, lambda: node.snapshot.targets, aborted(node, operations))
         pulse = MemfdCell(self._launch.pulse_fd, int)
         while True:
             pulse.keep(clock.now_ns())

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from edge import clock
 from edge.cluster.open import open_store
+from edge.control import overriding
 from edge.control.sharing import Sharing
 from edge.control.sharing_deps import SharingDeps
 from edge.terms.places import Peer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge.config.schema import Config
     from edge.control.node import Node
     from edge.control.operations import Operations
@@ -25,10 +28,11 @@ def share(node: Node, operations: Operations, config: Config, spending: Spending
         snapshot=lambda: node.accounted,
         reports=node.targets,
         draining=lambda: node.leaving,
-        load=lambda: sum(node.shared_state.read_route(route.slot)["inflight"] for route in node.snapshot.routes),
+        load=lambda: sum(node.shared_state.read_route(route.slot)["inflight"] for route in node.snapshot.told_routes),
         addresses=lambda: _advertised(operations.ledger.config),
         peers_changed=operations.set_peers,
         overrides_changed=operations.apply_overrides,
+        weights_changed=operations.apply_weights,
         dark_pages=lambda: () if node.chronicle is None else node.chronicle.pages.outages(),
     )
     return Sharing(
@@ -56,3 +60,14 @@ def known_peers(snapshot: Snapshot) -> tuple[Peer, ...]:
 
 def _advertised(config: Config) -> tuple[str, ...]:
     return config.peers.advertise if config.peers is not None else ()
+
+
+def aborted(node: Node, operations: Operations) -> Callable[[str, str], None]:
+    """Return what lets the nodes of this region take a canary out that was taken out here, if there is a cluster."""
+
+    def tell(name: str, reason: str) -> None:
+        override = operations.checked_override(name, "eject", reason)
+        if override is not None and node.sharing is not None:
+            node.sharing.by_hand.aborted(name, override, lambda: overriding.adopt(operations, name, override))
+
+    return tell

@@ -1,6 +1,7 @@
 """``edge target drain|eject|restore ID --reason WHY``: takes a target out of rotation until it is restored.
 
 ``edge target weight ID WEIGHT --reason WHY`` changes its share of the traffic until the weight is ``configured`` again.
+``--region`` and ``--cluster`` do so on all nodes of the region, or of all regions.
 """
 
 from __future__ import annotations
@@ -29,16 +30,28 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         action = actions.add_parser(name, help=description)
         action.add_argument("id", help="as `edge status` shows it, such as openai/gpt-4.1-mini")
         action.add_argument("--reason", required=name != "restore", default="", help="why, for later readers")
-        action.add_argument("--all", action="store_true", help="in all regions, through the cluster")
+        _add_scope(action)
         add_address(action)
         action.set_defaults(run=run, action=name)
 
-    action = actions.add_parser("weight", help="change a target's share of the traffic, on this node")
+    action = actions.add_parser("weight", help="change a target's share of the traffic")
     action.add_argument("id", help="as `edge status` shows it, such as openai/gpt-4.1-mini")
     action.add_argument("weight", type=weight_of, help="relative to the other targets of its tier, or `configured`")
     action.add_argument("--reason", default="", help="why, for later readers; needed for a weight")
+    _add_scope(action)
     add_address(action)
-    action.set_defaults(run=run, action="weight", all=False)
+    action.set_defaults(run=run, action="weight")
+
+
+def _add_scope(action: argparse.ArgumentParser) -> None:
+    scope = action.add_mutually_exclusive_group()
+    for names, value, where in (
+        (("--cluster", "--all"), "cluster", "of all regions"),
+        (("--region",), "region", "of this node's region"),
+    ):
+        scope.add_argument(
+            *names, dest="scope", action="store_const", const=value, help=f"on all nodes {where}, through the store"
+        )
 
 
 def weight_of(text: str) -> float | None:
@@ -54,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Send the operation; return 0 once it is in force."""
     from urllib.parse import quote  # noqa: PLC0415
 
-    path = f"/api/targets/{quote(args.id, safe='', errors='replace')}/{args.action}" + ("?all=1" if args.all else "")
+    path = f"/api/targets/{quote(args.id, safe='', errors='replace')}/{args.action}"
+    path += f"?scope={args.scope}" if args.scope else ""
     body = {"reason": args.reason} | ({"weight": args.weight} if args.action == "weight" else {})
     status, answer = ask(args, path, method="PUT", body=body, refusals=_REFUSALS)
     if status in _REFUSALS:

@@ -65,11 +65,17 @@ class Canaries:
         shared_state: the counters of the targets.
         operations: take a target out.
         targets: returns those of the Snapshot in force.
+        aborted: called with each canary that was taken out, and why.
     """
 
     def __init__(
-        self, shared_state: SharedState, operations: Operations, targets: Callable[[], Sequence[Target]]
+        self,
+        shared_state: SharedState,
+        operations: Operations,
+        targets: Callable[[], Sequence[Target]],
+        aborted: Callable[[str, str], None] = lambda _target, _reason: None,
     ) -> None:
+        self._aborted = aborted
         self._targets = targets
         self._shared_state = shared_state
         self._operations = operations
@@ -90,6 +96,8 @@ class Canaries:
             if why is not None:
                 logs.say(logs.WARNING, "a canary is taken out", target=rule.target, why=why)
                 self._operations.steer(rule.target, "eject", f"canary: {why}")
+                self._records[rule.target].seconds.clear()  # also where it is restored before the next second
+                self._aborted(rule.target, f"canary: {why}")
 
     def _read(self, name: str, slot: int, now_ns: int) -> Record:
         view = self._shared_state.read_target(slot, now_ns)

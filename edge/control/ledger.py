@@ -37,6 +37,15 @@ class ByHand(Struct, frozen=True):
     by: str = ""
 
 
+class WeightByHand(Struct, frozen=True):
+    """A weight that an operator has set, since the Unix time ``since``; ``by`` as of an override."""
+
+    weight: float
+    reason: str
+    since: float
+    by: str = ""
+
+
 class Ledger(Struct, frozen=True):
     """The configuration in force, its source, and the changes by operators since."""
 
@@ -51,3 +60,5 @@ class Ledger(Struct, frozen=True):
     secret_files: tuple[str, ...] = ()  # that the configuration takes secrets from
     by_hand: dict[str, ByHand] = field(default_factory=dict)
     overruled: dict[str, float] = field(default_factory=dict)  # target -> ``since`` of the global override undone here
+    weights: dict[str, WeightByHand] = field(default_factory=dict)
+    unweighed: dict[str, float] = field(default_factory=dict)  # target -> ``since`` of the shared weight undone here

@@ -11,7 +11,7 @@ from edge.config.check_peers import REGION
 from edge.config.schema import MOST_MEMBERS
 from edge.regions import digest as digests
 from edge.regions import shares
-from edge.regions.digest import FRESH_NS, NODES, OVERRIDES, SHARES
+from edge.regions.digest import FRESH_NS, NODES, OVERRIDES, REGIONAL, SHARES, WEIGHTS
 from edge.regions.keeper import Silence
 from edge.regions.view import Heard
 from edge.terms import places
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from edge.cluster.follow import Held
-    from edge.regions.digest import Digest, ManualOverride
+    from edge.regions.digest import Digest, ManualOverride, SharedWeight
     from edge.regions.shares import Shares
     from edge.regions.view import Peer
 
@@ -125,15 +125,31 @@ class Membership:
         }
 
 
-def overrides(held: Mapping[str, Held]) -> dict[str, ManualOverride]:
-    """Return the manual overrides of all regions, by target."""
+def overrides(held: Mapping[str, Held], region: str) -> dict[str, ManualOverride]:
+    """Return the manual overrides that hold in a region, by target; its own come before those of all regions."""
     found = {}
-    for key, item in held.items():
-        if key.startswith(OVERRIDES):
-            override = digests.decode_override(item.value)
-            if override is not None:
-                found[key.removeprefix(OVERRIDES)] = override
+    for prefix in (OVERRIDES, f"{REGIONAL}{region}/"):
+        for key, item in held.items():
+            if key.startswith(prefix) and (override := digests.decode_override(item.value)) is not None:
+                found[key.removeprefix(prefix)] = override
     return found
+
+
+def weights(held: Mapping[str, Held], region: str) -> dict[str, SharedWeight]:
+    """Return the weights that hold in a region, by target; its own come before those of all regions."""
+    found = {}
+    for prefix in (f"{WEIGHTS}{digests.EVERYWHERE}/", f"{WEIGHTS}{region}/"):
+        for key, item in held.items():
+            if key.startswith(prefix) and (weight := digests.decode_weight(item.value)) is not None:
+                found[key.removeprefix(prefix)] = weight
+    return found
+
+
+def unreadable(key: str, value: bytes) -> bool:
+    """Return whether a value is ignored that should be what an operator has done."""
+    if key.startswith((OVERRIDES, REGIONAL)):
+        return digests.decode_override(value) is None
+    return key.startswith(WEIGHTS) and digests.decode_weight(value) is None
 
 
 def askable(peers: Iterable[Peer], own: str) -> tuple[places.Peer, ...]:

@@ -13,6 +13,7 @@ from edge import clock
 from edge.control.ledger import Reloads
 from edge.control.recent_traces import RecentTraces
 from edge.control.state_watch import read_targets
+from edge.control.weighing import told
 from edge.native import WorkerCounter
 from edge.telemetry import meters
 from edge.telemetry.meters import NodeFacts
@@ -268,10 +269,11 @@ class Node:
             if name in reports:
                 why = f"{reports[name].why}: {done.reason}"
                 reports[name] = structs.replace(reports[name], why=why, since=done.since)
-        for name, weight in self.snapshot.weights.items():
+        weights = self.operations.ledger.weights if self.operations is not None else {}
+        for name, weight in weights.items():
             if name in reports:
                 whys = [reports[name].why] if reports[name].why else []
-                reports[name] = structs.replace(reports[name], why="; ".join([*whys, f"weight {weight:g} by hand"]))
+                reports[name] = structs.replace(reports[name], why="; ".join([*whys, told(weight)]))
         return reports
 
     def keys(self, now_ns: int) -> list[KeyReport]:

@@ -7,7 +7,7 @@ nothing; each problem is reported with its position. Exchanges in flight keep th
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
@@ -16,15 +16,14 @@ from edge.config.addresses import is_private, parse_address
 from edge.config.check import check
 from edge.config.load import read
 from edge.config.problems import errors
+from edge.control import overriding
 from edge.control.compose import at_addresses, compile_config, moved_targets
 from edge.control.file_watch import FileWatch, mark_of
 from edge.control.fixed_fields import unchangeable
-from edge.control.ledger import ByHand
-from edge.control.reasons import Action, checked_reason
 from edge.control.store_trust import say_ignored, trusted
+from edge.control.weighing import apply_weights
 from edge.errors import ConfigInvalidError, EdgeError
 from edge.providers import KNOWN
-from edge.regions.digest import ManualOverride, name_of
 from edge.routing import slots as records
 from edge.telemetry import logs
 from edge.telemetry.redaction import redact_snapshot
@@ -33,18 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edge.config.schema import Config
-    from edge.control.ledger import Ledger, Mark
+    from edge.control.ledger import ByHand, Ledger, Mark, WeightByHand
     from edge.control.memfd_cell import MemfdCell
     from edge.control.publish import Publisher
+    from edge.control.reasons import Action
     from edge.control.spend import Spending
     from edge.native import SharedState
+    from edge.regions.digest import ManualOverride, SharedWeight
     from edge.terms.places import Endpoint, Peer
     from edge.terms.snapshot import ProviderToken, SigningKeys, Snapshot, Target
-
-CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
-"""The code of each action in the shared state."""
-
-_NAMES: Final = {code: action for action, code in CODES.items()}
 
 
 class NoSourceError(EdgeError):
@@ -115,7 +111,7 @@ class Operations:
         self._signing: Mapping[str, SigningKeys] = dict(publisher.snapshot.signing)
         self.tokens: Mapping[str, ProviderToken] = dict(publisher.snapshot.tokens)  # refresh() publishes them
         self.described: Mapping[str, tuple[bytes, ...]] = dict(publisher.snapshot.described)  # likewise
-        self.weights: dict[str, float] = dict(publisher.snapshot.weights)  # edge.control.weighing changes them
+        self._weights: Mapping[str, SharedWeight] | None = None  # that the store has; None: it was not heard yet
         self._overrides: dict[str, ManualOverride] | None = None  # for all regions; None: the store was not heard yet
 
     def drain(self) -> None:
@@ -174,8 +170,7 @@ class Operations:
         self._note(structs.replace(ledger, mark=mark, started_from=None, reloads=reloads))
         if snapshot is not previous:
             self._publish(snapshot, previous)
-            if self._overrides is not None:  # a target that is new here may have a global override already
-                self.apply_overrides(self._overrides)
+            self.take_shared()
         self._applied(document.config, snapshot)
         self.acted("reload", f"version {snapshot.version}", cause)
         logs.say(
@@ -201,56 +196,56 @@ class Operations:
             UnknownTargetError: no route has such a target.
             NoReasonError: the reason is missing or not one line of text.
         """
-        target = self.named(name)
-        reason = checked_reason(action, reason)
-        by_hand = {known: done for known, done in self.ledger.by_hand.items() if known != name}
-        overruled, before = self.ledger.overruled, self.ledger.by_hand.get(name)
-        if before is not None and before.by:  # the global override stays in force elsewhere, but no longer here
-            overruled = {**overruled, name: before.since}
-        if action != "restore":
-            by_hand[name] = ByHand(CODES[action], reason, clock.wall())
-        self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
-        self._shared_state.set_manual(target.slot, CODES[action])
-        logs.say(logs.WARNING, f"manual override: {action}", target=name, reason=reason)
-        self.acted(action, name, reason)
-        return target
+        return overriding.steer(self, name, action, reason)
 
     def checked_override(self, name: str, action: Action, reason: str) -> ManualOverride | None:
-        """Return the override to publish for all regions; None: ``restore``, so the override is to be deleted.
-
-        Raises:
-            UnknownTargetError: no route here has such a target.
-            NoReasonError: the reason is missing or not one line of text.
-        """
-        self.named(name)
-        said = checked_reason(action, reason)
-        if action == "restore":
-            return None
-        snapshot = self._publisher.snapshot
-        return ManualOverride(CODES[action], said, clock.wall(), name_of(snapshot.region, snapshot.node))
+        """Return the override to publish; None: ``restore``, so it is to be deleted. Raises as :meth:`steer`."""
+        return overriding.checked(self, name, action, reason)
 
     def apply_overrides(self, overrides: Mapping[str, ManualOverride]) -> None:
-        """Apply the overrides of all regions here, and undo those that were deleted. Local overrides stay."""
+        """Apply the overrides that the store has for this node, by target, also to targets that come later."""
         self._overrides = dict(overrides)
+        overriding.apply(self, overrides)
+
+    def set_by_hand(self, by_hand: dict[str, ByHand], overruled: dict[str, float]) -> None:
+        """Use these overrides; ``edge.control.overriding`` decides them."""
         slots = {target.id: target.slot for target in self._publisher.snapshot.targets}
-        by_hand = {name: done for name, done in self.ledger.by_hand.items() if not done.by or name in overrides}
-        overruled = {name: since for name, since in self.ledger.overruled.items() if name in overrides}
-        for name, override in overrides.items():
-            undone = overruled.get(name) == override.since
-            before = by_hand.get(name)
-            if name in slots and not undone and (before is None or before.by):
-                by_hand[name] = ByHand(override.code, override.reason, override.since, override.by)
-        if (by_hand, overruled) == (self.ledger.by_hand, self.ledger.overruled):
-            return
         for name in self.ledger.by_hand.keys() | by_hand.keys():
             done = by_hand.get(name)
             if name in slots and done != self.ledger.by_hand.get(name):
                 self._shared_state.set_manual(slots[name], 0 if done is None else done.code)
-                facts = {} if done is None else {"reason": done.reason, "by": done.by}
-                sentence = "manual override from all regions" + (": restore" if done is None else "")
-                logs.say(logs.WARNING, sentence, target=name, **facts)
-                self.acted("restore" if done is None else _NAMES[done.code], name, " ".join(facts.values()))
         self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
+
+    def apply_weights(self, shared: Mapping[str, SharedWeight]) -> None:
+        """Apply the weights that the store has for this node, by target; they also hold for targets that come later."""
+        self._weights = dict(shared)
+        apply_weights(self, shared)
+
+    def set_weights(self, weights: dict[str, WeightByHand], unweighed: dict[str, float]) -> None:
+        """Use these weights that were set by hand; ``edge.control.weighing`` decides them.
+
+        Raises:
+            ConfigInvalidError: the Snapshot cannot be made; nothing has changed.
+        """
+        before = self.ledger
+        self._note(structs.replace(before, weights=weights, unweighed=unweighed))
+        try:
+            self.refresh()
+        except BaseException:
+            self._note(before)
+            raise
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The Snapshot in force."""
+        return self._publisher.snapshot
+
+    def take_shared(self) -> None:
+        """Apply what the store has to targets that are new here."""
+        if self._overrides is not None:
+            self.apply_overrides(self._overrides)
+        if self._weights is not None:
+            apply_weights(self, self._weights)
 
     def set_peers(self, peers: Sequence[Peer]) -> None:
         """Publish a Snapshot with these edges of other regions, which the store has revealed.
@@ -309,8 +304,7 @@ class Operations:
         if snapshot is previous:
             return None
         self._publish(snapshot, previous)
-        if self._overrides is not None:  # a target that is new here may have a global override already
-            self.apply_overrides(self._overrides)
+        self.take_shared()
         return snapshot
 
     def named(self, name: str) -> Target:
@@ -319,7 +313,7 @@ class Operations:
         Raises:
             UnknownTargetError: no route has it.
         """
-        targets = self._publisher.snapshot.targets
+        targets = self._publisher.snapshot.told_targets
         target = next((known for known in targets if known.id == name), None)
         if target is None:
             close = difflib.get_close_matches(name, [known.id for known in targets], n=1, cutoff=0.6)
@@ -341,8 +335,8 @@ class Operations:
                 found=self._found,
                 signing=self._signing,
                 tokens=self.tokens,
-                weights=self.weights,
                 described=self.described,
+                weights={name: done.weight for name, done in self.ledger.weights.items()},
             )
 
         snapshot = compiled(previous)
@@ -379,8 +373,10 @@ class Operations:
         by_hand = {name: done for name, done in self.ledger.by_hand.items() if name in snapshot.slots}
         for name, done in by_hand.items():
             self._shared_state.set_manual(snapshot.slots[name], done.code)
-        if by_hand != self.ledger.by_hand:
-            self._note(structs.replace(self.ledger, by_hand=by_hand))
+        known = {target.id for target in snapshot.targets}
+        weights = {name: done for name, done in self.ledger.weights.items() if name in known}
+        if (by_hand, weights) != (self.ledger.by_hand, self.ledger.weights):
+            self._note(structs.replace(self.ledger, by_hand=by_hand, weights=weights))
 
     def _refused(self, problems: Sequence[str], mark: Mark | None, cause: str) -> ConfigInvalidError:
         """Record a refused reload; return the error to raise."""

@@ -17,15 +17,16 @@ from edge.config.schema import MOST_MEMBERS
 from edge.control.budgets import Budgets
 from edge.control.grants import Grants
 from edge.control.heartbeat import Heartbeat
-from edge.control.membership import Membership, askable, overrides
+from edge.control.membership import Membership, askable
 from edge.control.name_conflict import NameConflict
 from edge.control.past_sharing import PastSharing
-from edge.control.sharing_deps import NothingSharedError, SharingDeps, SharingState
+from edge.control.shared_steps import SharedSteps
+from edge.control.sharing_deps import SharingDeps, SharingState
 from edge.errors import EdgeError
 from edge.regions import digest as digests
 from edge.regions import verdicts, view
 from edge.regions.budgets import encode as encode_told
-from edge.regions.digest import FRESH_NS, OVERRIDES, Digest, ManualOverride, TargetDigest
+from edge.regions.digest import FRESH_NS, Digest, TargetDigest
 from edge.regions.keeper import ShareKeeper
 from edge.regions.sampler import Sampler
 from edge.telemetry import logs
@@ -112,7 +113,7 @@ class Sharing:
         self._weighed: dict[str, tuple[Verdict, int]] = {}
         self._peers = tuple(peers)
         self._seeing_ns: int | None = None  # since when the copy of the store is current
-        self._overrides: dict[str, ManualOverride] | None = None  # None: the store was not heard yet
+        self.by_hand = SharedSteps(store, self._follower, deps, region)
         self._name_conflict = NameConflict(self._me, instance)
         self.verdicts: dict[str, Verdict] = {}
         self.pictures: dict[str, RegionPicture] = {}
@@ -165,8 +166,10 @@ class Sharing:
         self._update_peers()
         if self._beat is None or self._follower is None or self._grants is None or self._budgets is None:
             return
-        if self._follower.relists and self._overrides is None:
-            self._set_overrides(overrides(self._follower.held))
+        if self._follower.relists:
+            self.by_hand.begin()
+        if self.by_hand.untold:
+            self._start("telling of a canary", self.by_hand.tell())
         name_conflict = self._name_conflict.detected(now_ns)
         seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S and not name_conflict
         if self._keeper is not None:
@@ -185,24 +188,6 @@ class Sharing:
         self._grants.update(snapshot, now_ns)
         if seeing:
             self._start("grants", self._grants.move(snapshot, self._follower.held, self._known, now_ns))
-
-    async def override(self, target: str, override: ManualOverride | None) -> None:
-        """Publish a manual override of a target for all regions, or delete it (None).
-
-        Raises:
-            NothingSharedError: there is no cluster.
-            StoreUnavailableError: the store cannot be reached; nothing has changed.
-            StoreRefusedError: the store denies the write.
-        """
-        if self._store is None:
-            sentence = "this node shares nothing: configure a cluster, or leave out --all (all=1)"
-            raise NothingSharedError(sentence)
-        value = None if override is None else digests.encode(override)
-        revision = await self._store.txn((), (Write(OVERRIDES + target, value),))
-        if self._follower is not None and revision is not None and self._follower.revision >= revision:
-            return  # the watch has delivered this change already, and perhaps a later one
-        others = {name: done for name, done in (self._overrides or {}).items() if name != target}
-        self._set_overrides(others if override is None else {**others, target: override})
 
     def spending(self) -> dict[str, tuple[float | None, dict[str, Part]]]:
         """Return what other nodes have published: seconds since a heartbeat (None: there is none), and parts by key."""
@@ -345,13 +330,7 @@ class Sharing:
         if digests.NODES + self._me in changed and mine is not None and digest is not None and self._beat is not None:
             leaving = self._deps.draining()
             self._name_conflict.observe(digest, mine.revision, self._beat.first, now_ns, leaving=leaving)
-        if any(key.startswith(OVERRIDES) for key in changed):
-            self._set_overrides(overrides(follower.held))
-
-    def _set_overrides(self, found: dict[str, ManualOverride]) -> None:
-        if found != self._overrides:
-            self._overrides = found
-            self._deps.overrides_changed(found)
+        self.by_hand.take(found)
 
     async def _send(self, beat: Heartbeat, budgets: Budgets, digest: Digest, spent: Told | None, now_ns: int) -> None:
         """Write the digest and the spending once."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from edge.balance.report import TargetReport
-    from edge.regions.digest import ManualOverride
+    from edge.regions.digest import ManualOverride, SharedWeight
     from edge.terms import places
     from edge.terms.snapshot import Snapshot
 
@@ -34,6 +34,7 @@ class SharingDeps(Struct, frozen=True):
     addresses: Callable[[], tuple[str, ...]]
     peers_changed: Callable[[Sequence[places.Peer]], None]  # with all usable edges of other regions
     overrides_changed: Callable[[Mapping[str, ManualOverride]], None]  # with all overrides for all regions, by target
+    weights_changed: Callable[[Mapping[str, SharedWeight]], None] = lambda _: None  # with all that hold here, by target
     dark_pages: Callable[[], Collection[str]] = tuple  # providers whose status pages speak of an outage
 
 

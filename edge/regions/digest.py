@@ -2,6 +2,8 @@
 
     nodes/REGION/NODE    a Digest, under a lease; written on change, at most once a second, and every five seconds
     manual/TARGET        a ManualOverride: what an operator did to a target in all regions
+    regional/REGION/TARGET   the same in one region
+    weight/REGION/TARGET     a SharedWeight: the weight of a target there; REGION is * for all regions
     shares/KIND/NAME     how much of a shared allowance each node may grant (edge.regions.shares)
     history/REGION/NODE  its last minutes, for the histories of the others (edge.incidents.told_minutes)
     spent/REGION/NODE    what a node has spent this month of shared budgets; kept permanently (edge.regions.budgets)
@@ -31,6 +33,12 @@ CAPABILITY: Final = "capability"
 
 NODES: Final = "nodes/"
 OVERRIDES: Final = "manual/"
+REGIONAL: Final = "regional/"
+WEIGHTS: Final = "weight/"
+EVERYWHERE: Final = "*"
+"""In place of a region's name: all regions."""
+HIGHEST_WEIGHT: Final = 1000.0
+"""As in the configuration; test_weighing.py compares them."""
 SHARES: Final = "shares/"
 SPENT: Final = "spent/"
 
@@ -96,6 +104,15 @@ class ManualOverride(Struct, frozen=True):
     by: Annotated[str, Meta(max_length=513)]  # REGION/NODE where the operator acted
 
 
+class SharedWeight(Struct, frozen=True):
+    """The weight of a target that an operator has set for the nodes of a region, or for all."""
+
+    weight: Annotated[float, Meta(gt=0, le=HIGHEST_WEIGHT)]
+    reason: Annotated[str, Meta(max_length=LONGEST_REASON)]
+    since: float  # Unix time, for display
+    by: Annotated[str, Meta(max_length=513)]  # REGION/NODE where the operator acted
+
+
 def name_of(region: str, node: str) -> str:
     """Return the name of a node among all nodes: REGION/NODE."""
     return f"{region}/{node}"
@@ -111,7 +128,7 @@ def tellable(name: str) -> bool:
     return len(name) <= _LONGEST and name.isprintable()
 
 
-def encode(document: Digest | ManualOverride) -> bytes:
+def encode(document: Digest | ManualOverride | SharedWeight) -> bytes:
     """Return a document as it is stored: compact JSON, so that people can read it with any client of the store."""
     return msgspec.json.encode(document)
 
@@ -136,6 +153,25 @@ def decode_override(data: bytes) -> ManualOverride | None:
     except UNREADABLE:
         return None
     return override if override.reason.isprintable() and override.by.isprintable() else None
+
+
+def decode_weight(data: bytes) -> SharedWeight | None:
+    """Return the weight, or None if it is unreadable, out of bounds or has unprintable text."""
+    try:
+        found = msgspec.json.decode(data, type=SharedWeight)
+    except UNREADABLE:
+        return None
+    return found if found.reason.isprintable() and found.by.isprintable() else None
+
+
+def override_key(target: str, region: str) -> str:
+    """Return the key of an override in a region, or in all regions (``EVERYWHERE``)."""
+    return OVERRIDES + target if region == EVERYWHERE else f"{REGIONAL}{region}/{target}"
+
+
+def weight_key(target: str, region: str) -> str:
+    """Return the key of a weight in a region, or in all regions (``EVERYWHERE``)."""
+    return f"{WEIGHTS}{region}/{target}"
 
 
 def opinion(target: TargetDigest) -> bool | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from edge.cluster.memory import MemoryStore
-    from edge.regions.digest import ManualOverride
+    from edge.regions.digest import ManualOverride, SharedWeight
     from edge.terms.places import Peer
 
 S = 1_000_000_000
@@ -52,6 +52,7 @@ class Node:
         )
         self.peers: tuple[Peer, ...] = ()
         self.overrides: dict[str, ManualOverride] = {}
+        self.weights: dict[str, SharedWeight] = {}
         self.leaving = False
         self.dark_pages: tuple[str, ...] = ()
         self.store: MemoryStore = world.cluster.client()
@@ -63,6 +64,7 @@ class Node:
             addresses=lambda: (f"{region}:1",),
             peers_changed=self.meet,
             overrides_changed=self.take,
+            weights_changed=self.take_weights,
             dark_pages=lambda: self.dark_pages,
         )
         self.sharing = Sharing(
@@ -85,6 +87,10 @@ class Node:
     def take(self, overrides: Mapping[str, ManualOverride]) -> None:
         """Record the overrides of operators."""
         self.overrides = dict(overrides)
+
+    def take_weights(self, weights: Mapping[str, SharedWeight]) -> None:
+        """Record the weights of operators."""
+        self.weights = dict(weights)
 
     def remote(self, slot: int = 0) -> tuple[int, int]:
         """Return weight in thousandths and failure threshold of a target."""

@@ -143,7 +143,7 @@ async def test_one_bad_document_stops_nobody(regions: Regions, noise: bytes) -> 
     assert eu.sharing.writes > writes
     assert us.remote() == (1000, 2)
     hand = ManualOverride(2, "wrong answers", 5.0, "eu/n")
-    await eu.sharing.override("p/m", hand)
+    await eu.sharing.by_hand.override("p/m", hand)
     await regions.pass_by(1)
     assert us.overrides == {"p/m": hand}
     assert us.sharing.state().unread >= 2
@@ -284,16 +284,16 @@ async def test_what_a_person_does_everywhere_is_done_everywhere(regions: Regions
     start(regions)
     await regions.pass_by(2)
     hand = ManualOverride(2, "wrong answers", 5.0, "eu/n")
-    await eu.sharing.override("p/m", hand)
+    await eu.sharing.by_hand.override("p/m", hand)
     assert eu.overrides == {"p/m": hand}
     await regions.pass_by(1)
     assert us.overrides == {"p/m": hand}
-    await us.sharing.override("p/m", None)
+    await us.sharing.by_hand.override("p/m", None)
     await regions.pass_by(1)
     assert (eu.overrides, us.overrides) == ({}, {})
     alone = Sharing(eu.shared_state, eu.sharing._deps, None, region="x", node="n", instance="i", clock=regions.time)
     with pytest.raises(NothingSharedError, match="shares nothing"):
-        await alone.override("p/m", hand)
+        await alone.by_hand.override("p/m", hand)
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -314,11 +314,11 @@ async def test_what_the_watch_tells_while_the_store_answers_stays(regions: Regio
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(eu_store, "txn", late)
-        acting = asyncio.create_task(eu.sharing.override("p/b", second))
+        acting = asyncio.create_task(eu.sharing.by_hand.override("p/b", second))
         await regions.pass_by(1)
-        await us.sharing.override("p/a", first)
+        await us.sharing.by_hand.override("p/a", first)
         if back:
-            await us.sharing.override("p/b", None)
+            await us.sharing.by_hand.override("p/b", None)
         await regions.pass_by(1)
         answers.set()
         await acting
@@ -333,19 +333,19 @@ async def test_what_is_done_by_hand_holds_here_before_the_watch_tells(regions: R
     start(regions)
     await regions.pass_by(2)
     first, second = ManualOverride(2, "a is bad", 5.0, "us/n"), ManualOverride(1, "b is bad", 6.0, "eu/n")
-    await us.sharing.override("p/b", second)
+    await us.sharing.by_hand.override("p/b", second)
     await regions.pass_by(1)
     write = eu.store.txn
 
     async def meanwhile(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
-        await us.sharing.override("p/a", first)
+        await us.sharing.by_hand.override("p/a", first)
         for _ in range(12):
             await asyncio.sleep(0)
         return await write(conditions, writes)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(eu.store, "txn", meanwhile)
-        await eu.sharing.override("p/b", None if gone else first)
+        await eu.sharing.by_hand.override("p/b", None if gone else first)
     assert eu.overrides == ({"p/a": first} if gone else {"p/a": first, "p/b": first})
 
 
