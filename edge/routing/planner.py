@@ -17,6 +17,7 @@ from edge.config.schema import MOST_MEMBERS
 from edge.routing import allowances, reach, spread, upstreams
 from edge.routing import slots as shared_state
 from edge.terms import snapshot as plan_of
+from edge.terms.copies import Shadow
 from edge.terms.snapshot import Member, Route, ServiceMatch, Snapshot, Target
 
 if TYPE_CHECKING:
@@ -187,13 +188,11 @@ class _Planner:
         shadow = None if model.shadow is None else self._model_shadow(name, model, model.shadow)
         return self._route(name, "model", self._members(model.targets), model, shadow=shadow)
 
-    def _model_shadow(self, name: str, model: schema.Model, shadow: schema_policy.Shadow) -> plan_of.Shadow:
+    def _model_shadow(self, name: str, model: schema.Model, shadow: schema_policy.Shadow) -> Shadow:
         target = self._new_model(f"{SHADOW}:{name}:{shadow.target}", shadow.target)
         return self._shadow(f"model/{name}", "model", target, model, shadow)
 
-    def _service_shadow(
-        self, name: str, service: schema.Service, shadow: schema_policy.ServiceShadow
-    ) -> plan_of.Shadow:
+    def _service_shadow(self, name: str, service: schema.Service, shadow: schema_policy.ServiceShadow) -> Shadow:
         target = self._new_address(f"{SHADOW}:{name}:{shadow.target}", name, service, shadow.target)
         return self._shadow(f"service/{name}", "service", target, service, shadow)
 
@@ -204,12 +203,12 @@ class _Planner:
         target: Target,
         rules: Rules,
         shadow: schema_policy.Shadow | schema_policy.ServiceShadow,
-    ) -> plan_of.Shadow:
+    ) -> Shadow:
         """Return the copies of a route. Their target has a record and connections of its own, and is never probed."""
         index = self._add(structs.replace(target, probe_path=None, health=None))
         route = self._route(SHADOW_ROUTE + name, kind, (Member(index, 1, 1.0),), rules)
         self._routes[route] = upstreams.for_copies(self._routes[route])
-        return compiled(shadow, plan_of.Shadow, route=route)
+        return compiled(shadow, Shadow, route=route)
 
     def _members(self, written: Sequence[schema_targets.ModelTarget]) -> tuple[Member, ...]:
         """Return the members of a pool of models; a target of a provider with ``discover`` becomes many."""
@@ -290,7 +289,7 @@ class _Planner:
         members: tuple[Member, ...],
         rules: Rules,
         *,
-        shadow: plan_of.Shadow | None = None,
+        shadow: Shadow | None = None,
     ) -> int:
         peers = self._config.peers
         own = name == STORED or name.startswith(SHADOW_ROUTE)

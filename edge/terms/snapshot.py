@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
+from edge.terms.copies import Shadow  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.terms.places import Endpoint, Prefill  # noqa: TC001  # msgspec reads the annotation at run time
 
 PRIORITIES: Final = ("high", "normal", "low")
@@ -152,15 +153,6 @@ class HedgePolicy(Struct, frozen=True):
     percentile: float  # of the target's times to first content, as a share; 0: after_ns holds
     after_ns: int
     budget: float  # share of requests
-
-
-class Shadow(Struct, frozen=True):
-    """Where a share of a route's requests is copied to."""
-
-    route: int  # index into Snapshot.routes: a route of its own, with one target of its own, that no client can ask
-    share: float
-    max_inflight: int  # per worker
-    methods: tuple[str, ...] = ()  # of a service
 
 
 class Route(Struct, frozen=True):
@@ -383,9 +375,7 @@ class Snapshot(Struct, frozen=True):
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     wordings: tuple[tuple[tuple[int, ...], tuple[bytes, ...], int, int], ...] = ()
     weights: dict[str, float] = field(default_factory=dict)  # set by operators, by target id; in ``members`` already
-    found: dict[str, tuple[Endpoint, ...]] = field(
-        default_factory=dict
-    )  # the last good answer of each source of discovery, by its URL; a restart of control begins with it
+    found: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)  # the last good answers of discovery, by URL
     described: dict[str, tuple[bytes, ...]] = field(
         default_factory=dict
     )  # descriptors of the files of gRPC services that reflect, by the service's full name, each behind its imports

@@ -19,7 +19,8 @@ from edge.telemetry.meters import NodeFacts, read
 from edge.telemetry.reading import Reading
 from edge.telemetry.sharing import SharingFacts
 from edge.telemetry.usage import month_of
-from edge.terms.snapshot import Credential, Member, Shadow
+from edge.terms.copies import Shadow
+from edge.terms.snapshot import Credential, Member
 from edge.terms.target_state import REPORTED
 from native.balance.capability import Capabilities
 from tests.breakers import USUAL
