@@ -21,6 +21,7 @@ cdef class Target:
     cdef readonly int media_rule        # native.codec.media.Rule
     cdef dict usage_refused             # model (bytes) -> until when it is not asked for usage (monotonic ns)
     cdef bint usage_accepted            # it has answered a request that asked for usage
+    cdef uint32_t outrun                # attempts that were hedged and lost without content, since it last showed some
     cdef public object pool             # native.http.connection_pool.ConnectionPool of this worker
     # Return the price of the model that was asked for; None = the target's own.
     cdef Price price_of(self, bytes model)

@@ -63,6 +63,7 @@ cdef void note_answer(Route route, Target target, AttemptFacts* facts, uint64_t 
 cdef void note_first_content(Route route, Target target, AttemptFacts* facts, uint64_t now_ns) noexcept:
     cdef TargetRec* rec = target.rec
     heard(&rec.own)
+    target.outrun = 0
     if not target.bounds.learned:
         return
     # The time of a whole answer depends on its length, so it counts only if the target has no latencies of streams.

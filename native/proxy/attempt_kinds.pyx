@@ -178,6 +178,8 @@ cdef class ModelAttempt(Attempt):
 
         It is if it names them. One that does not may still be, until the target has once accepted them."""
         cdef bytes said = self.reader.ready
+        if self.detached:
+            return False        # its exchange may be over, and the request's body is gone
         if self.head.status != 400 and self.head.status != 422:
             return False
         if said is not None and (b"stream_options" in said or b"include_usage" in said):

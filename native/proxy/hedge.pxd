@@ -12,7 +12,7 @@ from native.proxy.router cimport Route
 from native.proxy.selection cimport Selection
 
 # Add an attempt that is about to begin, and note when a hedge beside it is due, if the route hedges and the exchange has
-# not. ``beside``: the attempt is the hedge.
+# not; whether the request may be hedged is asked only then. ``beside``: the attempt is the hedge.
 cdef int add_attempt(LiveAttempts live, Request request, Attempt attempt, bint beside, uint64_t now_ns) except -1
 # Choose the target of a hedge beside ``attempt``, and take it from the budget. False: there is none, or no budget.
 cdef bint draw_hedge(Selection selection, Attempt attempt, uint64_t now_ns, Choice* choice)

@@ -21,7 +21,7 @@ cdef int add_attempt(LiveAttempts live, Request request, Attempt attempt, bint b
     if beside:
         live.hedged = live.first
         live.hedge = attempt
-    elif request.route.hedge_share and live.hedge is None and live.first is None and request.may_hedge():
+    elif request.route.hedge_share and live.hedge is None and live.first is None:
         after = after_ns(request.route, attempt)
         if after:
             live.hedge_ns = now_ns + after
@@ -45,10 +45,11 @@ cdef uint64_t unfit_beside(Selection selection, int index, uint64_t now_ns) exce
 
 cdef bint draw_hedge(Selection selection, Attempt attempt, uint64_t now_ns, Choice* choice):
     cdef Route route = selection.route
-    cdef uint64_t unfit = unfit_beside(selection, attempt.facts.index, now_ns)
     cdef uint64_t everyone = <uint64_t>-1 >> (64 - route.pool.size)
-    if attempt.facts.content_ns:
-        return False            # it answers, and is about to be committed to
+    cdef uint64_t unfit
+    if attempt.facts.content_ns or not selection.request.may_hedge():
+        return False            # it answers, and is about to be committed to; or two targets must not be asked
+    unfit = unfit_beside(selection, attempt.facts.index, now_ns)
     if unfit & everyone == everyone or route.queue.count:
         add64(&route.rec.count[<int>R_HEDGES_NO_TARGET], 1)
         return False
@@ -61,6 +62,15 @@ cdef bint draw_hedge(Selection selection, Attempt attempt, uint64_t now_ns, Choi
         add64(&route.rec.count[<int>R_HEDGES_NO_TARGET], 1)
         return False
     return True
+
+
+cdef bint outrun_again(Attempt loser) noexcept:
+    """Count a loser without content. Return whether it should run on, because so many in a row have lost like this as
+    would open the circuit. If each were cancelled, a target that answers nobody would never be found out where the budget
+    covers all of its requests; and one that is only slower than usual gets to show how slow."""
+    cdef int most = <int>loser.route.pool.policy.consecutive_failures
+    loser.target.outrun += 1
+    return most > 0 and <int>loser.target.outrun > most
 
 
 cdef int learn_from(Attempt loser, uint64_t now_ns) except -1:
@@ -86,7 +96,9 @@ cdef int settle_hedge(LiveAttempts live, Selection selection, Attempt winner, ui
     if loser is live.hedged:
         selection.tried &= ~(<uint64_t>1 << loser.facts.index)      # it is well, and keeps its conversations
         if not loser.facts.content_ns:
-            learn_from(loser, now_ns)
+            live.runs_on = outrun_again(loser)
+            if not live.runs_on:        # else its content will tell
+                learn_from(loser, now_ns)
 
 
 cdef void count_unanswered(LiveAttempts live, Route route) noexcept:

@@ -22,12 +22,13 @@ cdef class LiveAttempts:
     cdef Attempt hedged         # ... and the one beside which it was started
     cdef uint64_t hedge_ns      # when a hedge is due; 0 = none is
     cdef bint hedge_settled     # its result is counted
+    cdef bint runs_on           # its loser is not cancelled: nobody has heard of that target for long
     cdef bint is_failover(self, Attempt attempt) noexcept   # another one was started before it
     cdef int tries(self) noexcept                   # how many were started, without a hedge
     cdef int add(self, Attempt attempt) except -1
     cdef int finish_upload(self, Request request) except -1  # the rest of a service's request has come
     cdef int remove(self, Attempt attempt) except -1         # take out an attempt that has ended
-    # Detach it, or cancel it. The loser of a hedge is cancelled, unless it is late or a trial.
+    # Detach it, or cancel it. The loser of a hedge is cancelled, unless it is late, a trial, or ``runs_on``.
     cdef int let_go(self, Attempt attempt, uint64_t deadline_ns) except -1
     cdef int keep_only(self, Attempt attempt, uint64_t deadline_ns) except -1    # let go of the other attempt
     cdef int stop(self, int outcome, Charge charge) except -1        # cancel all, and charge what they used

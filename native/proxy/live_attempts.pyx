@@ -51,8 +51,9 @@ cdef class LiveAttempts:
 
     cdef int let_go(self, Attempt attempt, uint64_t deadline_ns) except -1:
         self.remove(attempt)
-        attempt.outrun = self.hedge is not None and not attempt.facts.late and not is_trial(&attempt.facts)
+        attempt.outrun = self.hedge is not None and not (self.runs_on or attempt.facts.late or is_trial(&attempt.facts))
         if attempt.outrun or not detach(attempt, deadline_ns):
+            attempt.outrun = self.hedge is not None
             attempt.cancel(CANCELLED)
 
     cdef int keep_only(self, Attempt attempt, uint64_t deadline_ns) except -1:

@@ -342,6 +342,8 @@ cdef class ModelRequest(Request):
             b'"file_id"' in self.content or b'"file_ids"' in self.content or b'"vector_store_ids"' in self.content
             or b'"container"' in self.content or b'"cachedContent"' in self.content
             or b'"fileUri"' in self.content or b'"file_uri"' in self.content or hides_letters(self.content)
+            # Providers call the tools of MCP servers themselves: what those do would be done twice.
+            or b'"mcp"' in self.content or b'"mcp_servers"' in self.content
         )
 
     cdef bint may_resend(self, bint sent, bint refused) noexcept:
