@@ -169,7 +169,7 @@ class Continuation:
         else:
             written = known.DIALECTS[dialect].write_request(request, model)
         if strict and written.dropped:
-            raise CannotCarryError(", ".join(written.dropped), dialect)
+            raise CannotCarryError.of_fields(written.dropped, dialect)
         return written._replace(body=_marked(written.body, way)) if way and dialect == "openai" else written
 
     def _sent(self, dialect: str, way: str) -> str:

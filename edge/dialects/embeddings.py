@@ -67,7 +67,7 @@ class Embeddings:
         if dialect != "gemini":
             raise CannotCarryError("embeddings", dialect)
         if strict and self._dropped:
-            raise CannotCarryError(", ".join(self._dropped), dialect)
+            raise CannotCarryError.of_fields(self._dropped, dialect)
         size = {} if self._asked.dimensions is None else {"outputDimensionality": self._asked.dimensions}
         asked = [{"model": f"models/{model}", "content": {"parts": [{"text": text}]}, **size} for text in self._texts]
         path = b"/models/" + quote(model, safe="").encode() + b":batchEmbedContents"

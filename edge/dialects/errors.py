@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from edge.errors import EdgeError, Retry, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# A field, or a tool of a type, of some provider's API. What does not look like one may be part of a prompt.
+_NAME: Final = re.compile(r"(tools\[\d+\]\.)?(type )?[A-Za-z_][A-Za-z0-9_]{0,39}|\d+ more")
+_UNKNOWN: Final = "a field that edge does not know"
 
 
 class UnreadableRequestError(EdgeError, ValueError):
@@ -17,16 +25,25 @@ class UnreadableRequestError(EdgeError, ValueError):
 class CannotCarryError(EdgeError, ValueError):
     """The dialect of a target has no words for what the client asks, and leaving it out would change the answer.
 
-    ``what`` is the client's field; the text says which dialect lacks it.
+    ``what`` is the client's field; the text says which dialect lacks it. ``noted`` says the same for the record of the
+    exchange, which holds nothing of what the client wrote; ``plain`` is ``what`` without the client's words.
     """
 
     kind: ClassVar[str] = "cannot_carry"
     source: ClassVar[Source] = "client"
     retry: ClassVar[Retry] = "elsewhere"
 
-    def __init__(self, what: str, dialect: str) -> None:
+    def __init__(self, what: str, dialect: str, *, plain: str = "") -> None:
         self.what = what
+        self.noted = f"{plain or what} cannot be said in the dialect {dialect}"
         super().__init__(f"{what} cannot be said in the dialect {dialect}")
+
+    @classmethod
+    def of_fields(cls, names: Iterable[str], dialect: str) -> Self:
+        """Return the error about fields, by the names that the client gave them."""
+        named = tuple(names)
+        plain = dict.fromkeys(name if _NAME.fullmatch(name) else _UNKNOWN for name in named)
+        return cls(", ".join(named), dialect, plain=", ".join(plain))
 
 
 class UnreadableAnswerError(EdgeError, ValueError):

@@ -52,7 +52,7 @@ class Conversation:
             written = DIALECTS[dialect].write_request(self._request, model)
             self._written[dialect, model] = written
         if strict and written.dropped:
-            raise CannotCarryError(", ".join(written.dropped), dialect)
+            raise CannotCarryError.of_fields(written.dropped, dialect)
         return written
 
     def answer(self, dialect: str, body: bytes, request_id: str) -> bytes:

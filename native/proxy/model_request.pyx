@@ -438,6 +438,7 @@ cdef class ModelRequest(Request):
         return None if self.written is None else self.written.get(upstream.name)
 
     cdef Refusal translate_for(self, int index):
+        cdef Refusal why
         cdef ConnectionPool upstream = self.route.pool.target_at(index).pool
         cdef object translations = self.runtime.translations
         cdef str operation
@@ -453,7 +454,9 @@ cdef class ModelRequest(Request):
         except ValueError as error:
             if self.conversation is None and self.continuation is None:
                 return refusal("bad_message", str(error))
-            return refusal("cannot_carry", str(error))
+            why = refusal("cannot_carry", str(error))
+            why.noted = getattr(error, "noted", f"the request cannot be said in the dialect {upstream.dialect}")
+            return why
         if not self.hold(self.holding + PyBytes_GET_SIZE(<bytes>written[1])):
             return refusal("buffers_full", "1")
         if self.written is None:

@@ -23,6 +23,7 @@ cdef enum:
 cdef class Refusal:
     """Why edge refuses a request: a kind of edge.listen.reply.PROBLEMS, the value for its sentence, more fields."""
     cdef str kind, detail
+    cdef str noted              # the detail for a record, without the client's words; None = it has none
     cdef list fields
     cdef int counter(self) noexcept     # a native.state.shared_state.WorkerCounter
 

@@ -16,7 +16,7 @@ cdef class Selection:
     cdef uint64_t unable        # a bit per member that does not offer this operation, or cannot express the request
     cdef uint64_t needs         # of the request: a bit per native.state.counters.Capability
     cdef uint64_t barred        # a bit per member that does not do now what the request needs
-    cdef list excluded          # targets that were passed over because of that, and why; None = none was
+    cdef list excluded          # "TARGET: WHY" of members that are barred, or cannot express it; None = none was
     cdef Refusal refused        # what they cannot express, or the client's mistake; None = neither
     cdef Affinity affinity      # None = no prompt cache counts
     cdef int again              # the member that is asked once more before others; -1 = none
@@ -66,7 +66,8 @@ cdef class Selection:
     cdef void _give_back(self, uint64_t now, Choice* choice) noexcept
     cdef bint _any_usable(self, uint64_t now, uint64_t gone) noexcept
     cdef bint _find_barred(self, uint64_t now, uint64_t* due, uint64_t* aside) except -1
-    cdef int _note_excluded(self, int index, int capability) except -1
+    cdef int _note_excluded(self, int index, str label) except -1
+    cdef int _note_unreadable(self, uint64_t members) except -1
     cdef int _missing(self, int index, uint64_t now) noexcept   # what a member does not do now, -1 = nothing
     cdef int _draw(self, uint64_t now, uint64_t tried, Choice* choice) except -1
 

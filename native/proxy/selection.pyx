@@ -27,6 +27,8 @@ from native.state.shared_state cimport A_REQUESTS, T_EXHAUSTED, T_FULL, TargetRe
 cdef int NOT_ITS_RATE = 1
 # The low priority gets more places only in steps of this length (native/balance/spill): an earlier retry would fail.
 cdef double RAMP_STEP_S = 5.0
+# Characters of what a record says of an excluded target: a request may have many fields that a dialect lacks.
+cdef Py_ssize_t NOTE_LIMIT = 300
 
 
 cdef int reason_of(TargetRec* rec, int barred) noexcept:
@@ -197,7 +199,9 @@ cdef class Selection:
             capability = capability_barred(pool.recs[i], needs, now, &trial)
             if capability >= 0:
                 self.barred |= bit
-                self._note_excluded(i, capability)
+                self._note_excluded(
+                    i, self.request.runtime.replies.passed_over(<int>BARRED_CAPABILITY, capability)
+                )
             elif trial:
                 due[0] |= bit
             else:
@@ -206,13 +210,21 @@ cdef class Selection:
                     aside[0] |= bit
         return doubt
 
-    cdef int _note_excluded(self, int index, int capability) except -1:
-        cdef str label = self.request.runtime.replies.passed_over(<int>BARRED_CAPABILITY, capability)
-        cdef str why = f"{self.route.pool.target_at(index).id}: {label}"
+    cdef int _note_excluded(self, int index, str label) except -1:
+        cdef str why
+        if len(label) > NOTE_LIMIT:
+            label = label[:NOTE_LIMIT] + "…"
+        why = f"{self.route.pool.target_at(index).id}: {label}"
         if self.excluded is None:
             self.excluded = []
         if why not in self.excluded:
             self.excluded.append(why)
+
+    cdef int _note_unreadable(self, uint64_t members) except -1:
+        cdef int i
+        for i in range(self.route.pool.size):
+            if members >> i & 1:
+                self._note_excluded(i, "the request has what only the client's dialect can say")
 
     cdef int _missing(self, int index, uint64_t now) noexcept:
         cdef bint trial = False
@@ -377,7 +389,10 @@ cdef class Selection:
         if why.kind == "bad_message" and self._has_native(foreign):
             # what edge cannot read may still be right for a target that takes it as it came
             why.kind = "cannot_carry"
+            self._note_unreadable(foreign & ~self.unable)
             self.unable |= foreign
+        elif why.kind == "cannot_carry":
+            self._note_excluded(index, why.detail if why.noted is None else why.noted)
         if why.kind == "cannot_carry":
             why.detail = f"{self.route.pool.target_at(index).id}: {why.detail}"
             if self.refused is not None:

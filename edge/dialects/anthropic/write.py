@@ -42,7 +42,7 @@ def write_request(request: chat.Request, model: str) -> Written:
         CannotCarryError: the request holds what this dialect cannot say.
     """
     if request.limits:
-        raise CannotCarryError(request.limits[0], DIALECT)
+        raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
     if request.n != 1:
         raise CannotCarryError(f"n = {request.n}", DIALECT)
     dropped = list(request.hints)

@@ -37,7 +37,7 @@ def write_request(request: chat.Request, model: str) -> Written:
         CannotCarryError: the request holds what this dialect cannot say.
     """
     if request.limits:
-        raise CannotCarryError(request.limits[0], DIALECT)
+        raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
     dropped = list(request.hints)
     body: dict[str, Any] = {"contents": _contents(request.messages, model)}
     system = list(_system(request.messages))
@@ -175,7 +175,8 @@ def _in_call_order(parts: list[dict[str, Any]], called: dict[str, tuple[int, str
 
 def _result(result: chat.ToolResult, called: dict[str, tuple[int, str]]) -> dict[str, Any]:
     if result.id not in called:
-        raise CannotCarryError(f"the result of an unknown call {result.id[:64]!r}", DIALECT)
+        what = "the result of an unknown call"
+        raise CannotCarryError(f"{what} {result.id[:64]!r}", DIALECT, plain=what)
     text = "".join(part.text for part in result.parts if isinstance(part, chat.Text))
     response: Any = as_object(text) if is_object(text) else {"error" if result.failed else "result": text}
     said: dict[str, Any] = {"id": result.id, "name": called[result.id][1], "response": response}

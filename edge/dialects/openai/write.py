@@ -42,7 +42,7 @@ def write_request(request: chat.Request, model: str) -> Written:
         CannotCarryError: the request holds what this dialect cannot say.
     """
     if request.limits:
-        raise CannotCarryError(request.limits[0], DIALECT)
+        raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
     if request.prefill:
         raise CannotCarryError("a last message of the assistant", DIALECT)
     dropped = list(request.hints)
@@ -145,7 +145,8 @@ def _part(part: chat.Text | chat.Media) -> dict[str, Any]:
         return {"type": "input_audio", "input_audio": {"data": part.data, "format": _AUDIO[part.media_type]}}
     if part.kind == "document" and part.data:
         return {"type": "file", "file": {"filename": part.name or "document.pdf", "file_data": data_url(part)}}
-    raise CannotCarryError(f"{part.kind} {part.media_type or 'by URL'}", DIALECT)
+    plain = f"{part.kind} of this media type" if part.media_type else f"{part.kind} by URL"
+    raise CannotCarryError(f"{part.kind} {part.media_type or 'by URL'}", DIALECT, plain=plain)
 
 
 def _call(call: chat.ToolCall) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def write_request(request: chat.Request, model: str) -> Written:
 
 def _check(request: chat.Request) -> None:
     if request.limits:
-        raise CannotCarryError(request.limits[0], DIALECT)
+        raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
     if request.n != 1:
         raise CannotCarryError(f"n = {request.n}", DIALECT)
     if request.stop:
