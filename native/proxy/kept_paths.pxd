@@ -14,4 +14,6 @@ cdef bytes id_of_segment(bytes segment, str dialect)
 # The path at a provider: behind its base path, and for uploads of Gemini's around it.
 cdef bytes path_at(ConnectionPool upstream, bytes path)
 cdef bint is_upload(bytes path) noexcept        # bytes of a file of Gemini's, or the beginning of that
-cdef bytes session_of(bytes query)              # the id of such an upload that has begun; None = the query names none
+# The name of such an upload that has begun, with what names it in a query: ids of other kinds are no secret, and none of
+# them may stand for one. None = the query names none.
+cdef bytes session_of(bytes query)

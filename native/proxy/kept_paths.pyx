@@ -52,5 +52,5 @@ cdef bint is_upload(bytes path) noexcept:
 cdef bytes session_of(bytes query):
     for pair in query.split(b"&"):
         if pair.startswith(b"upload_id=") and PyBytes_GET_SIZE(pair) > 10:
-            return pair[10:]
+            return pair
     return None

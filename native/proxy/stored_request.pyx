@@ -24,8 +24,8 @@ cdef frozenset REPEATABLE = frozenset((b"GET", b"DELETE"))
 # Segments of a path are ids and words; anything else could lead elsewhere at a provider.
 cdef bytes LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~"
 cdef Py_ssize_t MOST_SEGMENTS = 8
-# What a query names an id by: where a page of a list begins, and an upload that goes on.
-cdef tuple PAGED = (b"after=", b"before=", b"after_id=", b"before_id=", b"upload_id=")
+# What a query names an id by: where a page of a list begins.
+cdef tuple PAGED = (b"after=", b"before=", b"after_id=", b"before_id=")
 cdef Py_ssize_t LONGEST_SEGMENT = 256
 cdef Py_ssize_t LONGEST_QUERY = 4096
 # Of a host and a port, as they are repeated to the client.
@@ -115,6 +115,8 @@ cdef class StoredRequest(ServiceRequest):
             for pair in self.head.target[used + 1:].split(b"&"):
                 if pair.startswith(PAGED):
                     ids.append(pair.partition(b"=")[2])
+                elif pair.startswith(b"upload_id="):
+                    ids.append(pair)        # as native.proxy.kept_paths.session_of names it
                 if pair and not pair.startswith(b"key=") and not pair.startswith(b"api-version="):
                     kept.append(pair)
             if kept:

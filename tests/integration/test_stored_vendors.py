@@ -215,6 +215,12 @@ async def test_bytes_without_a_key_belong_to_an_upload_or_are_refused() -> None:
             sent = await client.post(link, headers=send, content=TEXT)
             name = sent.json()["file"]["name"]
             assert (await client.get(f"{place.plane.url}/v1beta/{name}")).status_code == 401
+            # The id of the file is no secret, and stands for nobody.
+            upload = f"{place.plane.url}/upload/v1beta/files?upload_id={name}"
+            place.asked()
+            for command in (send, {"x-goog-upload-command": "start"}):
+                assert (await client.post(upload, headers=command, content=TEXT)).status_code == 401
+            assert place.asked() == {}
             found = await client.get(f"{place.plane.url}/v1beta/{name}?key={clear('alice')}")
             assert (found.status_code, found.json()["sizeBytes"]) == (200, str(len(TEXT)))
 
