@@ -147,8 +147,9 @@ class CompletionContinuation(Continuation):
             raise CannotResumeError(f"a completion with {apart[0] if apart else 'several prompts'} cannot be continued")
         self._asked = asked
         self._shown = msgspec.json.decode(b'"' + shown.text + b'"')
-        options = asked.get("stream_options") or {}
-        writer = Writer(_head_of(shown.opening), include_usage=options.get("include_usage") is True)
+        options = asked.get("stream_options")
+        wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        writer = Writer(_head_of(shown.opening), include_usage=wants_usage)
         self._expect(shown, writer, Reader())
 
     def body_for(self, dialect: str, model: str, way: str, strict: bool, ask_usage: bool) -> Written:
