@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge.cluster.follow import Held
 from edge.control.membership import overrides, unreadable, weights
 from edge.control.sharing_deps import NothingSharedError
 from edge.errors import EdgeError
@@ -19,7 +20,7 @@ from edge.terms.ports import Write
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edge.cluster.follow import Follower, Held
+    from edge.cluster.follow import Follower
     from edge.control.sharing_deps import SharingDeps
     from edge.terms.ports import Store
 
@@ -57,23 +58,28 @@ class SharedSteps:
             StoreRefusedError: the store denies the write.
         """
         key = digests.override_key(target, region)
-        if await self._publish(key, None if override is None else digests.encode(override)):
-            others = {name: done for name, done in (self._overrides or {}).items() if name != target}
-            self._set_overrides(others if override is None else {**others, target: override})
+        await self._publish(key, None if override is None else digests.encode(override))
 
     async def weigh(self, target: str, weight: SharedWeight | None, region: str = EVERYWHERE) -> None:
         """Publish the weight of a target for a region or for all, or delete it (None); raises as :meth:`override`."""
         key = digests.weight_key(target, region)
-        if await self._publish(key, None if weight is None else digests.encode(weight)):
-            others = {name: done for name, done in (self._weights or {}).items() if name != target}
-            self._set_weights(others if weight is None else {**others, target: weight})
+        await self._publish(key, None if weight is None else digests.encode(weight))
 
-    async def _publish(self, key: str, value: bytes | None) -> bool:
-        """Write a document of an operator; return whether it is not known yet, because the watch has not shown it."""
+    async def _publish(self, key: str, value: bytes | None) -> None:
+        """Write a document of an operator, and apply it at once, beside what else the store is known to have.
+
+        Before the store was read nothing is applied: what others have done is not known, and would be undone.
+        """
         if self._store is None:
             raise NothingSharedError("this node shares nothing: configure a cluster, or act on each node by itself")
         revision = await self._store.txn((), (Write(key, value),))
-        return self._follower is None or revision is None or self._follower.revision < revision
+        if self._follower is None or self._overrides is None or revision is None:
+            return
+        if self._follower.revision < revision:  # else the watch has shown it already
+            held = {known: item for known, item in self._follower.held.items() if known != key}
+            if value is not None:
+                held[key] = Held(value, revision, 0)
+            self._apply(held)
 
     def aborted(self, target: str, override: ManualOverride, told: Callable[[], None]) -> None:
         """Tell the nodes of this region that a canary was taken out here, as soon as the store takes it.
@@ -116,7 +122,9 @@ class SharedSteps:
                 logs.say(logs.WARNING, "the store has a document that is ignored; delete the key", key=key[:200])
 
     def _take_all(self) -> None:
-        held = {} if self._follower is None else self._follower.held
+        self._apply({} if self._follower is None else self._follower.held)
+
+    def _apply(self, held: Mapping[str, Held]) -> None:
         self._set_overrides(overrides(held, self._region))
         self._set_weights(weights(held, self._region))
 

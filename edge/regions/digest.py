@@ -56,6 +56,8 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises for a value that is not the document: wrong JSON, text that is not UTF-8, or deep nesting."""
 _LONGEST: Final = 256
 _Text = Annotated[str, Meta(max_length=_LONGEST)]
+_Moment = Annotated[float, Meta(ge=0, lt=253_402_300_800)]
+"""Unix time of a date that can be written, up to the year 9999."""
 
 # With fewer completed attempts a failure ratio says nothing; Envoy's minimum request volume has the same magnitude.
 MIN_VOLUME: Final = 5
@@ -100,7 +102,7 @@ class ManualOverride(Struct, frozen=True):
 
     code: Annotated[int, Meta(ge=1, le=2)]
     reason: Annotated[str, Meta(max_length=LONGEST_REASON)]
-    since: float  # Unix time, for display
+    since: _Moment  # for display
     by: Annotated[str, Meta(max_length=513)]  # REGION/NODE where the operator acted
 
 
@@ -109,7 +111,7 @@ class SharedWeight(Struct, frozen=True):
 
     weight: Annotated[float, Meta(gt=0, le=HIGHEST_WEIGHT)]
     reason: Annotated[str, Meta(max_length=LONGEST_REASON)]
-    since: float  # Unix time, for display
+    since: _Moment  # for display
     by: Annotated[str, Meta(max_length=513)]  # REGION/NODE where the operator acted
 
 
