@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
-from edge.incidents.incident import decode, encode
+from edge.incidents.incident import KINDS, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,6 +26,9 @@ SILENT_S: Final = 900.0
 """An open incident of which nothing was heard for so long is shown as such: its node may be gone."""
 _EVENTS: Final = 12  # the first ones, and the last ones
 _LONGEST: Final = 500
+_NO_DATE: Final = 253_402_300_800
+"""Unix time of the year 10000, which cannot be written as a date."""
+_MOST: Final = 2**53
 _MOST_NAMES: Final = 100
 
 
@@ -49,14 +52,21 @@ def recent_actions(actions: Iterable[Action], wall: float) -> tuple[Action, ...]
 
 
 def sound(incident: Incident) -> bool:
-    """Return whether an incident that another node tells may be kept: of bounded size, every text printable."""
+    """Return whether an incident that another node tells may be kept: of bounded size, and all of it can be shown."""
     names = (incident.kinds, incident.targets, incident.regions, incident.routes, incident.missing)
     texts = [incident.id, incident.subject, incident.acknowledged, incident.joined_into, *incident.capabilities]
     texts += [text for each in names for text in each]
     texts += [*incident.impact.attempts_failed, *incident.impact.answered_by]
     texts += [text for event in incident.events for text in (event.what, event.text)]
+    times = (incident.opened, incident.first_symptom, incident.recovered, incident.closed, incident.page_said)
+    impact = incident.impact
+    counts = [incident.left_out, impact.requests, impact.failed, impact.delayed, impact.degraded, impact.shed]
+    counts += [*impact.attempts_failed.values(), *impact.answered_by.values()]
     return (
-        bool(incident.id and "@" not in incident.id and not incident.where)
+        bool(incident.id and incident.subject and "@" not in incident.id and not incident.where)
+        and KINDS.issuperset(incident.kinds)
+        and all(0 <= at < _NO_DATE for at in (*times, *(event.at for event in incident.events)))
+        and all(0 <= count <= _MOST for count in (*counts, abs(impact.extra_usd)))
         and len(incident.events) <= 2 * _EVENTS
         and len(texts) <= 10 * _MOST_NAMES
         and all(text.isprintable() and len(text) <= 2 * _LONGEST for text in texts)

@@ -24,6 +24,7 @@ _SAYS: Final = {
     "budget": "has spent its budget",
 }
 _ORDER: Final = tuple(_SAYS)
+KINDS: Final = frozenset(_SAYS)
 PLAYBOOKS: Final = {
     "target_down": "provider-dark",
     "capability": "vision-missing",

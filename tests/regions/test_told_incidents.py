@@ -156,3 +156,29 @@ def test_a_node_tells_its_own_alone() -> None:
     assert len(told) == 10
     assert not [each for each in told if each.id.startswith("old")]
     assert [action.what for action in actions] == ["restore"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kinds": ["unheard-of"]},
+        {"first_symptom": 1e300},
+        {"first_symptom": -1e300},
+        {"closed": 1e300},
+        {"recovered": 253402300800.0},
+        {"page_said": -1.0},
+        {"events": [Event(1e300, "symptom", "x")]},
+        {"left_out": -1},
+        {"impact": Impact(requests=-1)},
+        {"impact": Impact(extra_usd=1e300)},
+        {"impact": Impact(attempts_failed={"p/m": 2**70})},
+        {"subject": ""},
+    ],
+)
+def test_what_cannot_be_shown_is_not_taken(wrong: dict[str, object]) -> None:
+    """A kind that edge does not know, a time that is no date, and a number that is no count: no page fails for them."""
+    assert sound(incident(kinds=["slow"], impact=Impact(requests=3, extra_usd=0.5)))
+    reader = Reader()
+    reader.hear("us/n", incident(**wrong))
+    assert reader.entries == []
+    assert reader.hearsay.open(NOW) == []
