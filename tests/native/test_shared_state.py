@@ -226,7 +226,7 @@ def test_a_route_is_read_and_cleared(shared_state: SharedState) -> None:
     """A route's record has as many counters and buckets as the layout."""
     shared_state.clear_route(0)
     view = shared_state.read_route(0)
-    assert (len(view["counts"]), len(view["first_hist"]), view["inflight"]) == (48, 24, 0)
+    assert (len(view["counts"]), len(view["first_hist"]), view["inflight"]) == (56, 24, 0)
 
 
 @given(st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 130_000_000)))
