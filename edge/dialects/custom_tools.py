@@ -81,19 +81,21 @@ class TextReader:
         self._held = ""
         self._inside = False  # the text has begun
         self._over = False  # it is complete
-        self._waits = False  # its beginning was not found: it is read when it is whole
+        self._waits: list[str] = []  # fragments, if its beginning was not found: it is read when it is whole
 
     def push(self, arguments: str) -> str:
         """Return the text that a fragment of the arguments adds."""
         if self._over:
             return ""
-        self._held += arguments
         if self._waits:
+            self._waits.append(arguments)
             return ""
+        self._held += arguments
         if not self._inside:
             begin = _BEGIN.match(self._held)
             if begin is None:
-                self._waits = len(self._held) > _LONGEST_BEGIN
+                if len(self._held) > _LONGEST_BEGIN:
+                    self._waits.append(self._held)
                 return ""
             self._inside = True
             self._held = self._held[begin.end() :]
@@ -116,7 +118,7 @@ class TextReader:
 
     def finish(self) -> str:
         """Return the rest of the text when the arguments are complete."""
-        held, self._held = self._held, ""
+        held, self._held = "".join(self._waits) or self._held, ""
         if self._over or self._inside:
             return ""  # what a model has cut off within an escape says nothing
         self._over = True

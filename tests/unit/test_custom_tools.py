@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -63,3 +64,20 @@ def test_the_grammar_stands_in_the_description() -> None:
     assert custom_tools.has_grammar(tool)
     assert b"(lark):\\nstart: A" in bytes(tool.parameters or b"")
     assert not custom_tools.has_grammar(custom_tools.tool("p", "", None))
+
+
+def test_a_long_text_under_another_name_costs_what_its_length_is() -> None:
+    """A call that is read when it is whole takes each fragment in constant time."""
+
+    def seconds(count: int) -> float:
+        reader = custom_tools.TextReader()
+        reader.push('{"patch":"')
+        began = time.process_time()
+        for _ in range(count):
+            reader.push("abcd")
+        reader.push('"}')
+        assert reader.finish() == "abcd" * count
+        return time.process_time() - began
+
+    few = min(seconds(25_000) for _ in range(3))
+    assert seconds(200_000) < 40 * max(few, 0.01)
