@@ -127,12 +127,13 @@ def metrics() -> str:
 
 def prices() -> str:
     """Return the prices that edge knows, with their dates."""
-    lines = ["| provider | upstream model | prompt | answer | cached prompt | as of |"]
-    lines.append("| --- | --- | --- | --- | --- | --- |")
+    lines = ["| provider | upstream model | prompt | answer | cached prompt | sound in a prompt | as of |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for known in KNOWN.values():
         for model, (prompt, answer, *cached) in known.prices.items():
             read = f"{cached[0]:g}" if cached else ""
-            lines.append(f"| {known.name} | {model} | {prompt:g} | {answer:g} | {read} | {known.priced} |")
+            sound = f"{known.spoken[model]:g}" if model in known.spoken else ""
+            lines.append(f"| {known.name} | {model} | {prompt:g} | {answer:g} | {read} | {sound} | {known.priced} |")
     return "\n".join(lines) + "\n"
 
 

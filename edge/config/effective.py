@@ -62,7 +62,8 @@ def price(provider: Provider, known: places.Provider | None, model: str) -> Pric
         if name in provider.prices:
             return provider.prices[name]
         if known is not None and name in known.prices:
-            return Price(*known.prices[name])  # input, output, and cached input if it is known
+            prompt, answer, *cached = known.prices[name]
+            return Price(prompt, answer, cached[0] if cached else None, audio=known.spoken.get(name))
     return provider.prices.get("*") or Price()
 
 

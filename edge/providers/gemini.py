@@ -12,8 +12,9 @@ client.
 
 Prices: https://ai.google.dev/gemini-api/docs/pricing, paid tier, text. For gemini-2.5-pro and gemini-3.1-pro-preview
 they are those for prompts over 200,000 tokens, so that a budget is not overspent. A cached prompt costs a tenth;
-what a cache costs by the hour is not counted. A prompt has at most 1,048,576 tokens, an answer 65,536
-(each model's page).
+what a cache costs by the hour is not counted. Sound in a prompt costs more than text in the Flash models
+(``input_audio`` in github.com/anomalyco/models.dev, providers/google, as of 2026-07-02); cached sound is counted as
+cached text. A prompt has at most 1,048,576 tokens, an answer 65,536 (each model's page).
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ PROVIDER: Final = Provider(
         "gemini-2.5-flash-lite": (0.1, 0.4, 0.01),
         "gemini-embedding-001": (0.15, 0.0),
     },
+    spoken={"gemini-3.1-flash-lite": 0.5, "gemini-2.5-flash": 1.0, "gemini-2.5-flash-lite": 0.3},
     priced="2026-11-22",
     status_page="https://status.cloud.google.com/incidents.json#Z0FZJAMvEB4j3NbCJs6B",
     windows=dict.fromkeys(_CHAT, 1_048_576),

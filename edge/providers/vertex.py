@@ -24,6 +24,7 @@ PROVIDER: Final = Provider(
     capabilities=("chat", "images", "json", "tools"),
     probe="",
     prices={model: price for model, price in GEMINI.prices.items() if model in GEMINI.windows},
+    spoken=GEMINI.spoken,
     priced=GEMINI.priced,
     status_page=GEMINI.status_page,
     windows=GEMINI.windows,

@@ -59,7 +59,8 @@ class Provider(Struct, frozen=True):
     component to look at as its fragment; without ``base_url`` it runs on the user's machines, or has one for each
     customer; ``credential`` is the field that its key is sent in and what stands before the key, if not that of its
     dialect; ``root`` is where its API begins if ``base_url`` has no path, for one that has versions (``api_version``);
-    ``windows`` are the tokens of prompt and answer together that a model takes, by model.
+    ``windows`` are the tokens of prompt and answer together that a model takes, by model; ``spoken`` is the price of
+    sound in a prompt, where it differs from that of text, by model.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Provider(Struct, frozen=True):
     hints: tuple[Hint, ...] = ()
     retired: tuple[tuple[str, str], ...] = ()
     prices: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    spoken: dict[str, float] = field(default_factory=dict)
     priced: str = ""
     status_page: str = ""
     needs_key: bool = True

@@ -13,5 +13,5 @@ cdef class Price:
     cdef readonly int64_t max_output
     # Return what these tokens cost, in US dollars * 1e9.
     cdef uint64_t cost(self, const Used* used) noexcept nogil
-    # Return what a prompt and an output cost at the highest prices of their kinds of tokens.
-    cdef uint64_t most(self, uint64_t prompt, uint64_t output) noexcept nogil
+    # Return what a prompt and an output cost at the highest prices of their kinds of tokens; ``sounds``: sound is one.
+    cdef uint64_t most(self, uint64_t prompt, uint64_t output, bint sounds) noexcept nogil

@@ -44,10 +44,17 @@ cdef class Price:
             + spoken * self.audio_output
         )
 
-    cdef uint64_t most(self, uint64_t prompt, uint64_t output) noexcept nogil:
-        return _nano(
-            prompt * max(self.input, self.image) + output * max(self.output, self.reasoning)
-        )
+    cdef uint64_t most(self, uint64_t prompt, uint64_t output, bint sounds) noexcept nogil:
+        cdef double each = max(self.input, self.image)
+        cdef double said = max(self.output, self.reasoning)
+        if sounds:
+            each = max(each, self.audio_input)
+            said = max(said, self.audio_output)
+        return _nano(prompt * each + output * said)
+
+    def most_of(self, *, uint64_t prompt, uint64_t output, bint sounds):
+        """Return what these tokens cost at most, in US dollars * 1e9."""
+        return self.most(prompt, output, sounds)
 
     def cost_of(self, *, int64_t prompt=0, int64_t output=0, int64_t cached=0, int64_t audio_prompt=0,
                 int64_t image_prompt=0, int64_t reasoning=0, int64_t audio_output=0):

@@ -1,7 +1,8 @@
 """Reads the token counts of a usage object, with the names of every dialect (sans-I/O).
 
 Names: OpenAI chat and completions (prompt_tokens, completion_tokens), OpenAI responses and Anthropic (input_tokens,
-output_tokens), Gemini (promptTokenCount, candidatesTokenCount), with the details that each of them gives."""
+output_tokens), Gemini (promptTokenCount, candidatesTokenCount), with the details that each of them gives: objects of
+counts, and of Gemini lists of {"modality": "AUDIO", "tokenCount": 9} (https://ai.google.dev/api/generate-content)."""
 
 from libc.stdint cimport int64_t, uint32_t
 from native.codec.json_walk cimport Scan, Text
@@ -19,20 +20,22 @@ cdef enum Count:            # what a provider counts; the places of Usage.count
     AUDIO_PROMPT = 9        # parts of prompt and output
     IMAGE_PROMPT = 10
     AUDIO_OUTPUT = 11
-    COUNTS = 12
+    CACHED_AUDIO = 12       # Gemini: what of such a part stands in the cached part too
+    CACHED_IMAGE = 13
+    COUNTS = 14
 
 cdef enum:
     NAMED_INPUT = 1 << COUNTS       # the prompt was counted under the name input_tokens
 
 cdef struct Usage:          # as it was reported; clear() is all that a new one needs
     uint32_t seen           # one bit per Count, and NAMED_INPUT
-    int64_t[12] count
+    int64_t[14] count
 
 cdef struct Tokens:         # what was used; parts are contained in their wholes
     int64_t prompt          # -1 = not counted
     int64_t cached          # of the prompt
     int64_t written         # of the prompt: written to a cache
-    int64_t audio_prompt, image_prompt
+    int64_t audio_prompt, image_prompt      # without what of them was cached, where that is told
     int64_t output          # -1 = not counted
     int64_t said            # the output as it was counted, without what a total adds
     int64_t reasoning       # of the output

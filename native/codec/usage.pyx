@@ -1,7 +1,13 @@
 from libc.math cimport ceil
 from libc.stdint cimport INT64_MAX, uint32_t
 from libc.stdlib cimport strtod
-from native.codec.json_walk cimport read_count, text_is, walk_members, walk_value
+from native.codec.json_walk cimport read_count, take_text, text_is, walk_elements, walk_members, walk_value
+
+cdef struct Modality:           # one of a list of Gemini's, and the counts that stand for sound and pictures there
+    Usage* usage
+    int sound, picture
+    int what                    # the Count of this one; -1 = none
+    int64_t count
 
 
 cdef int64_t read_amount(const char* p, const char* end) noexcept nogil:
@@ -69,6 +75,52 @@ cdef const char* _visit_output_detail(const char* p, Scan* scan, const Text* key
     return after
 
 
+cdef const char* _visit_modality(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    cdef Modality* each = <Modality*>into
+    cdef const char* after
+    cdef Text word
+    if text_is(key, b"modality", 8):
+        each.what = -1
+        if p[0] != c'"':
+            return walk_value(p, scan, depth)
+        after = take_text(p, scan, &word)
+        if after != NULL:
+            each.what = each.sound if text_is(&word, b"AUDIO", 5) else each.picture if text_is(&word, b"IMAGE", 5) else -1
+        return after
+    after = walk_value(p, scan, depth)
+    if after != NULL and text_is(key, b"tokenCount", 10):
+        each.count = read_amount(p, after)
+    return after
+
+
+cdef const char* _visit_modalities(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    cdef Modality* each = <Modality*>into
+    each.what = -1
+    each.count = -1
+    p = walk_members(p, scan, depth, _visit_modality, into)
+    if p != NULL and each.what >= 0 and each.count >= 0:
+        each.usage.count[each.what] = each.count
+        each.usage.seen |= <uint32_t>1 << each.what
+    return p
+
+
+cdef const char* _walk_modalities(const char* p, Scan* scan, const Text* key, int depth, Usage* usage) noexcept nogil:
+    cdef Modality each
+    each.usage = usage
+    if text_is(key, b"promptTokensDetails", 19):
+        each.sound = AUDIO_PROMPT
+        each.picture = IMAGE_PROMPT
+    elif text_is(key, b"cacheTokensDetails", 18):
+        each.sound = CACHED_AUDIO
+        each.picture = CACHED_IMAGE
+    elif text_is(key, b"candidatesTokensDetails", 23):
+        each.sound = AUDIO_OUTPUT
+        each.picture = -1
+    else:
+        return walk_value(p, scan, depth)
+    return walk_elements(p, scan, depth, _visit_modalities, &each)
+
+
 cdef const char* _visit_count(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     cdef Usage* usage = <Usage*>into
     cdef const char* after
@@ -80,6 +132,8 @@ cdef const char* _visit_count(const char* p, Scan* scan, const Text* key, int de
         if (text_is(key, b"completion_tokens_details", 25) or text_is(key, b"output_tokens_details", 21)
                 or text_is(key, b"output_token_details", 20)):
             return walk_members(p, scan, depth, _visit_output_detail, usage)
+    elif p[0] == c"[":
+        return _walk_modalities(p, scan, key, depth, usage)
     after = walk_value(p, scan, depth)
     if after == NULL or not c"0" <= p[0] <= c"9":
         return after
@@ -119,8 +173,8 @@ cdef void resolve_usage(const Usage* usage, Tokens* tokens) noexcept nogil:
     tokens.output = _of(usage, OUTPUT) if usage.seen >> <int>OUTPUT & 1 else -1
     tokens.written = _of(usage, CACHE_WRITTEN)
     tokens.cached = max(_of(usage, CACHED), read)
-    tokens.audio_prompt = _of(usage, AUDIO_PROMPT)
-    tokens.image_prompt = _of(usage, IMAGE_PROMPT)
+    tokens.audio_prompt = max(_of(usage, AUDIO_PROMPT) - _of(usage, CACHED_AUDIO), 0)
+    tokens.image_prompt = max(_of(usage, IMAGE_PROMPT) - _of(usage, CACHED_IMAGE), 0)
     tokens.audio_output = _of(usage, AUDIO_OUTPUT)
     if tokens.prompt >= 0:
         if usage.seen & NAMED_INPUT:

@@ -19,7 +19,7 @@ from native.state.allowance cimport BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant
 from native.state.hedge_budget cimport hedge_deposit
 from native.state.retry_budget cimport budget_deposit
 from native.state.shared_state cimport (
-    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, MISCONFIGURED, OK, RATE_LIMITED,
+    CANCELLED, CLIENT_FAULT, C_AUDIO, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, MISCONFIGURED, OK, RATE_LIMITED,
     REFUSED_CREDENTIAL, R_2XX, R_CACHED_TOKENS, R_FAILOVERS, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS,
     R_SAVED_NANO, R_SAVED_US, R_SPILLED, R_STREAMS, T_CACHED_TOKENS, T_PROMPT_TOKENS,
     CircuitRec, RouteRec, TargetRec, UseRec, edge_use_of, hist_bucket,
@@ -340,12 +340,13 @@ cdef Price price_of(ModelRequest request, Target target, bint is_region, bytes a
 cdef int dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nano) except -1:
     cdef Route route = request.route
     cdef Price price
+    cdef bint sounds = request.needs >> <int>C_AUDIO & 1
     cdef int i
     usual_nano[0] = worst_nano[0] = 0
     for i in range(route.pool.size):
         price = route.pool.target_at(i).price_of(request.wildcard)
-        usual_nano[0] = max(usual_nano[0], price.most(request.prompt_guess, request.output_guess))
-        worst_nano[0] = max(worst_nano[0], price.most(request.prompt_guess, request.output_most(price)))
+        usual_nano[0] = max(usual_nano[0], price.most(request.prompt_guess, request.output_guess, sounds))
+        worst_nano[0] = max(worst_nano[0], price.most(request.prompt_guess, request.output_most(price), sounds))
     if not request.usual_known:
         usual_nano[0] = worst_nano[0]       # an assumption is no reason to let many pass
 

@@ -20,6 +20,9 @@ USAGE = (
     "x_groq",
     *usage_twin.NAMES,
     *usage_twin.DETAILS,
+    *usage_twin.MODALITIES,
+    "modality",
+    "tokenCount",
     *{name for names in usage_twin.DETAILS.values() for name in names},
 )
 VERDICT = ("error", "object", "status", "failed", "choices", "output", "data", "content")
@@ -171,6 +174,11 @@ def test_request_reads_as_a_whole_parse_does(data: bytes) -> None:
 @example(b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":20.5}}')
 @example(b'{"usage":{"input_tokens":3,"cache_read_input_tokens":4},"x_groq":{"usage":{"output_tokens":1e400}}}')
 @example(b'{"usage":{"completion_tokens":3,"completion_tokens_details":{"reasoning_tokens":4}}}')
+@example(b'{"usageMetadata":{"promptTokensDetails":[{"modality":"AUDIO","tokenCount":7},{"tokenCount":2}]}}')
+@example(
+    b'{"usageMetadata":{"cacheTokensDetails":[{"tokenCount":3,"modality":"\\u0041UDIO"},[],7,{"modality":"IMAGE"}]}}'
+)
+@example(b'{"usageMetadata":{"promptTokensDetails":[{"modality":"AUDIO","modality":1,"tokenCount":7}]}}')
 def test_response_reads_as_a_whole_parse_does(data: bytes) -> None:
     """Every well-formed answer gives the error, content and usage of a complete parse."""
     agree_on_response(data)
@@ -389,3 +397,18 @@ def test_unescape_passes_other_bytes_through(raw: bytes) -> None:
     """Bytes that are not an escape, a quote or a control character are unchanged, UTF-8 or not."""
     plain = bytes(byte for byte in raw if byte >= 0x20 and byte not in b'"\\')
     assert plain == json_text.unescape(plain)
+
+
+def test_gemini_counts_sound_and_pictures_by_modality() -> None:
+    """What of sound and pictures came from a cache is in the cached part only, so that no token counts twice."""
+    found = response_peek.read_response(
+        b'{"candidates":[{}],"usageMetadata":{"promptTokenCount":1000,"cachedContentTokenCount":300,'
+        b'"candidatesTokenCount":50,"totalTokenCount":1050,'
+        b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":100},{"modality":"AUDIO","tokenCount":600},'
+        b'{"tokenCount":300,"modality":"IMAGE"}],'
+        b'"cacheTokensDetails":[{"modality":"AUDIO","tokenCount":250},{"modality":"IMAGE","tokenCount":50}],'
+        b'"candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":40},{"modality":"TEXT","tokenCount":10}]}}'
+    )
+    tokens = found.tokens
+    assert (tokens["prompt"], tokens["cached"], tokens["output"]) == (1000, 300, 50)
+    assert (tokens["audio_prompt"], tokens["image_prompt"], tokens["audio_output"]) == (350, 250, 40)

@@ -29,6 +29,18 @@ def test_a_cost_is_the_sum_of_its_parts(plan: plan_of.Price, used: dict[str, int
     assert abs(Price(plan).cost_of(**used) - expected) <= 1 + expected * 1e-12
 
 
+def test_sound_in_a_prompt_costs_what_the_catalogue_says() -> None:
+    """Of 1,000 tokens 300 are cached and 350 sound; the sum is exact, and no reservation for sound is below it."""
+    known = plan_of.Price(True, 0.3, 2.5, 0.03, 2.5, 1.0, 1.0, 0.3, 65_536)
+    price = Price(known)
+    assert price.cost_of(prompt=1000, cached=300, audio_prompt=350, output=50, reasoning=20) == (
+        350 * 300 + 300 * 30 + 350 * 1000 + 50 * 2500
+    )
+    assert price.cost_of(prompt=1000, audio_prompt=1000) == 1_000_000
+    assert price.most_of(prompt=1000, output=50, sounds=True) == 1_000_000 + 125_000
+    assert price.most_of(prompt=1000, output=50, sounds=False) == 300_000 + 125_000
+
+
 def test_an_unknown_price() -> None:
     """What has no price costs nothing and says so."""
     assert (Price().known, Price().cost_of(prompt=5, output=5)) == (False, 0)

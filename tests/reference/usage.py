@@ -36,6 +36,25 @@ DETAILS = {
     },
     **{name: {"reasoning_tokens": "reasoning", "audio_tokens": "audio_output"} for name in OUTPUT_DETAILS},
 }
+# Gemini: a list of one count for each modality
+MODALITIES = {
+    "promptTokensDetails": {"AUDIO": "audio_prompt", "IMAGE": "image_prompt"},
+    "cacheTokensDetails": {"AUDIO": "cached_audio", "IMAGE": "cached_image"},
+    "candidatesTokensDetails": {"AUDIO": "audio_output"},
+}
+
+
+def collect_modalities(kinds: dict[str, str], parts: list[Any], counts: dict[str, int]) -> None:
+    """Note the counts of a list of modalities; of a member that stands twice the later one counts."""
+    for part in parts:
+        kind, number = None, None
+        for name, value in part if isinstance(part, Members) else ():
+            if name == "modality":
+                kind = kinds.get(value) if isinstance(value, str) else None
+            if name == "tokenCount":
+                number = count(value)
+        if kind is not None and number is not None:
+            counts[kind] = number
 
 
 def collect(objects: Iterable[Any]) -> dict[str, int]:
@@ -46,6 +65,8 @@ def collect(objects: Iterable[Any]) -> dict[str, int]:
             for detail, number in value if name in DETAILS and isinstance(value, Members) else ():
                 if detail in DETAILS[name] and count(number) is not None:
                     counts[DETAILS[name][detail]] = count(number) or 0
+            if name in MODALITIES and isinstance(value, list) and not isinstance(value, Members):
+                collect_modalities(MODALITIES[name], value, counts)
             if name in NAMES and count(value) is not None:
                 counts[NAMES[name]] = count(value) or 0
                 if NAMES[name] == "prompt":
@@ -73,8 +94,8 @@ def resolve(counts: dict[str, int]) -> dict[str, int]:
         "prompt": prompt,
         "cached": max(of("cached"), of("read")),
         "written": of("written"),
-        "audio_prompt": of("audio_prompt"),
-        "image_prompt": of("image_prompt"),
+        "audio_prompt": max(of("audio_prompt") - of("cached_audio"), 0),
+        "image_prompt": max(of("image_prompt") - of("cached_image"), 0),
         "output": output,
         "said": said,
         "reasoning": max(of("reasoning"), of("thoughts")),

@@ -332,6 +332,28 @@ def test_kinds_of_tokens_without_a_price_cost_what_the_others_do() -> None:
     assert second == Price(True, 3, 8, 0, 8, 9, 9, 1, 131_072)
 
 
+def test_known_prices_of_sound_are_planned() -> None:
+    """Sound in a prompt has the catalogue's price where it has one, by a dated name too; a written price wins whole."""
+    text = """
+providers: {gemini: {api_key: x, prices: {gemini-2.5-flash-lite: {input: 3, output: 8}}}}
+models:
+  a: {targets: [gemini/gemini-2.5-flash, gemini/gemini-2.5-flash-2026-01-01]}
+  b: {targets: [gemini/gemini-2.5-flash-lite, gemini/gemini-2.5-pro]}
+"""
+    snapshot = snapshot_of(text)
+    expected = {
+        "gemini-2.5-flash": 1.0,
+        "gemini-2.5-flash-2026-01-01": 1.0,
+        "gemini-2.5-flash-lite": 3,
+        "gemini-2.5-pro": 2.5,
+    }
+    for model, audio in expected.items():
+        price = target(snapshot, f"gemini/{model}").price
+        assert price is not None
+        assert price.audio_input == audio
+    assert target(snapshot, "gemini/gemini-2.5-flash").price == Price(True, 0.3, 2.5, 0.03, 2.5, 1.0, 1.0, 0.3, 65_536)
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [

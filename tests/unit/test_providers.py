@@ -155,6 +155,7 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
         assert all(0 < price <= prompt for price in cached)
         assert 0 <= answer <= 1000
         assert answer == 0 or answer >= prompt
+    assert all(known.prices[model][0] < price <= 200 for model, price in known.spoken.items())
 
 
 @pytest.mark.parametrize(
