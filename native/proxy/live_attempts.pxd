@@ -18,6 +18,7 @@ cdef class LiveAttempts:
     cdef Attempt declining      # the first whose target declined the request; None = none
     cdef AttemptResult declined     # ... and how it ended
     cdef ShadowCopy copy        # of the request, for the shadow of its route; None = there is none
+    cdef bint drawn             # it is decided whether there is one: once, whatever is tried again
     cdef Attempt hedge          # the attempt that was started as a hedge; None = none was
     cdef Attempt hedged         # ... and the one beside which it was started
     cdef uint64_t hedge_ns      # when a hedge is due; 0 = none is
@@ -26,6 +27,7 @@ cdef class LiveAttempts:
     cdef bint is_failover(self, Attempt attempt) noexcept   # another one was started before it
     cdef int tries(self) noexcept                   # how many were started, without a hedge
     cdef int add(self, Attempt attempt) except -1
+    cdef int draw_copy(self, Request request) except -1
     cdef int finish_upload(self, Request request) except -1  # the rest of a service's request has come
     cdef int remove(self, Attempt attempt) except -1         # take out an attempt that has ended
     # Detach it, or cancel it. The loser of a hedge is cancelled, unless it is late, a trial, or ``runs_on``.

@@ -23,16 +23,20 @@ cdef class LiveAttempts:
 
     cdef int add(self, Attempt attempt) except -1:
         self.begun += 1
-        if attempt.route.shadow is not None and self.begun == 1 and attempt.request.received:
-            self.copy = copy_of(attempt.request)
+        if attempt.route.shadow is not None and not self.drawn and attempt.request.received:
+            self.draw_copy(attempt.request)
         if self.first is None:
             self.first = attempt
         else:
             self.second = attempt
 
+    cdef int draw_copy(self, Request request) except -1:
+        self.drawn = True
+        self.copy = copy_of(request)
+
     cdef int finish_upload(self, Request request) except -1:
-        if self.copy is None and is_due(request):
-            self.copy = copy_of(request)
+        if not self.drawn and is_due(request):
+            self.draw_copy(request)
         if self.first.sent:
             self.first.finish_upload(request.trailers)
 

@@ -54,3 +54,6 @@ cdef class ModelRequest(Request):
 
 cdef class PeerRequest(ModelRequest):
     pass
+
+# Return whether a body may name files or the like, which one provider keeps, by the names of its members.
+cdef bint may_name_objects(bytes content)

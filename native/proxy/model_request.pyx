@@ -56,6 +56,13 @@ cdef bint hides_letters(bytes content):
     return b"\\u005" in content or b"\\u006" in content or b"\\u007" in content
 
 
+cdef bint may_name_objects(bytes content):
+    return (
+        b'"file_id"' in content or b'"file_ids"' in content or b'"vector_store_ids"' in content
+        or b'"fileUri"' in content or b'"file_uri"' in content
+    )
+
+
 cdef class ModelRequest(Request):
     """A request to a model. Its body is collected, scanned without building objects, and sent to one target or more."""
 
@@ -190,10 +197,7 @@ cdef class ModelRequest(Request):
                     parses = parses or b"\\" in <bytes>ids[len(ids) - 1] or content.count(b'"conversation"') > 1
                 elif content[self.peek.conversation_start] == c"{":
                     parses = True
-        if parses or (objects and (
-            b'"file_id"' in content or b'"file_ids"' in content or b'"vector_store_ids"' in content
-            or b'"fileUri"' in content or b'"file_uri"' in content
-        )):
+        if parses or (objects and may_name_objects(content)):
             try:
                 named = self.runtime.kept.named(content)
             except ValueError as error:

@@ -16,6 +16,8 @@ LIMITED = (
 )
 SMALL_BODY = 65536
 COPY_MOST = 1024 * 1024
+# How long a copy takes at most where no deadline of its route or its caller is shorter.
+cdef uint64_t COPY_LONGEST_NS = 600_000_000_000
 # The place of an attempt's traceparent.
 cdef bytes TRACESTATE = kept_name(b"tracestate")
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
@@ -93,7 +95,7 @@ cdef class Request:
         if total_ns and (not self.bounded or self.started_ns + total_ns < self.deadline_ns):
             self.deadline_ns = self.started_ns + total_ns
         elif not self.bounded:
-            self.deadline_ns = NEVER
+            self.deadline_ns = self.started_ns + COPY_LONGEST_NS if self.is_copy else NEVER
 
     cdef bint caller_is_over(self, uint64_t now, bint told) noexcept:
         cdef uint64_t early = 0
@@ -111,6 +113,10 @@ cdef class Request:
         cdef bint trace_continued
         cdef FieldView field
         cdef Py_ssize_t at
+        if self.is_copy:        # its trace is that of its original, which alone is sampled and counts as such
+            self.trace_at = len(self.fields)
+            add_item(self.fields, NO_TRACEPARENT)
+            return
         for at in range(len(self.head.fields)):
             if field_at(self.head.fields, at, &field) and field.name_size == 11 and (
                 memcmp(field.name, b"traceparent", 11) == 0

@@ -2,7 +2,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from native.codec.field_rules cimport field_value
 from native.http.stream cimport Acceptor
 from native.io.atomics cimport add64, load32
-from native.proxy.model_request cimport ModelRequest
+from native.proxy.model_request cimport ModelRequest, may_name_objects
 from native.proxy.request cimport PLAIN, Identity
 from native.proxy.router cimport (
     OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_GENERATE, OPERATION_MESSAGES,
@@ -19,8 +19,6 @@ from native.state.shared_state cimport (
 
 # A copy whose answer is longer is ended: it would cost bandwidth, and nobody reads it.
 cdef int64_t STREAM_MOST = 64 * 1024 * 1024
-# How long a copy takes at most where no deadline of its route or its caller is shorter.
-cdef uint64_t LONGEST_NS = 600_000_000_000
 # What is carried out twice without harm: the answer is all that the provider makes.
 cdef enum:
     COPIED = (
@@ -78,7 +76,7 @@ cdef bint is_fit(Request request):
         asked = <ModelRequest>request
         return not asked.stored and not asked.peek.background == 1 and asked.content is not None and (
             asked.peek.previous_start < 0 and asked.peek.conversation_start < 0
-        )
+        ) and not asked.names_ids and not may_name_objects(asked.content)
     return (
         isinstance(request, ServiceRequest) and request.head.method in request.route.shadow_methods
         and request.head.upgrade is None and not request.head.expects
@@ -140,7 +138,9 @@ cdef Request copied(Request request, Route route):
     copy.share = request.runtime.copy_share
     copy.fields = request.fields[:request.trace_at]     # what follows is the traceparent of the original
     copy.fields.append((b"x-edge-shadow", request.route.name.encode("ascii", "replace")))
-    copy.deadline_ns = request.deadline_ns - request.started_ns if request.bounded else LONGEST_NS
+    copy.trace = request.trace
+    copy.bounded = request.bounded
+    copy.deadline_ns = request.deadline_ns - request.started_ns
     return copy
 
 
@@ -182,7 +182,6 @@ cdef int start_copy(ShadowCopy copy, uint64_t now) except -1:
     stream.scheme = "http"
     request.stream = stream
     request.started_ns = now
-    request.bounded = True
     request.deadline_ns = NEVER if request.deadline_ns > NEVER - now else request.deadline_ns + now
 
 

@@ -179,6 +179,6 @@ def test_what_cannot_be_shown_is_not_taken(wrong: dict[str, object]) -> None:
     """A kind that edge does not know, a time that is no date, and a number that is no count: no page fails for them."""
     assert sound(incident(kinds=["slow"], impact=Impact(requests=3, extra_usd=0.5)))
     reader = Reader()
-    reader.hear("us/n", incident(**wrong))
+    reader.hear("us/n", structs.replace(incident(), **wrong))
     assert reader.entries == []
     assert reader.hearsay.open(NOW) == []
