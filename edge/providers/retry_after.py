@@ -2,6 +2,7 @@
 
 Forms: ``retry-after`` in seconds or as an HTTP date (RFC 9110 10.2.3); ``retry-after-ms`` and ``x-ms-retry-after-ms``
 (OpenAI, Azure); ``x-ratelimit-reset-requests`` and ``-tokens`` as Go durations such as ``6m0s`` or ``12ms`` (OpenAI);
+``x-ratelimit-reset`` and ``x-tokenlimit-reset`` (Together), ``ratelimitbysize-reset`` (Mistral) in seconds;
 ``anthropic-ratelimit-*-reset`` as RFC 3339 timestamps. A reset field counts only if the matching ``remaining`` field is
 0 or missing. A number from 1e12 on is a time in epoch milliseconds, one from 1e9 on a time in epoch seconds, and a
 smaller one a wait in seconds. Times are compared with the answer's own Date, so that clocks need not agree; past times
@@ -28,6 +29,7 @@ _EPOCH_MS: Final = 1e12
 _EPOCH_S: Final = 1e9
 _MOST_CONTENT: Final = 65536
 _MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms")
+_RESETS: Final = ("x-ratelimit-reset", "x-tokenlimit-reset", "ratelimitbysize-reset")
 
 
 def go_duration(text: str) -> float | None:
@@ -77,7 +79,7 @@ def _exhausted(fields: dict[str, str], now_s: float) -> float | None:
     """Return the longest reset among the limits that are used up, or None if none is."""
     waits: list[float] = []
     for name, value in fields.items():
-        if name.startswith("x-ratelimit-reset"):
+        if name.startswith(_RESETS):
             duration = go_duration(value)
             wait = _wait(value, now_s) if duration is None else duration
         elif name.startswith("anthropic-ratelimit-") and name.endswith("-reset"):

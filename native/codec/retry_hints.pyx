@@ -6,6 +6,8 @@ cdef enum:
     RESET = 5               # characters of "reset", "remaining" and of what stands before them
     REMAINING = 9
     OPENAI = 12
+    TOGETHER = 13
+    MISTRAL = 16
     ANTHROPIC = 20
 
 
@@ -18,6 +20,10 @@ cdef Py_ssize_t _at_reset(const FieldView* field) noexcept:
     cdef Py_ssize_t at
     if _begins(field, b"x-ratelimit-", OPENAI):
         at = OPENAI
+    elif _begins(field, b"x-tokenlimit-", TOGETHER):
+        at = TOGETHER
+    elif _begins(field, b"ratelimitbysize-", MISTRAL):
+        at = MISTRAL
     elif _begins(field, b"anthropic-ratelimit-", ANTHROPIC):
         at = field.name_size - <Py_ssize_t>RESET
     else:

@@ -308,7 +308,11 @@ cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wai
             continue
         bound = UNBOUND
         if memcmp(field.name, b"x-ratelimit-remaining-", 22) == 0:
-            bound = BOUND_REQUESTS if _ends(&field, b"-requests", 9) else BOUND_TOKENS if _ends(&field, b"-tokens", 7) else UNBOUND
+            # Mistral names the minute that the limit is for; of a month's or a day's, nothing follows for the minute
+            if _ends(&field, b"-requests", 9) or _ends(&field, b"-req-minute", 11):
+                bound = BOUND_REQUESTS
+            elif _ends(&field, b"-tokens", 7) or _ends(&field, b"-tokens-minute", 14):
+                bound = BOUND_TOKENS
         elif memcmp(field.name, b"anthropic-ratelimit-", 20) == 0 and _ends(&field, b"-remaining", 10):
             bound = BOUND_REQUESTS if _ends(&field, b"-requests-remaining", 19) else BOUND_TOKENS
         remaining = parse_length(<bytes>(<tuple>fields[place])[1]) if bound else -1

@@ -97,7 +97,9 @@ cdef inline bint is_grant(const char* name, Py_ssize_t size) noexcept:
     """Return whether a field reports a provider's rate limit."""
     return (size > 12 and memcmp(name, b"x-ratelimit-", 12) == 0) or (
         size > 20 and memcmp(name, b"anthropic-ratelimit-", 20) == 0
-    )
+    ) or (size > 13 and memcmp(name, b"x-tokenlimit-", 13) == 0) or (
+        size > 16 and memcmp(name, b"ratelimitbysize-", 16) == 0
+    ) or (size > 18 and memcmp(name, b"x-ratelimitbysize-", 18) == 0)
 
 
 cdef list model_fields(Caller caller, list fields):

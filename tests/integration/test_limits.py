@@ -261,6 +261,10 @@ TOLD = {
         b"anthropic-ratelimit-requests-remaining: 0\r\nanthropic-ratelimit-requests-reset: 2099-01-01T00:00:00Z\r\n"
     ),
     "tokens": b"x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 1m0s\r\n",
+    "mistral": b"x-ratelimit-remaining-req-minute: 0\r\nratelimitbysize-remaining: 0\r\nratelimitbysize-reset: 28\r\n",
+    "mistral-tokens": (
+        b"x-ratelimit-remaining-tokens-minute: 0\r\nx-ratelimitbysize-limit-minute: 9\r\nretry-after: 28\r\n"
+    ),
 }
 
 
@@ -275,6 +279,8 @@ async def test_a_provider_that_says_how_little_is_left_is_believed(who: str) -> 
             assert field(first, "x-edge-target") == "p0/m"
             assert b"reset-tokens: 1m0s" not in first
             assert b"anthropic" not in first
+            assert b"minute" not in first
+            assert b"bysize" not in first
             assert field(await data_plane.ask(ask("alice"), b"hello"), "x-edge-target") == "p1/m"
             assert data_plane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 0
             counts = data_plane.shared_state.read_allowance(data_plane.snapshot.credentials[0].allowance.slot)["counts"]

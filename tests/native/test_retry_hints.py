@@ -17,6 +17,10 @@ NAMES = [
     b"date",
     b"x-ratelimit-reset",
     b"x-ratelimit-remaining",
+    b"x-tokenlimit-reset",
+    b"x-tokenlimit-remaining",
+    b"ratelimitbysize-reset",
+    b"ratelimitbysize-remaining",
     *(f"x-ratelimit-{what}-{kind}".encode() for kind in KINDS for what in ("reset", "remaining", "limit")),
     *(f"anthropic-ratelimit-{kind}-{what}".encode() for kind in KINDS for what in ("reset", "remaining", "limit")),
 ]
@@ -43,6 +47,8 @@ def test_no_wish_is_overlooked(fields: list[tuple[bytes, bytes]]) -> None:
             (b"anthropic-ratelimit-tokens-remaining", b"9"),
             (b"anthropic-ratelimit-tokens-reset", b"2030-01-01T00:00:00Z"),
         ],
+        [(b"x-tokenlimit-reset", b"1"), (b"x-tokenlimit-remaining", b"9000")],
+        [(b"ratelimitbysize-reset", b"28"), (b"ratelimitbysize-remaining", b"499900")],
         [(b"x-ratelimit-remaining-tokens", b"0"), (b"anthropic-ratelimit-x", b"1"), (b"x-ratelimit-", b"")],
     ],
 )

@@ -158,6 +158,14 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
     assert all(known.prices[model][0] < price <= 200 for model, price in known.spoken.items())
 
 
+@pytest.mark.parametrize("limit", [b"x-ratelimit-%s", b"x-tokenlimit-%s", b"ratelimitbysize-%s"])
+def test_a_reset_counts_by_any_name_where_nothing_remains(limit: bytes) -> None:
+    """Together's and Mistral's fields are read as others: a reset counts if its limit is used up."""
+    reset = (limit % b"reset", b"28")
+    assert retry_after_seconds([reset, (limit % b"remaining", b"0")]) == pytest.approx(28)
+    assert retry_after_seconds([reset, (limit % b"remaining", b"3")]) is None
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [(b"6m0s", 360.0), (b"12ms", 0.012), (b"1h2m0.5s", 3720.5), (b"7", 7.0), (b"soon", None), (b"1" * 64_000, None)],
