@@ -15,7 +15,7 @@ from edge.errors import EdgeError
 from edge.regions import digest as digests
 from edge.regions.digest import EVERYWHERE, OVERRIDES, REGIONAL, WEIGHTS, ManualOverride, SharedWeight
 from edge.telemetry import logs
-from edge.terms.ports import Write
+from edge.terms.ports import Unchanged, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,10 +72,13 @@ class SharedSteps:
         """
         if self._store is None:
             raise NothingSharedError("this node shares nothing: configure a cluster, or act on each node by itself")
-        revision = await self._store.txn((), (Write(key, value),))
+        self._applied(key, value, await self._store.txn((), (Write(key, value),)))
+
+    def _applied(self, key: str, value: bytes | None, revision: int | None) -> None:
+        """Apply a document that was written, unless the watch has shown it already."""
         if self._follower is None or self._overrides is None or revision is None:
             return
-        if self._follower.revision < revision:  # else the watch has shown it already
+        if self._follower.revision < revision:
             held = {known: item for known, item in self._follower.held.items() if known != key}
             if value is not None:
                 held[key] = Held(value, revision, 0)
@@ -95,14 +98,28 @@ class SharedSteps:
 
     async def tell(self) -> None:
         """Publish the canaries that were taken out here."""
-        for target, (override, told) in list(self.untold.items()):
+        for target, untold in list(self.untold.items()):
             try:
-                await self.override(target, override, self._region)
+                await self._tell(target, *untold)
             except EdgeError:
                 return  # the next turn tries again; the status says that the store is away
-            if self.untold.get(target) == (override, told):
-                del self.untold[target]
-                told()
+
+    async def _tell(self, target: str, override: ManualOverride, told: Callable[[], None]) -> None:
+        """Publish one, and take it back if an operator has decided meanwhile; what operators wrote is left alone."""
+        if self._store is None or self._follower is None:
+            return
+        key, value = digests.override_key(target, self._region), digests.encode(override)
+        held = self._follower.held.get(key)
+        unchanged = Unchanged(key, 0 if held is None else held.revision)
+        revision = await self._store.txn((unchanged,), (Write(key, value),))
+        if revision is None:
+            return  # somebody else was quicker: the next turn knows it
+        if target not in self.untold:
+            await self._store.txn((Unchanged(key, revision),), (Write(key, None),))
+        elif self.untold[target] == (override, told):
+            self._applied(key, value, revision)
+            del self.untold[target]
+            told()
 
     def begin(self) -> None:
         """Apply what the store has, unless that was done: also that it has nothing."""

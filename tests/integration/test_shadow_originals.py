@@ -1,4 +1,4 @@
-"""Shadow copies and what happens to their originals: one copy of what is tried again, in the same trace and no other."""
+"""Shadow copies and their originals: one copy of what is tried again, in the same trace, and none of a file."""
 
 from __future__ import annotations
 

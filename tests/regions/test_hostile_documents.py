@@ -10,11 +10,14 @@ from edge.control.ledger import WeightByHand
 from edge.control.weighing import told as shown
 from edge.regions import digest as told
 from edge.regions.digest import EVERYWHERE, ManualOverride, SharedWeight
+from edge.terms.ports import Write
 from tests.regions.sharing_world import Regions
 from tests.regions.test_shared_weights import following
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from edge.terms.ports import Unchanged
 
 
 @pytest.fixture
@@ -74,3 +77,29 @@ async def test_an_act_before_the_store_was_read(regions: Regions) -> None:
     await regions.pass_by(2)
     assert eu.overrides == {"q/m": other, "p/m": mine}
     assert set(eu.weights) == {"p/m", "q/m"}
+
+
+@pytest.mark.parametrize("then", [None, ManualOverride(1, "an operator's", 9.0, "eu/n")])
+async def test_a_restore_while_a_canary_is_told(
+    regions: Regions, monkeypatch: pytest.MonkeyPatch, then: ManualOverride | None
+) -> None:
+    """What an operator decides while the abort is on its way to the store comes after it."""
+    await following(regions, "eu", "eu2")
+    eu, _ = regions.nodes
+    real, seen, heard = eu.store.txn, [], []
+
+    async def slow(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
+        done = await real(conditions, writes)
+        if writes[0].key == told.override_key("p/m", "eu") and not seen:
+            seen.append(done)
+            eu.sharing.by_hand.restored("p/m")
+            if then is not None:
+                await real((), (Write(writes[0].key, told.encode(then)),))
+        return done
+
+    monkeypatch.setattr(eu.store, "txn", slow)
+    eu.sharing.by_hand.aborted("p/m", ManualOverride(2, "canary: slow", 5.0, "eu/n"), lambda: heard.append("p/m"))
+    await regions.pass_by(4)
+    assert seen
+    assert heard == []
+    assert eu.overrides == ({} if then is None else {"p/m": then})
