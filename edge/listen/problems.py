@@ -128,6 +128,21 @@ PROBLEMS: Final[dict[str, Row]] = {
         "No target of this model can be asked this: {0}. Ask a model whose targets offer it; what a provider offers "
         "stands in providers.NAME.capabilities.",
     ),
+    "bad_requirement": Row(
+        400,
+        "invalid_request_error",
+        "bad_requirement",
+        None,
+        "x-edge-require: {0}; write jurisdiction=eu,us (one of them) or capabilities=images,tools (all of them), and "
+        "a semicolon between the two.",
+    ),
+    "requirement_unmet": Row(
+        400,
+        "invalid_request_error",
+        "requirement_unmet",
+        None,
+        "No target of this model meets x-edge-require: {0}.",
+    ),
     "model_not_told": Row(
         400,
         "invalid_request_error",

@@ -112,7 +112,7 @@ cdef object write_record(int why, Request request, Response response, LiveAttemp
         queue_ns=queue_ns,
         cache="" if response.flight is None else response.flight.result(response.stale),
         rescues=response.rescues,
-        excluded=() if selection is None else selection.exclusions(),
+        excluded=tuple(request.unmet_why or ()) if selection is None else selection.exclusions(),
         client=address_of(request),
         sent_bytes=response.sent_bytes,
         attempts=tuple([

@@ -25,6 +25,7 @@ cdef bytes asked_with(list fields):
             (field.name_size < 7 or memcmp(field.name, b"openai-", 7) != 0)
             and (field.name_size < 10 or memcmp(field.name, b"anthropic-", 10) != 0)
             and (field.name_size != 13 or memcmp(field.name, b"x-edge-canary", 13) != 0)
+            and (field.name_size != 14 or memcmp(field.name, b"x-edge-require", 14) != 0)
         ):
             continue
         if found is None:

@@ -24,6 +24,7 @@ from native.proxy.router cimport (
     OF_RESPONSES, OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, deployment_of_path, model_of_path,
 )
 from native.proxy.needs cimport needs_of
+from native.proxy.requirements cimport require, require_one
 from native.proxy.request cimport CHAT_STREAM, PLAIN, SMALL_BODY, Identity, refusal, refuse_bound
 from native.proxy.runtime cimport NEVER, Runtime
 from native.state.allowance cimport longest_output, usual_output
@@ -147,6 +148,11 @@ cdef class ModelRequest(Request):
             why = self.seek()
             if why is not None:
                 return why
+        why = require(self)
+        if why is None:
+            why = require_one(self)
+        if why is not None:
+            return why
         if self.response_format == PLAIN:
             self.fields = new_list(len(self.head.fields) + 1)
             for item in self.head.fields:

@@ -80,6 +80,8 @@ cdef class Request:
     cdef bint is_copy           # a shadow copy: its answer is dropped, and held up to COPY_MOST
     cdef bint left              # the client has left before the answer was complete
     cdef uint64_t closed        # a bit per member that its ids exclude: another provider issued them
+    cdef uint64_t unmet         # ... that do not meet its x-edge-require, which are closed too
+    cdef list unmet_why         # "TARGET: WHY" of these; None = there are none
     cdef bint searching         # nobody remembers who issued its id: each member is asked once
     cdef uint64_t seed          # ... in an order that this decides
     cdef bint names_ids         # it names what a provider has made

@@ -427,6 +427,8 @@ cdef class Selection:
 
     cdef tuple exclusions(self):
         cdef list found = self.route.unfit_because(self.request.operation)
+        if self.request.unmet_why is not None:
+            found = found + self.request.unmet_why
         return tuple(found if self.excluded is None else found + self.excluded)
 
     cdef bint nobody_can(self) noexcept:

@@ -18,6 +18,7 @@ cdef class StoredRequest(ServiceRequest):
     cdef Refusal read_query(self, list ids)
     cdef Refusal check_body(self)
     cdef Refusal find_place(self, list ids)     # decide who is asked
+    cdef Refusal find_keeper(self, list ids)
     cdef Refusal choose_provider(self)          # ... if no id says so
     cdef bint permits(self, int index)          # the caller may use all that this member's provider keeps
     cdef Refusal narrow(self)                   # close the members that the caller may not use

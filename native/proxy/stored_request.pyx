@@ -14,6 +14,7 @@ from native.proxy.issuer cimport FOUND_NONE, FOUND_OWN, FOUND_UNKNOWN, owner_of,
 from native.proxy.kept_paths cimport dialect_of_kept, id_of_segment, is_upload, path_at, path_of_kept, segment_of_id
 from native.proxy.model_request cimport WITHHELD
 from native.proxy.request cimport refusal
+from native.proxy.requirements cimport require, require_one
 from native.proxy.router cimport OPERATION_FILES, UNCOUNTED
 from native.state.callers cimport Caller
 from native.state.issued_ids cimport Issued
@@ -167,6 +168,13 @@ cdef class StoredRequest(ServiceRequest):
         return self.find_place(ids) if why is None else why
 
     cdef Refusal find_place(self, list ids):
+        """Find who keeps what is asked for, among those that meet what the caller requires."""
+        cdef Refusal why = require(self)
+        if why is None:
+            why = self.find_keeper(ids)
+        return require_one(self) if why is None else why
+
+    cdef Refusal find_keeper(self, list ids):
         cdef Issued issued
         cdef Refusal why
         cdef int found = FOUND_NONE
