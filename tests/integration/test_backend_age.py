@@ -17,7 +17,8 @@ from native.state.counters import TargetCounter
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-AGE = [("grpc.max_connection_age_ms", 300), ("grpc.max_connection_age_grace_ms", 200)]
+# The grace is longer than a busy machine keeps a call waiting: what is cut after it is rightly unavailable.
+AGE = [("grpc.max_connection_age_ms", 300), ("grpc.max_connection_age_grace_ms", 3_000)]
 
 
 class Backend(grpc.GenericRpcHandler):
