@@ -63,6 +63,7 @@ class Describing:
         self._changed = changed
         self._due_ns: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._doubted: set[str] = set()
 
     def tend(self, snapshot: Snapshot, now_ns: int, chance: Callable[[], float]) -> None:
         """Start the questions that are due. Called once a second.
@@ -124,6 +125,12 @@ class Describing:
             logs.say(logs.WARNING, "a service is left out of reflection", service=name, error=str(error))
         finally:
             await channel.close(None)
+        if files:
+            self._doubted.discard(name)
+        elif name not in self._doubted:
+            self._doubted.add(name)  # it may be a server that has just begun, and is asked once more
+            self._due_ns[name] = clock.now_ns() + AGAIN_NS
+            return
         others = sum(len(file) for other, held in self._known.items() if other != name for file in held)
         if files and others + sum(map(len, files)) > MOST_IN_ALL:
             logs.say(logs.WARNING, "a service is left out of reflection", service=name, error="all are over 4 MiB")
