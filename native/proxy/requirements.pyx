@@ -4,9 +4,10 @@ from native.balance.balancer cimport Target
 from native.codec.field_list cimport FieldView, field_at
 from native.proxy.request cimport Refusal, Request, refusal
 
-# Longest field, and most values in all: a caller that lists more does not narrow anything by it.
+# Longest field; most targets that an error names; most characters of what is said of one.
 cdef Py_ssize_t LONGEST = 512
 cdef Py_ssize_t MOST_TOLD = 16
+cdef Py_ssize_t NOTE_LIMIT = 120
 
 
 cdef Refusal require(Request request):
@@ -48,16 +49,18 @@ cdef Refusal apply(Request request, bytes value):
 
 
 cdef exclude(Request request, str name, list wanted):
-    """A region is not excluded: it gets the field too, and excludes its own targets."""
+    """Exclude the members that do not meet one requirement; each is told about once, however many fields there are."""
     cdef Target target
     cdef str law, why
     cdef list lacking
     cdef int i
     for i in range(request.route.pool.size):
-        if request.route.regions >> i & 1:
+        if request.unmet >> i & 1:
             continue
         target = request.route.pool.target_at(i)
-        if name == "jurisdiction":
+        if request.route.regions >> i & 1:
+            why = "the targets of another region are not known here"
+        elif name == "jurisdiction":
             law = target.plan.jurisdiction
             if law is not None and law.lower() in wanted:
                 continue
@@ -70,4 +73,4 @@ cdef exclude(Request request, str name, list wanted):
         request.unmet |= <uint64_t>1 << i
         if request.unmet_why is None:
             request.unmet_why = []
-        request.unmet_why.append(f"{target.id}: {why}")
+        request.unmet_why.append(f"{target.id}: {why[:NOTE_LIMIT]}")

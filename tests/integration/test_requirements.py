@@ -87,6 +87,18 @@ async def test_nobody_meets_it() -> None:
         assert [sim.stats()["requests"] for sim in sims.values()] == [0, 0]
 
 
+async def test_what_is_kept_of_many_fields_is_bounded() -> None:
+    """However many fields come, the record says one short sentence of each target."""
+    async with two_laws() as (client, sims, plane):
+        answer = await ask(client, *(f"capabilities={letter * 480}" for letter in "abcdefghij"))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "requirement_unmet"), answer.text
+        excluded = (await plane.recorded(1))[0].excluded
+        assert [why.partition(":")[0] for why in excluded] == ["us/sim", "eu/sim"]
+        assert max(map(len, excluded)) < 200
+        assert len(answer.text) < 1_000
+        assert [sim.stats()["requests"] for sim in sims.values()] == [0, 0]
+
+
 async def test_an_outage_does_not_relax_it() -> None:
     """While all that meet it are down, no byte reaches another, and the record names who was excluded."""
     async with two_laws() as (client, sims, plane):
