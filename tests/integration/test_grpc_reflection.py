@@ -144,6 +144,35 @@ async def test_services_of_backends_are_seen(tmp_path: Path) -> None:
         assert await asyncio.to_thread(looked_up) == (["one.Order"], "two.Order", "helloworld.HelloRequest")
 
 
+async def test_a_call_that_ended_before_its_question() -> None:
+    """Grpc.aio says INTERNAL of a method refused before the question is written; v1alpha is asked all the same."""
+    server, address = await shop(made("shop.proto", "two"))
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            files = await describing.described(_Refused(channel), "two.Shop")  # type: ignore[arg-type]
+        assert [FileDescriptorProto.FromString(file).package for file in files] == ["two"]
+    finally:
+        await server.stop(None)
+
+
+class _Refused:
+    """A channel whose v1 calls end while the question is written, as those of a quick server do now and then."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    def stream_stream(self, method: str, **serializers: Any) -> Any:
+        """Return the channel's own, unless the method is of v1."""
+        if not method.startswith("/grpc.reflection.v1."):
+            return self._channel.stream_stream(method, **serializers)
+        return lambda timeout: self
+
+    async def write(self, question: object) -> None:
+        """Fail as grpc.aio does."""
+        none = grpc.aio.Metadata()
+        raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="Internal error from Core")
+
+
 class _Keyed(grpc.StreamStreamClientInterceptor):
     def __init__(self, key: str) -> None:
         self._key = key
