@@ -56,8 +56,8 @@ class KeyDocument(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
         """Return the SHA-256 of each key that counts now."""
         if self.revoked:
             return ()
-        both = (self.key.sha256, self.previous if now < self.previous_until else "")
-        return tuple(bytes.fromhex(each) for each in both if each)
+        own = (bytes.fromhex(self.key.sha256),) if self.key.sha256 else ()
+        return (*own, bytes.fromhex(self.previous)) if self.previous and now < self.previous_until else own
 
 
 def secret_of(config: Config) -> bytes | None:
@@ -109,8 +109,9 @@ def decode(name: str, body: bytes) -> KeyDocument:
         document = msgspec.json.decode(body, type=KeyDocument)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise KeyDocumentError(f"another version of edge has written it: {error}") from error
-    hashes = (document.key.sha256, document.previous)
-    if document.key.name != name or not all(_SHA256.fullmatch(each) for each in hashes if each):
+    sha256, previous = document.key.sha256, document.previous
+    unreadable = (sha256 and not _SHA256.fullmatch(sha256)) or (previous and not _SHA256.fullmatch(previous))
+    if document.key.name != name or unreadable:
         raise KeyDocumentError("it does not fit its name, or has no SHA-256")
     return document
 

@@ -70,18 +70,26 @@ class EtcdStore:
         return self._item(answer.kvs[0]) if answer.kvs else None
 
     async def list(self, prefix: str) -> Listing:
-        """Return all keys under a prefix, at one revision; they are read in pages, so their number has no bound."""
+        """Return all keys under a prefix, at one revision; they are read in pages, so their number has no bound.
+
+        A page is asked for before the one that came is decoded.
+        """
         key, end = self._key(prefix), _after(self._key(prefix))
         items: list[Item] = []
-        revision = 0
-        while True:
-            request = wire.RangeRequest(key=key, range_end=end, limit=PER_PAGE, revision=revision)
-            answer = await self._ask(calls.list_range, request)
-            revision = revision or answer.header.revision
-            items += [self._item(kv) for kv in answer.kvs]
-            if not answer.more or not answer.kvs:
-                return Listing(tuple(items), revision)
+        answer = await self._ask(calls.list_range, wire.RangeRequest(key=key, range_end=end, limit=PER_PAGE))
+        revision = answer.header.revision
+        while answer.more and answer.kvs:
             key = answer.kvs[-1].key + b"\0"
+            request = wire.RangeRequest(key=key, range_end=end, limit=PER_PAGE, revision=revision)
+            asked = asyncio.ensure_future(self._ask(calls.list_range, request))
+            try:
+                await asyncio.sleep(0)  # so that it is sent
+                items += map(self._item, answer.kvs)
+                answer = await asked
+            finally:
+                asked.cancel()
+        items += map(self._item, answer.kvs)
+        return Listing(tuple(items), revision)
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
         """Write a key, optionally under a lease; return the revision."""

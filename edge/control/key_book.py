@@ -100,7 +100,7 @@ class KeyBook:
             is_member = "/" in entry.name
             if document is not None and (entry.digests or not is_member):
                 digests = entry.digests if is_member else document.digests(now)
-                self._hold(structs.replace(entry, slot=self._slot(entry.name), digests=digests))
+                self._hold(Entry(entry.name, self._slot(entry.name), digests, entry.body), document)
                 self._note(document)
         self.finish()
 
@@ -232,17 +232,17 @@ class KeyBook:
         self._complained.pop(name, None)
         before = self._entries.get(name)
         slot = self._slot(name) if before is None or before.slot < 0 else before.slot
-        return self._replaced(Entry(name, slot, (), body), document, now)
+        return self._replaced(name, slot, body, document, now)
 
     def _again(self, name: str, now: float) -> KeyChange | None:
         entry = self._entries[name]
         document = self._read(entry)
-        return None if document is None else self._replaced(entry, document, now)
+        return None if document is None else self._replaced(name, entry.slot, entry.body, document, now)
 
-    def _replaced(self, entry: Entry, document: KeyDocument, now: float) -> KeyChange:
-        before = self._entries.get(entry.name)
-        digests = () if entry.name in self._names else document.digests(now)
-        entry = structs.replace(entry, digests=digests)
+    def _replaced(self, name: str, slot: int, body: bytes, document: KeyDocument, now: float) -> KeyChange:
+        before = self._entries.get(name)
+        digests = () if name in self._names else document.digests(now)
+        entry = Entry(name, slot, digests, body)
         self._hold(entry, document)
         self._note(document)
         gone = () if before is None else tuple(each for each in before.digests if each not in digests)
@@ -251,9 +251,9 @@ class KeyBook:
     def _hold(self, entry: Entry, document: KeyDocument | None = None) -> None:
         self._entries[entry.name] = entry
         self._by_slot[entry.slot] = entry.name
-        self._next_slot = max(self._next_slot, entry.slot + 1)
-        document = self._read(entry) if document is None else document
-        if document is not None and len(entry.digests) > 1:
+        if entry.slot >= self._next_slot:
+            self._next_slot = entry.slot + 1
+        if len(entry.digests) > 1 and (document := self._read(entry) if document is None else document) is not None:
             self._ending[entry.name] = document.previous_until
         else:
             self._ending.pop(entry.name, None)

@@ -346,8 +346,8 @@ class SharedKeys:
             self._pending.clear()
         while self._pending and secret is not None:
             for _ in range(min(PER_TURN, len(self._pending))):
-                name = next(iter(self._pending))
-                change = self._book.take(name, self._pending.pop(name), secret, now)
+                # the newest first: the oldest are behind the empty places of those before, which are searched each time
+                change = self._book.take(*self._pending.popitem(), secret, now)
                 if change is not None:
                     changes.append(change)
             await asyncio.sleep(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -379,6 +380,19 @@ async def test_a_wiped_store_revokes_nothing(tmp_path: Path) -> None:
         assert nodes.benches[1].caller("1") == "a"
         await nodes.keys[1].rotate("a", "2" * 64, 0)
         await until(lambda: nodes.benches[0].caller("2") == "a")
+
+
+async def test_ten_times_as_many_changes_cost_ten_times_as_much(tmp_path: Path) -> None:
+    """What waits to be taken is not searched for each time: 100,000 names once took seconds, and mostly for that."""
+    spent = []
+    async with Nodes(tmp_path) as nodes:
+        keys = nodes.keys[0]
+        for count in (10_000, 100_000):
+            began = time.process_time()
+            keys._changed(dict.fromkeys(map(str, range(count))))
+            await until(lambda: not keys._pending)
+            spent.append(time.process_time() - began)
+    assert spent[1] < 30 * spent[0]
 
 
 async def test_two_keys_are_not_the_same(tmp_path: Path) -> None:
