@@ -163,7 +163,7 @@ class Continuation:
             turns.append(chat.Message("user", (chat.Text(_ASKED + anchor_of(self._text())),)))
         request = structs.replace(self._request, messages=(*self._request.messages, *turns), prefill=False)
         if dialect == self._client.name and dialect in _TURNS:
-            plain = structs.replace(self._request, limits=(), hints=(), messages=(), tools=(), prefill=False)
+            plain = structs.replace(self._request, limits=(), hints=(), messages=(), tools=(), stop=(), prefill=False)
             path = known.DIALECTS[dialect].write_request(plain, model).path
             written = Written(path, self._added(dialect, model, turns, ask_usage=ask_usage), ())
         else:

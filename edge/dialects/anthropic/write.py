@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from edge.dialects import signatures
+from edge.dialects import signatures, traits
 from edge.dialects.errors import CannotCarryError
 from edge.dialects.json_text import as_object
 from edge.dialects.written import Written, dropped_of
@@ -24,6 +24,7 @@ PATH: Final = b"/messages"
 _OUTPUT: Final = (("claude-3-5", 8192), ("claude-3-7", 32000), ("claude-3", 4096))
 _USUAL_OUTPUT: Final = 32000
 _LEAST_BUDGET: Final = 1024
+_EFFORTS: Final[tuple[chat.Effort, ...]] = ("low", "medium", "high", "xhigh", "max")
 _TOOL_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 FINISHES: Final[dict[str, str]] = {
     "stop": "end_turn",
@@ -45,6 +46,9 @@ def write_request(request: chat.Request, model: str) -> Written:
         raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
     if request.n != 1:
         raise CannotCarryError(f"n = {request.n}", DIALECT)
+    takes = traits.claude(model)
+    if request.prefill and not takes.prefill:
+        raise CannotCarryError("a last message of the assistant", DIALECT)
     dropped = list(request.hints)
     most = request.max_tokens
     if most is None:
@@ -53,11 +57,11 @@ def write_request(request: chat.Request, model: str) -> Written:
     body: dict[str, Any] = {"model": model, "max_tokens": most, "messages": messages}
     if system:
         body["system"] = system
-    _add_tools(request, body)
+    _add_tools(request, body, takes)
     _add_format(request, body)
-    if _add_thinking(request, body, most):
+    if not (_add_thinking(request, body, most) if takes.budgets else _add_effort(request, body, takes)):
         dropped.append("reasoning")
-    _add_sampling(request.sampling, body, dropped)
+    _add_sampling(request.sampling, body, dropped, takes)
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     if request.user:
@@ -67,7 +71,7 @@ def write_request(request: chat.Request, model: str) -> Written:
     return Written(PATH, msgspec.json.encode(body), dropped_of(request, dropped, cache=True, strict=True))
 
 
-def _add_tools(request: chat.Request, body: dict[str, Any]) -> None:
+def _add_tools(request: chat.Request, body: dict[str, Any], takes: traits.Claude) -> None:
     if not request.tools:
         return
     body["tools"] = [_tool(tool) for tool in request.tools]
@@ -82,6 +86,8 @@ def _add_tools(request: chat.Request, body: dict[str, Any]) -> None:
             said = {"type": "tool", "name": choice.names[0]}
         else:
             said = {"type": {"required": "any"}.get(choice.mode, choice.mode)}
+    if said is not None and said["type"] in {"any", "tool"} and not takes.forced:
+        raise CannotCarryError("tool_choice that forces a call", DIALECT)
     if request.parallel is not None and (said is None or said["type"] != "none"):
         said = said or {"type": "auto"}
         said["disable_parallel_tool_use"] = not request.parallel
@@ -108,23 +114,44 @@ def _add_format(request: chat.Request, body: dict[str, Any]) -> None:
 
 
 def _add_thinking(request: chat.Request, body: dict[str, Any], most: int) -> bool:
-    """Ask for thoughts; return whether they cannot be asked for although the client wants them."""
+    """Ask for thoughts by a budget; return whether the client's wish could be said."""
     thinking = request.thinking
     if thinking is None:
-        return False
+        return True
     budget = thinking.budget
     if budget is None:
         budget = chat.EFFORT_BUDGETS[thinking.effort or "medium"]
     if budget <= 0:
         body["thinking"] = {"type": "disabled"}
-        return False
+        return True
     forced = body.get("tool_choice", {}).get("type") in {"any", "tool"}
     if most <= _LEAST_BUDGET or forced or _ends_without_thoughts(request.messages):
-        return True
+        return False
     if budget >= most:
         budget = max(_LEAST_BUDGET, most // 2)
     body["thinking"] = {"type": "enabled", "budget_tokens": max(_LEAST_BUDGET, budget)}
-    return False
+    return True
+
+
+def _add_effort(request: chat.Request, body: dict[str, Any], takes: traits.Claude) -> bool:
+    """Ask for thoughts by an effort; return whether the client's wish could be said."""
+    thinking = request.thinking
+    if thinking is None:
+        return True
+    budget = thinking.budget
+    effort = thinking.effort or ("medium" if budget is None else traits.effort_for(budget))
+    if effort == "none" or (budget is not None and budget <= 0):
+        if takes.off == "omitted":
+            return True
+        if takes.off:
+            body["thinking"] = {"type": takes.off}
+            return True
+    else:
+        body["thinking"] = {"type": "adaptive"}
+        if thinking.shown:
+            body["thinking"]["display"] = "summarized"  # these models omit their thoughts unless they are asked
+    body.setdefault("output_config", {})["effort"] = traits.nearest(effort, _EFFORTS)
+    return effort != "none"
 
 
 def _ends_without_thoughts(messages: Sequence[chat.Message]) -> bool:
@@ -140,7 +167,15 @@ def _ends_without_thoughts(messages: Sequence[chat.Message]) -> bool:
     return False
 
 
-def _add_sampling(sampling: chat.Sampling, body: dict[str, Any], dropped: list[str]) -> None:
+def _add_sampling(sampling: chat.Sampling, body: dict[str, Any], dropped: list[str], takes: traits.Claude) -> None:
+    dropped += [
+        name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(sampling, name) is not None
+    ]
+    if not takes.samples:
+        usual = {"temperature": 1, "top_p": 1}  # and what they take for the default is left out
+        values = ((name, getattr(sampling, name)) for name in ("temperature", "top_p", "top_k"))
+        dropped += [name for name, value in values if value is not None and value != usual.get(name)]
+        return
     thinks = body.get("thinking", {}).get("type") == "enabled"
     temperature = sampling.temperature
     if temperature is not None:
@@ -160,9 +195,6 @@ def _add_sampling(sampling: chat.Sampling, body: dict[str, Any], dropped: list[s
             dropped.append("top_k")
         else:
             body["top_k"] = sampling.top_k
-    dropped += [
-        name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(sampling, name) is not None
-    ]
 
 
 def marked(block: dict[str, Any], cache: str) -> dict[str, Any]:

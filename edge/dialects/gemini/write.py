@@ -20,6 +20,7 @@ DIALECT: Final = "gemini"
 # Gemini 3 refuses a call that it did not sign; with these words it lets a call of another model pass.
 _UNSIGNED: Final = "skip_thought_signature_validator"
 _SIGNING: Final = "gemini-3"
+_MOST_STOPS: Final = 5
 FINISHES: Final[dict[str, str]] = {
     "stop": "STOP",
     "stop_sequence": "STOP",
@@ -38,6 +39,8 @@ def write_request(request: chat.Request, model: str) -> Written:
     """
     if request.limits:
         raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
+    if len(request.stop) > _MOST_STOPS:
+        raise CannotCarryError(f"more than {_MOST_STOPS} stop words", DIALECT)
     dropped = list(request.hints)
     body: dict[str, Any] = {"contents": _contents(request.messages, model)}
     system = list(_system(request.messages))

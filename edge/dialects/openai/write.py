@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from edge.dialects import custom_tools, json_text
+from edge.dialects import custom_tools, json_text, traits
 from edge.dialects.errors import CannotCarryError
 from edge.dialects.urls import data_url
 from edge.dialects.written import Written, dropped_of
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 DIALECT: Final = "openai"
 PATH: Final = b"/chat/completions"
 
-# Models that reason take max_completion_tokens alone; most other servers know max_tokens alone.
-_REASONERS: Final = ("gpt-5", "o1", "o3", "o4")
 # Models that refuse a request with reasoning_effort.
 UNTHINKING: Final = ("gpt-4", "gpt-3", "chatgpt-4o")
+_MOST_STOPS: Final = 4  # that OpenAI's models take
 _AUDIO: Final = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mp3": "mp3", "audio/mpeg": "mp3"}
 FINISHES: Final[dict[str, str]] = {
     "stop": "stop",
@@ -50,14 +49,22 @@ def write_request(request: chat.Request, model: str) -> Written:
     _add_tools(request, body)
     if request.format is not None:
         body["response_format"] = _format(request.format)
-    effort = effort_of(request.thinking)
+    takes = traits.gpt(model)
+    effort = effort_of(request.thinking, takes)
     if effort is not None and model.startswith(UNTHINKING):
         dropped.append("reasoning")
-    elif effort is not None:
+        effort = None
+    elif takes is not None and not takes.calls and request.tools:
+        if effort != "none" and request.thinking is not None:
+            dropped.append("reasoning")
+        effort = "none"
+    if effort is not None:
         body["reasoning_effort"] = effort
-    _add_sampling(request.sampling, body, dropped)
+    _add_sampling(request.sampling, body, dropped, silent=is_silent(effort, takes))
     if request.max_tokens is not None:
-        body["max_completion_tokens" if model.startswith(_REASONERS) else "max_tokens"] = request.max_tokens
+        # models that reason take the first name alone; most other servers know the second alone
+        body["max_tokens" if takes is None else "max_completion_tokens"] = request.max_tokens
+    check_stop(request.stop, model, takes)
     named: tuple[tuple[str, Any, Any], ...] = (
         ("stop", list(request.stop), []),
         ("n", request.n, 1),
@@ -79,27 +86,58 @@ def _add_tools(request: chat.Request, body: dict[str, Any]) -> None:
             body["parallel_tool_calls"] = request.parallel
 
 
-def _add_sampling(sampling: chat.Sampling, body: dict[str, Any], dropped: list[str]) -> None:
-    names = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
-    body |= {name: getattr(sampling, name) for name in names if getattr(sampling, name) is not None}
+def _add_sampling(sampling: chat.Sampling, body: dict[str, Any], dropped: list[str], *, silent: bool) -> None:
+    """Add how tokens are drawn; a model that reasons takes none of it, unless it is ``silent``."""
+    for name, usual in (("temperature", 1), ("top_p", 1), ("seed", None), *PENALTIES):
+        value = getattr(sampling, name)
+        if value is None or (value == usual and not silent):
+            continue
+        if silent or usual is None:
+            body[name] = value
+        else:
+            dropped.append(name)
     if sampling.top_k is not None:
         dropped.append("top_k")
 
 
-def effort_of(thinking: chat.Thinking | None) -> str | None:
-    """Return how hard the model should reason, in a word; None = it is not asked, or asked not to."""
+PENALTIES: Final = (("presence_penalty", 0), ("frequency_penalty", 0))
+"""The names of penalties, and what says that there is none."""
+
+
+def is_silent(effort: str | None, takes: traits.Gpt | None) -> bool:
+    """Return whether a model answers without reasoning, if it is asked with this effort."""
+    return takes is None or (takes.silent and effort in {None, "none"})
+
+
+def check_stop(stop: tuple[str, ...], model: str, takes: traits.Gpt | None) -> None:
+    """Raise CannotCarryError if a model of OpenAI's does not take these stop words."""
+    if not stop:
+        return
+    if takes is not None and not takes.stop:
+        raise CannotCarryError("stop", DIALECT)
+    if len(stop) > _MOST_STOPS and (takes is not None or model.startswith(UNTHINKING)):
+        raise CannotCarryError(f"more than {_MOST_STOPS} stop words", DIALECT)
+
+
+def effort_of(thinking: chat.Thinking | None, takes: traits.Gpt | None = None) -> str | None:
+    """Return how hard the model should reason, in a word that it knows; None = it is not asked, or asked not to."""
     if thinking is None:
         return None
-    if thinking.effort is not None:
-        return None if thinking.effort == "none" and thinking.budget is None else thinking.effort
+    effort = thinking.effort
     budget = thinking.budget
-    if budget is None:
-        return None
-    if budget == 0:
-        return None
-    return next(
-        (word for word in ("minimal", "low", "medium", "high") if 0 < budget <= chat.EFFORT_BUDGETS[word]), "high"
-    )
+    if effort is None or (effort == "none" and budget is not None):
+        if budget is None:
+            return None
+        effort = traits.effort_for(min(budget, chat.EFFORT_BUDGETS["high"])) if budget > 0 else "none"
+    if takes is not None:
+        # "none" is what those models do anyway that do not reason unless they are asked
+        return None if effort == "none" and (takes.silent or "none" not in takes.efforts) else nearest(effort, takes)
+    return None if effort == "none" else effort
+
+
+def nearest(effort: chat.Effort, takes: traits.Gpt) -> str:
+    """Return the word that a model knows for an effort."""
+    return traits.nearest(effort, takes.efforts)
 
 
 def _messages(message: chat.Message) -> Iterable[dict[str, Any]]:

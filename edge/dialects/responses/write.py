@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import structs
 
-from edge.dialects import custom_tools, json_text, signatures
+from edge.dialects import custom_tools, json_text, signatures, traits
 from edge.dialects.errors import CannotCarryError
-from edge.dialects.openai.write import UNTHINKING, effort_of
+from edge.dialects.openai.write import UNTHINKING, effort_of, is_silent
 from edge.dialects.urls import data_url
 from edge.dialects.written import Written, dropped_of
 from edge.terms import chat
@@ -44,17 +44,7 @@ def write_request(request: chat.Request, model: str) -> Written:
     _add_tools(request, body)
     if request.format is not None:
         body["text"] = {"format": _format(request.format)}
-    if request.thinking is not None:
-        _add_reasoning(request.thinking, model, body, dropped)
-    for name in ("temperature", "top_p"):
-        value = getattr(request.sampling, name)
-        if value is not None:
-            body[name] = value
-    dropped += [
-        name
-        for name in ("top_k", "seed", "presence_penalty", "frequency_penalty")
-        if getattr(request.sampling, name) is not None
-    ]
+    _add_reasoning(request, model, body, dropped)
     if request.max_tokens is not None:
         body["max_output_tokens"] = request.max_tokens
     if request.user:
@@ -86,17 +76,30 @@ def _add_tools(request: chat.Request, body: dict[str, Any]) -> None:
             body["parallel_tool_calls"] = request.parallel
 
 
-def _add_reasoning(thinking: chat.Thinking, model: str, body: dict[str, Any], dropped: list[str]) -> None:
-    effort = effort_of(thinking)
-    if effort is None:
-        return
-    if model.startswith(UNTHINKING):
+def _add_reasoning(request: chat.Request, model: str, body: dict[str, Any], dropped: list[str]) -> None:
+    """Add how hard the model reasons, and how tokens are drawn, which a model that reasons does not take."""
+    thinking = request.thinking
+    takes = traits.gpt(model)
+    effort = effort_of(thinking, takes)
+    if effort is not None and model.startswith(UNTHINKING):
         dropped.append("reasoning")
-        return
-    body["reasoning"] = {"effort": effort}
-    body["include"] = ["reasoning.encrypted_content"]
-    if thinking.shown:
-        body["reasoning"]["summary"] = "auto"
+    elif effort is not None:
+        body["reasoning"] = {"effort": effort}
+        body["include"] = ["reasoning.encrypted_content"]
+        if thinking is not None and thinking.shown:
+            body["reasoning"]["summary"] = "auto"
+    silent = is_silent(effort, takes)
+    for name in ("temperature", "top_p"):
+        value = getattr(request.sampling, name)
+        if value is not None and silent:
+            body[name] = value
+        elif value not in {None, 1}:
+            dropped.append(name)
+    dropped += [
+        name
+        for name in ("top_k", "seed", "presence_penalty", "frequency_penalty")
+        if getattr(request.sampling, name) is not None
+    ]
 
 
 def _items(message: chat.Message, custom: frozenset[str]) -> Iterator[dict[str, Any]]:
