@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from edge.cli.admin_client import add_address, ask, interpreting
-
-if TYPE_CHECKING:
-    import argparse
 
 _HELP: Final = {
     "drain": "let a target finish its requests, and give it no new ones",
@@ -58,9 +57,17 @@ def weight_of(text: str) -> float | None:
     """Return a weight as a number; None: the one in the configuration.
 
     Raises:
-        ValueError: it is neither.
+        argparse.ArgumentTypeError: it is neither.
     """
-    return None if text == "configured" else float(text)
+    if text == "configured":
+        return None
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a weight; write a number such as 0.5, or configured")
+    return weight
 
 
 def run(args: argparse.Namespace) -> int:
