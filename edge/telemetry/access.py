@@ -102,7 +102,8 @@ def common(record: ExchangeRecord) -> str:
     """Return a record as a line of the Common Log Format, in UTC, with the key's name as the user."""
     at = time.gmtime(record.started_ns // int(_S))
     stamp = time.strftime(f"%d/{_MONTHS[at.tm_mon - 1]}/%Y:%H:%M:%S +0000", at)  # the month's name without a locale
-    asked = f"{record.method} {record.path} {_VERSIONS.get(record.http_version, '')}".translate(_ESCAPES)
+    asked = f"{record.method} {record.path} {_VERSIONS.get(record.http_version, '')}" if record.method else "-"
+    asked = asked.translate(_ESCAPES)
     user = record.key.translate(_ESCAPES).replace(" ", "\\x20") or "-"
     status = _STATUSES.get(record.status, record.status)
     return f'{record.client or "-"} - {user} [{stamp}] "{asked}" {status} {record.sent_bytes or "-"}\n'

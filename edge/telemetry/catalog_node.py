@@ -30,7 +30,13 @@ IDLE = Metric(
     "Idle HTTP/1.1 upstream connections, as of the last second.",
 )
 WORKER_REQUESTS = Metric("edge_worker_requests_total", "counter", WORKER, "Requests read.")
-MALFORMED = Metric("edge_worker_malformed_total", "counter", WORKER, "Requests refused because of their framing.")
+MALFORMED = Metric(
+    "edge_worker_malformed_total",
+    "counter",
+    WORKER,
+    "Requests refused because of their framing or size (400, 414, 431), and connections that ended because the PROXY "
+    "header that their listener demands was missing, malformed, or of an address outside trusted_proxies.",
+)
 UNROUTED = Metric(
     "edge_worker_unrouted_total", "counter", WORKER, "Requests that matched no route: unknown models and unknown paths."
 )

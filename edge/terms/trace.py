@@ -76,6 +76,7 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
     excluded: tuple[str, ...] = ()  # "TARGET: WHY" of targets that may not be asked what the request needs
     client: str = ""  # the address of the client, or what a PROXY header says; "": unknown
     sent_bytes: int = 0  # of the response's content, before any transfer coding
+    refusal: str = ""  # why the request could not be read; its method and path are unknown then
 
     @property
     def reason(self) -> str:
@@ -83,4 +84,4 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
         for attempt in reversed(self.attempts):
             if attempt.detail:
                 return f"{attempt.outcome}: {attempt.detail}"
-        return ""
+        return self.refusal

@@ -504,10 +504,10 @@ cdef class Http1Server(RequestEvents):
     cdef int send_refusal(self) except -1:
         if self.closing:
             return 0
-        fields, content = self.acceptor.refusal(self.refusal_status, self.refusal_reason)
-        self.socket.write(
-            write_response_head(self.refusal_status, fields, <int>FRAME_LENGTH | <int>FRAME_CLOSE, len(content)) + content
-        )
+        status, reason = self.refusal_status, self.refusal_reason
+        fields, content = self.acceptor.refusal(status, reason)
+        self.acceptor.note_refusal(fields, self.socket.peer(), self.scheme, 11, status, reason, len(content))
+        self.socket.write(write_response_head(status, fields, <int>FRAME_LENGTH | <int>FRAME_CLOSE, len(content)) + content)
         self.linger()
 
     cdef int expect_no_more(self) except -1:

@@ -360,6 +360,7 @@ cdef class Http2Server(Http2Connection):
             return
         stream.head = Head.__new__(Head)
         fields, content = self.acceptor.refusal(status, reason)
+        self.acceptor.note_refusal(fields, self.socket.peer(), self.scheme, 20, status, reason, len(content))
         stream.send_head(status, fields, len(content))
         stream.send_data(content)
         stream.send_end(None)

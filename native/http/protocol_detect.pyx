@@ -6,6 +6,7 @@ valid HTTP/1.1 request (RFC 9113 3.3, 3.4). An upgrade from HTTP/1.1 to HTTP/2 i
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
+from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.io.listener cimport AcceptEvents
 from native.io.proxy_header cimport ProxyHeader
@@ -40,6 +41,7 @@ cdef class AcceptedConnections(AcceptEvents):
         cdef uint64_t now_ns = monotonic_ns()
         if self.policy.proxy_protocol:
             if not self.policy.accepts_proxy(socket.peer()):
+                add64(self.acceptor.counters.malformed, 1)
                 return None     # it may not speak for others
             socket.preface = ProxyHeader.__new__(ProxyHeader)
         detect = ProtocolDetect.__new__(ProtocolDetect)
@@ -106,7 +108,9 @@ cdef class ProtocolDetect(SocketEvents):
         return 0          # nothing was asked, and the socket closes
 
     cdef int on_lost(self, str reason) except -1:
-        """Give the slot back: the client has left before it sent a request."""
+        """Give the slot back: the client has left before it sent a request, or sent no PROXY header where it must."""
+        if self.socket is not None and self.socket.preface is not None and self.socket.preface.is_bad:
+            add64(self.acceptor.counters.malformed, 1)
         self.slot.give_back()
         self.socket = None
 

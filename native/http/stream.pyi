@@ -31,5 +31,15 @@ class Acceptor:
 
     @property
     def coarse(self) -> Wheel: ...
+    def note_refusal(
+        self,
+        fields: list[tuple[bytes, bytes]],
+        peer: object,
+        scheme: str,
+        version: int,
+        status: int,
+        reason: str,
+        size: int,
+    ) -> None: ...
 
 def first_slow(buffered: int, limit: int, steps: list[tuple[int, int, int]], shared: int = -1) -> int: ...

@@ -199,6 +199,9 @@ cdef class Acceptor:
     cdef tuple refusal(self, int status, str reason):
         return [], b""
 
+    def note_refusal(self, list fields, peer, str scheme, int version, int status, str reason, Py_ssize_t size):
+        """Learn that a request could not be read: what refusal() returned was sent."""
+
 
 def first_slow(Py_ssize_t buffered, Py_ssize_t limit, list steps not None, Py_ssize_t shared=-1):
     """Return the index of the first step at which a client is cut for being slow; -1 = at none.

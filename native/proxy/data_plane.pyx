@@ -8,7 +8,7 @@ from native.http.grpc_web cimport GrpcWebStream, translate_web
 from native.http.listen_policy cimport ListenPolicy
 from native.http.stream cimport ServerEvents, ServerStream
 from native.io.atomics cimport add64, store64
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport monotonic_ns, wall_ns
 from native.io.descriptors cimport client_limit
 from native.io.reactor cimport Reactor, Ticker
 from native.io.timer_wheel cimport Wheel
@@ -155,6 +155,27 @@ cdef class DataPlane(Acceptor):
             *reply.fields, (b"x-edge-request-id", identifier), (b"x-request-id", identifier),
             self.runtime.date_field(monotonic_ns()),
         ], reply.content
+
+    def note_refusal(self, list fields not None, peer, str scheme, int version, int status, str reason, Py_ssize_t size):
+        """Record a request that could not be read, if the access log has a line for each.
+
+        Args:
+            fields: of the response, from refusal().
+            peer: the client's address and port; None: unknown.
+            size: of the response's content.
+        """
+        if self.runtime.sink is None or not self.runtime.recorder.logs_all:
+            return
+        record = self.runtime.sink.exchange(
+            request_id=dict(fields)[b"x-edge-request-id"].decode(), trace_id="", span_id="", parent_span_id="", link="",
+            sampled=False, kept="logged", worker=self.runtime.worker, route="", kind="", method="", http_version=version,
+            scheme=scheme, path="", operation="", grpc=False, model="", status=status, grpc_status=-1, stream=False, key="",
+            priority="", started_ns=wall_ns(), duration_ns=0, first_ns=-1, prompt_tokens=-1, output_tokens=-1, cost_nano=0,
+            region=self.runtime.region.decode(), hops=0, queue_ns=0, cache="", attempts=(),
+            client=str(peer[0]) if isinstance(peer, tuple) else "", sent_bytes=size, refusal=reason,
+        )
+        if not self.runtime.recorder.add(record):
+            add64(&self.runtime.meter.count[<int>W_UNRECORDED], 1)
 
     # --- Snapshots ---------------------------------------------------------------------------------------------------
     def swap(self, Router router not None):

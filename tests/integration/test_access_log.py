@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import httpx
 import msgspec
 import pytest
 from nodes import RunningNode, chat_config, quick_provider
@@ -94,6 +95,35 @@ async def test_every_request_has_a_line_on_standard_output(tmp_path: Path, form:
         pattern = r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] "(\S+ \S+ HTTP/1\.1)" (\d{3}) \d+'
         found = Counter(re.fullmatch(pattern, line).groups() for line in said)  # type: ignore[union-attr]
         assert found == {("POST /v1/chat/completions HTTP/1.1", "200"): 30, ("GET /none HTTP/1.1", "404"): 1}
+
+
+@pytest.mark.parametrize("form", ["json", "common"])
+async def test_what_cannot_be_read_has_a_line_too(tmp_path: Path, form: str) -> None:
+    """A path or fields that are too long, over both versions, and what is no HTTP: who sent it, and what it got."""
+    fields = {"x": "a" * 70_000}
+    config = {**chat_config("http://127.0.0.1:9"), "log": {"access": "all", "access_format": form}}
+    async with RunningNode(tmp_path, config, "--workers", "1") as node:
+        begun = len(node.out().splitlines())
+        for old in (True, False):
+            async with httpx.AsyncClient(base_url=node.url, http1=old, http2=not old) as client:
+                assert (await client.get("/" + "a" * 17_000)).status_code == 414
+                assert (await client.get("/", headers=fields)).status_code == 431
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(node.url.rpartition(":")[2]))
+        writer.write(b'\x1b[31m " \xff\r\n\r\n')
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        await until(lambda: len(node.out().splitlines()) == begun + 5, 40)
+        said = node.out().splitlines()[begun:]
+    if form == "json":
+        told = [msgspec.json.decode(line) for line in said]
+        assert [line["status"] for line in told] == [414, 431, 414, 431, 400]
+        assert [line["protocol"] for line in told] == ["HTTP/1.1", "HTTP/1.1", "HTTP/2.0", "HTTP/2.0", "HTTP/1.1"]
+        assert {(line["client"], line["method"], line["path"]) for line in told} == {("127.0.0.1", "", "")}
+        assert all(line["reason"] and line["request_id"] and line["bytes"] for line in told)
+    else:
+        pattern = r'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] "-" (\d{3}) \d+'
+        found = [re.fullmatch(pattern, line) for line in said]
+        assert [None if each is None else each[1] for each in found] == ["414", "431", "414", "431", "400"]
 
 
 async def test_sampled_requests_have_theirs(tmp_path: Path) -> None:

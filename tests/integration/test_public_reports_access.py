@@ -12,6 +12,7 @@ import pytest
 from callers import bearer, clear, field, keys, status
 from one_data_plane import models, one_data_plane, post, whole
 
+from edge.native import WorkerCounter
 from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, ReadUntil, ScriptedServer, Send, play_client
 
 GOOD = (ReadMessage(), Send(whole()), Again())
@@ -284,6 +285,8 @@ async def test_every_client_seems_to_be_the_balancer(
             if address is None or proto is None:
                 peer = await play_client(data_plane.port, Send(header), asked, ReadToEnd(), limit_s=20)
                 assert (peer.received, len(upstream.peers)) == (b"", 0)
+                count = data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_MALFORMED]
+                assert count == 1  # or nobody could tell why a balancer's connections end
                 return
             await play_client(data_plane.port, Send(header, 1), asked, ReadUntil(b"}"), Close(), limit_s=20)
             sent = upstream.peers[0].received.lower()
