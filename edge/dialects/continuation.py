@@ -17,6 +17,7 @@ from edge.dialects.errors import CannotCarryError, CannotResumeError
 from edge.dialects.events import EventSplitter
 from edge.dialects.responses.resumed import resumed as responses_resumed
 from edge.dialects.seam import Seam, anchor_of
+from edge.dialects.tool_names import portable
 from edge.dialects.written import Written
 from edge.terms import chat
 
@@ -167,7 +168,7 @@ class Continuation:
             path = known.DIALECTS[dialect].write_request(plain, model).path
             written = Written(path, self._added(dialect, model, turns, ask_usage=ask_usage), ())
         else:
-            written = known.DIALECTS[dialect].write_request(request, model)
+            written = known.DIALECTS[dialect].write_request(portable(request)[0], model)
         if strict and written.dropped:
             raise CannotCarryError.of_fields(written.dropped, dialect)
         return written._replace(body=_marked(written.body, way)) if way and dialect == "openai" else written

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # A field, or a tool of a type, of some provider's API. What does not look like one may be part of a prompt.
-_NAME: Final = re.compile(r"(tools\[\d+\]\.)?(type )?[A-Za-z_][A-Za-z0-9_]{0,39}|\d+ more")
+_NAME: Final = re.compile(r"(tools\[\d+\]\.){0,2}(type )?([a-z_A-Z]{1,40}\.){0,8}[A-Za-z_][A-Za-z0-9_]{0,39}|\d+ more")
+_MOST: Final = 8  # fields that are named
 _UNKNOWN: Final = "a field that edge does not know"
 
 
@@ -42,6 +43,8 @@ class CannotCarryError(EdgeError, ValueError):
     def of_fields(cls, names: Iterable[str], dialect: str) -> Self:
         """Return the error about fields, by the names that the client gave them."""
         named = tuple(names)
+        if len(named) > _MOST:
+            named = (*named[:_MOST], f"{len(named) - _MOST} more")
         plain = dict.fromkeys(name if _NAME.fullmatch(name) else _UNKNOWN for name in named)
         return cls(", ".join(named), dialect, plain=", ".join(plain))
 

@@ -9,12 +9,13 @@ import msgspec
 from msgspec import Raw, Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 NULL: Final = Raw(b"null")
 """The default of a field that holds any JSON: msgspec has no optional Raw."""
 _EMPTY: Final = frozenset((b"null", b"[]", b"{}", b'""'))
+_OFF: Final = frozenset(("logprobs", "store"))  # what is not asked for where it is false
 _MOST: Final = 2**53
 _LONGEST: Final = 64  # of a field's name that is shown to the client
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")  # a name may stand in a field of an answer and in a comment
@@ -36,12 +37,18 @@ def hints(
     kept: list[str] = []
     fields = known.__struct_encode_fields__
     for name, value in _FIELDS.decode(body).items():
-        if name in fields or name in silent or bytes(value).strip() in _EMPTY:
+        plain = bytes(value).strip()
+        if name in fields or name in silent or plain in _EMPTY or (plain == b"false" and name in _OFF):
             continue
         (kept if name in limits else dropped).append(_UNPRINTABLE.sub("?", name[:_LONGEST]))
-    if len(dropped) > _MOST_NAMES:
-        dropped[_MOST_NAMES:] = [f"{len(dropped) - _MOST_NAMES} more"]
-    return tuple(dropped), tuple(kept)
+    return few(dropped), tuple(kept)
+
+
+def few(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the first of many names, and of the others their number."""
+    if len(names) <= _MOST_NAMES:
+        return tuple(names)
+    return (*names[:_MOST_NAMES], f"{len(names) - _MOST_NAMES} more")
 
 
 def without_null(value: Raw) -> Raw | None:

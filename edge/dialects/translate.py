@@ -16,10 +16,11 @@ from edge.dialects.embeddings import Embeddings
 from edge.dialects.errors import CannotCarryError, UnreadableAnswerError
 from edge.dialects.events import EventSplitter, EventTooLargeError
 from edge.dialects.known import DIALECTS, OPENAI
+from edge.dialects.tool_names import Renaming, answered, portable
 
 if TYPE_CHECKING:
     from edge.dialects.continuation import ShownAnswer
-    from edge.dialects.known import Dialect, StreamWriter
+    from edge.dialects.known import Dialect, StreamReader, StreamWriter
     from edge.dialects.written import Written
     from edge.terms import chat
 
@@ -34,6 +35,7 @@ class Conversation:
     def __init__(self, client: Dialect, request: chat.Request) -> None:
         self._client = client
         self._request = request
+        self._portable, self._names = portable(request)
         self._written: dict[tuple[str, str], Written] = {}
 
     @property
@@ -49,7 +51,7 @@ class Conversation:
         """
         written = self._written.get((dialect, model))
         if written is None:
-            written = DIALECTS[dialect].write_request(self._request, model)
+            written = DIALECTS[dialect].write_request(self._portable, model)
             self._written[dialect, model] = written
         if strict and written.dropped:
             raise CannotCarryError.of_fields(written.dropped, dialect)
@@ -62,19 +64,24 @@ class Conversation:
             UnreadableAnswerError: it is not an answer in the target's dialect.
         """
         answer = DIALECTS[dialect].read_answer(body, request_id)
+        if self._names:
+            answer = answered(answer, self._names)
         return self._client.write_answer(answer, self._request, clock.wall())
 
     def stream(self, dialect: str, request_id: str) -> StreamTranslation:
         """Return the translator of a target's event stream."""
-        return StreamTranslation(DIALECTS[dialect], self._client, self._request, request_id)
+        reader: StreamReader = DIALECTS[dialect].reader(request_id)
+        if self._names:
+            reader = Renaming(reader, self._names)
+        return StreamTranslation(reader, self._client, self._request, request_id)
 
 
 class StreamTranslation:
     """Translates one event stream."""
 
-    def __init__(self, target: Dialect, client: Dialect, request: chat.Request, request_id: str) -> None:
+    def __init__(self, reader: StreamReader, client: Dialect, request: chat.Request, request_id: str) -> None:
         self._splitter = EventSplitter()
-        self._reader = target.reader(request_id)
+        self._reader = reader
         self._writer = client.writer(request, request_id, clock.wall())
 
     @property

@@ -8,7 +8,7 @@ from edge.dialects import custom_tools
 from edge.terms import chat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class Written(NamedTuple):
@@ -19,33 +19,48 @@ class Written(NamedTuple):
     dropped: tuple[str, ...]  # names of hints that this dialect cannot carry
 
 
-def dropped_of(
-    request: chat.Request, dropped: Iterable[str], *, cache: bool, strict: bool, grammar: bool = False
-) -> tuple[str, ...]:
+def dropped_of(request: chat.Request, dropped: Iterable[str], lacks: frozenset[str]) -> tuple[str, ...]:
     """Return the names of what is left out, once each.
 
     Args:
         request: the request that was written.
         dropped: names that are known already.
-        cache: whether the dialect has marks for the prompt cache.
-        strict: whether the dialect can bind a call's arguments to its schema.
-        grammar: whether it can bind the text of a tool to a grammar.
+        lacks: what the dialect has no words for, of: ``cache_control``, ``strict`` (a call's arguments are bound to
+            their schema), ``grammar`` (of a tool's text), ``name`` (of who speaks), ``detail`` (of an image),
+            ``filename``, ``is_error`` (of a tool's result), ``description`` (of the answer's schema).
     """
     names = dict.fromkeys(dropped)
-    if not cache and _has_marks(request):
-        names["cache_control"] = None
-    if not strict and any(tool.strict for tool in request.tools):
-        names["strict"] = None
-    if not grammar and any(custom_tools.has_grammar(tool) for tool in request.tools):
-        names["grammar"] = None
+    if request.format is not None and request.format.description and "description" in lacks:
+        names["description"] = None
+    said = [word for tool in request.tools for word in _of_tool(tool)]
+    for message in request.messages:
+        if message.name:
+            said.append("name")
+        for part in message.parts:
+            said += _of_part(part)
+    names |= dict.fromkeys(word for word in said if word in lacks)
     return tuple(names)
 
 
-def _has_marks(request: chat.Request) -> bool:
-    if any(tool.cache for tool in request.tools):
-        return True
-    for message in request.messages:
-        for part in message.parts:
-            if isinstance(part, chat.Text | chat.Media | chat.ToolCall | chat.ToolResult) and part.cache:
-                return True
-    return False
+def _of_tool(tool: chat.Tool) -> Iterator[str]:
+    """Return what a tool says that some dialects have no words for."""
+    if tool.strict:
+        yield "strict"
+    if tool.cache:
+        yield "cache_control"
+    if tool.custom is not None and custom_tools.has_grammar(tool):
+        yield "grammar"
+
+
+def _of_part(part: chat.Part) -> Sequence[str]:
+    """Return what a part says that some dialects have no words for."""
+    if isinstance(part, chat.Text | chat.ToolCall):
+        return ("cache_control",) if part.cache else ()
+    if isinstance(part, chat.Media):
+        detailed = part.detail not in {"", "auto"}
+        said = (("cache_control", bool(part.cache)), ("detail", detailed), ("filename", bool(part.name)))
+        return [word for word, there in said if there]
+    if isinstance(part, chat.ToolResult):
+        own = (("cache_control", bool(part.cache)), ("is_error", part.failed))
+        return [word for word, there in own if there] + [word for one in part.parts for word in _of_part(one)]
+    return ()

@@ -9,19 +9,20 @@ import msgspec
 from edge.dialects import signatures
 from edge.dialects.anthropic import schema
 from edge.dialects.errors import UnreadableAnswerError, UnreadableRequestError
-from edge.dialects.fields import count, hints, without_null
+from edge.dialects.fields import count, few, hints, without_null
 from edge.dialects.json_text import as_text
+from edge.dialects.members import Members
 from edge.terms import chat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DIALECT: Final = "anthropic"
-_REQUEST: Final = msgspec.json.Decoder(schema.Request)
+_REQUEST: Final = Members(schema.Request, ("messages.content.caller",))
 _ANSWER: Final = msgspec.json.Decoder(schema.Answer)
 
 # What the answer depends on, and what no other dialect has.
-_LIMITS: Final = ("mcp_servers", "container")
+_LIMITS: Final = ("mcp_servers", "container", "inference_geo")
 FINISHES: Final[dict[str, chat.Finish]] = {
     "end_turn": "stop",
     "stop_sequence": "stop_sequence",
@@ -47,7 +48,7 @@ def read_request(body: bytes) -> chat.Request:
         UnreadableRequestError: the body is no such request.
     """
     try:
-        asked = _REQUEST.decode(body)
+        asked, unknown = _REQUEST.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableRequestError(str(error)) from error
     if not asked.messages:
@@ -77,7 +78,7 @@ def read_request(body: bytes) -> chat.Request:
         stream=asked.stream is True,
         include_usage=True,
         prefill=asked.messages[-1].role == "assistant",
-        hints=dropped,
+        hints=dropped + few(unknown),
         limits=limits + odd,
     )
 
@@ -151,10 +152,13 @@ def _result(content: Any, where: str) -> Iterator[chat.Text | chat.Media]:
         yield chat.Text(content)
         return
     try:
-        blocks = msgspec.convert(content, list[schema.Block])
+        blocks = msgspec.convert(content, list[schema.Block], from_attributes=True)
     except msgspec.ValidationError as error:
         raise UnreadableRequestError(f"{where}.content: {error}") from error
     for index, block in enumerate(blocks):
+        if block.type == "tool_reference" and block.tool_name:  # what a search for tools has found; all are declared
+            yield chat.Text(f"The tool {block.tool_name} can be called.")
+            continue
         part = _part(block, f"{where}.content[{index}]")
         if not isinstance(part, chat.Text | chat.Media):
             raise UnreadableRequestError(f"{where}.content[{index}] must be text, an image or a document")
@@ -166,7 +170,7 @@ def _tools(tools: list[schema.Tool] | None) -> tuple[tuple[chat.Tool, ...], tupl
     odd: list[str] = []
     for index, tool in enumerate(tools or ()):
         if tool.type not in {None, "custom"}:
-            odd.append(f"tools[{index}].type {tool.type}")
+            odd.append(f"tools[{index}].type {tool.type[:64]}")
         elif not tool.name:
             raise UnreadableRequestError(f"tools[{index}].name is missing")
         else:
@@ -214,10 +218,10 @@ def _thinking(asked: schema.Request) -> chat.Thinking | None:
     if thinking.type == "disabled":
         return chat.Thinking("none")
     if thinking.type in {"adaptive", "between_tools"}:
-        return chat.Thinking(effort or "high", shown=True)
+        return chat.Thinking(effort or "high", shown=thinking.display != "omitted")
     if thinking.type != "enabled" or thinking.budget_tokens is None:
         raise UnreadableRequestError("thinking.type must be enabled with budget_tokens, adaptive or disabled")
-    return chat.Thinking(effort, thinking.budget_tokens, shown=True)
+    return chat.Thinking(effort, thinking.budget_tokens, shown=thinking.display != "omitted")
 
 
 def read_usage(usage: schema.Usage | None) -> chat.Usage:

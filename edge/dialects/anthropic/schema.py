@@ -45,6 +45,7 @@ class Block(Struct):
     thinking: str | None = None
     signature: str | None = None
     data: str | None = None
+    tool_name: str | None = None
     cache_control: CacheControl | None = None
 
 

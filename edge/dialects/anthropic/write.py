@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DIALECT: Final = "anthropic"
 PATH: Final = b"/messages"
+_LACKS: Final = frozenset(("detail", "grammar", "name", "description"))
 
 # max_tokens is required, and a larger one than the model allows is refused.
 _OUTPUT: Final = (("claude-3-5", 8192), ("claude-3-7", 32000), ("claude-3", 4096))
@@ -43,7 +44,7 @@ def write_request(request: chat.Request, model: str) -> Written:
         CannotCarryError: the request holds what this dialect cannot say.
     """
     if request.limits:
-        raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
+        raise CannotCarryError.of_fields(request.limits, DIALECT)
     if request.n != 1:
         raise CannotCarryError(f"n = {request.n}", DIALECT)
     takes = traits.claude(model)
@@ -68,7 +69,7 @@ def write_request(request: chat.Request, model: str) -> Written:
         body["metadata"] = {"user_id": request.user}
     if request.stream:
         body["stream"] = True
-    return Written(PATH, msgspec.json.encode(body), dropped_of(request, dropped, cache=True, strict=True))
+    return Written(PATH, msgspec.json.encode(body), dropped_of(request, dropped, _LACKS))
 
 
 def _add_tools(request: chat.Request, body: dict[str, Any], takes: traits.Claude) -> None:

@@ -10,25 +10,27 @@ from msgspec import Raw
 
 from edge.dialects import signatures
 from edge.dialects.errors import UnreadableAnswerError, UnreadableRequestError
-from edge.dialects.fields import count, hints, without_null
+from edge.dialects.fields import count, few, hints, without_null
 from edge.dialects.gemini import schema
 from edge.dialects.gemini.schemas import to_json_schema
 from edge.dialects.gemini.turns import Turns, add_parts
 from edge.dialects.json_text import as_text
+from edge.dialects.members import Members
 from edge.terms import chat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 DIALECT: Final = "gemini"
-_REQUEST: Final = msgspec.json.Decoder(schema.Request)
+_REQUEST: Final = Members(schema.Request)
 _ANSWER: Final = msgspec.json.Decoder(schema.Answer)
-_DECLARATIONS: Final = msgspec.json.Decoder(list[schema.FunctionDeclaration])
+_DECLARATIONS: Final = Members(schema.Declarations)
 _CONFIG: Final = msgspec.json.Decoder(schema.GenerationConfig)
 
 # What the answer depends on, and what no other dialect has.
 _LIMITS: Final = ("cachedContent", "cached_content")
 _CONFIG_LIMITS: Final = ("speechConfig", "imageConfig")
+_CALLING: Final = ("mode", "allowedFunctionNames")
 _SNAKE: Final = re.compile(r"_([a-z])")
 _LEVELS: Final[dict[str, chat.Effort]] = {
     "minimal": "minimal",
@@ -65,11 +67,11 @@ def read_request(body: bytes, model: str, stream: bool) -> chat.Request:
         UnreadableRequestError: the body is no such request.
     """
     try:
-        asked = _REQUEST.decode(body)
+        asked, unknown = _REQUEST.decode(body)
         raw = camel(asked.generation_config if asked.generation_config is not None else asked.generation_config2)
         encoded = msgspec.json.encode(raw)
         config = _CONFIG.decode(encoded)
-        tools, odd = _tools(asked.tools)
+        tools, odd, unread = _tools(asked.tools)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableRequestError(str(error)) from error
     dropped, limits = hints(body, schema.Request, _LIMITS)
@@ -88,11 +90,12 @@ def read_request(body: bytes, model: str, stream: bool) -> chat.Request:
     for index, content in enumerate(contents if isinstance(contents, list) else [contents]):
         turns.add(content, f"contents[{index}]")
     top_k = config.top_k
+    choosing = camel(asked.tool_config if asked.tool_config is not None else asked.tool_config2)
     return chat.Request(
         model=model,
         messages=tuple(turns.messages),
         tools=tools,
-        tool_choice=_tool_choice(camel(asked.tool_config if asked.tool_config is not None else asked.tool_config2)),
+        tool_choice=_tool_choice(choosing),
         format=_format(config),
         thinking=_thinking(config),
         sampling=chat.Sampling(
@@ -109,21 +112,36 @@ def read_request(body: bytes, model: str, stream: bool) -> chat.Request:
         stream=stream,
         include_usage=True,
         prefill=bool(turns.messages) and turns.messages[-1].role == "assistant",
-        hints=dropped + more,
+        hints=dropped + more + few(tuple(dict.fromkeys((*unknown, *unread, *_unread_choice(choosing))))),
         limits=limits + limits2 + odd,
     )
 
 
-def _tools(tools: list[dict[str, Raw]] | None) -> tuple[tuple[chat.Tool, ...], tuple[str, ...]]:
+def _tools(tools: list[dict[str, Raw]] | None) -> tuple[tuple[chat.Tool, ...], tuple[str, ...], list[str]]:
+    """Return functions, tools that cannot be said elsewhere, and members of functions that are not read."""
     read: list[chat.Tool] = []
     odd: list[str] = []
+    unread: list[str] = []
     for index, tool in enumerate(tools or ()):
         for name, value in camel(tool).items():
+            if without_null(value) is None:
+                continue
             if name == "functionDeclarations":
-                read += [_tool(one) for one in _DECLARATIONS.decode(value)]
+                found, unknown = _DECLARATIONS.decode(msgspec.json.encode({name: value}))
+                read += [_tool(one) for one in found.declarations]
+                unread += [f"tools.{place}" for place in unknown]
             else:
                 odd.append(f"tools[{index}].{name[:64]}")
-    return tuple(read), tuple(odd)
+    return tuple(read), tuple(odd), unread
+
+
+def _unread_choice(config: dict[str, Any]) -> Iterator[str]:
+    """Return the members of toolConfig that no other dialect has."""
+    for name, value in config.items():
+        if name == "functionCallingConfig" and isinstance(value, dict):
+            yield from (f"toolConfig.{name}.{inner}" for inner in camel(value) if inner not in _CALLING)
+        elif value:
+            yield f"toolConfig.{name[:64]}"
 
 
 def _tool(tool: schema.FunctionDeclaration) -> chat.Tool:

@@ -129,6 +129,12 @@ class FunctionDeclaration(
     parameters_json_schema2: Raw = NULL
 
 
+class Declarations(Struct, rename={"declarations": "functionDeclarations"}):
+    """The functions of one tool."""
+
+    declarations: list[FunctionDeclaration]
+
+
 class ThinkingConfig(Struct, rename="camel"):
     """How much the model thinks."""
 

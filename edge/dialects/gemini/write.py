@@ -21,6 +21,7 @@ DIALECT: Final = "gemini"
 _UNSIGNED: Final = "skip_thought_signature_validator"
 _SIGNING: Final = "gemini-3"
 _MOST_STOPS: Final = 5
+_LACKS: Final = frozenset(("cache_control", "description", "detail", "filename", "grammar", "name", "strict"))
 FINISHES: Final[dict[str, str]] = {
     "stop": "STOP",
     "stop_sequence": "STOP",
@@ -38,7 +39,7 @@ def write_request(request: chat.Request, model: str) -> Written:
         CannotCarryError: the request holds what this dialect cannot say.
     """
     if request.limits:
-        raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
+        raise CannotCarryError.of_fields(request.limits, DIALECT)
     if len(request.stop) > _MOST_STOPS:
         raise CannotCarryError(f"more than {_MOST_STOPS} stop words", DIALECT)
     dropped = list(request.hints)
@@ -75,7 +76,7 @@ def write_request(request: chat.Request, model: str) -> Written:
         dropped.append("user")
     method = b":streamGenerateContent?alt=sse" if request.stream else b":generateContent"
     path = b"/models/" + quote(model, safe="").encode() + method
-    return Written(path, msgspec.json.encode(body), dropped_of(request, dropped, cache=False, strict=False))
+    return Written(path, msgspec.json.encode(body), dropped_of(request, dropped, _LACKS))
 
 
 def _add_tools(request: chat.Request, body: dict[str, Any], dropped: list[str]) -> None:
@@ -181,7 +182,8 @@ def _result(result: chat.ToolResult, called: dict[str, tuple[int, str]]) -> dict
         what = "the result of an unknown call"
         raise CannotCarryError(f"{what} {result.id[:64]!r}", DIALECT, plain=what)
     text = "".join(part.text for part in result.parts if isinstance(part, chat.Text))
-    response: Any = as_object(text) if is_object(text) else {"error" if result.failed else "result": text}
+    plain = is_object(text)
+    response: Any = as_object(text) if plain and not result.failed else {"error" if result.failed else "result": text}
     said: dict[str, Any] = {"id": result.id, "name": called[result.id][1], "response": response}
     media = [_media(part) for part in result.parts if isinstance(part, chat.Media)]
     if media:

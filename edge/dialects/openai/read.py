@@ -9,7 +9,8 @@ from msgspec import Raw
 
 from edge.dialects import custom_tools, signatures
 from edge.dialects.errors import UnreadableAnswerError, UnreadableRequestError
-from edge.dialects.fields import count, hints, without_null
+from edge.dialects.fields import count, few, hints, without_null
+from edge.dialects.members import Members
 from edge.dialects.openai import schema
 from edge.dialects.urls import media_from_url
 from edge.terms import chat
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DIALECT: Final = "openai"
-_REQUEST: Final = msgspec.json.Decoder(schema.Request)
+_REQUEST: Final = Members(schema.Request, ("messages.reasoning_details.index",))
 _ANSWER: Final = msgspec.json.Decoder(schema.Completion)
 
 # What the answer depends on, and what no other dialect has.
@@ -50,7 +51,7 @@ def read_request(body: bytes) -> chat.Request:
         UnreadableRequestError: the body is no such request.
     """
     try:
-        asked = _REQUEST.decode(body)
+        asked, unknown = _REQUEST.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableRequestError(str(error)) from error
     if not asked.messages:
@@ -85,7 +86,7 @@ def read_request(body: bytes) -> chat.Request:
         user=asked.user or "",
         stream=asked.stream is True,
         include_usage=asked.stream_options is not None and asked.stream_options.include_usage is True,
-        hints=dropped,
+        hints=dropped + few(unknown),
         limits=limits + odd,
     )
 
@@ -96,10 +97,17 @@ def _effort(word: str) -> chat.Effort:
     return cast("chat.Effort", word)
 
 
+def _check(message: schema.Message, where: str) -> None:
+    if message.role not in _ROLES:
+        raise UnreadableRequestError(f"{where}.role is {message.role!r}; use one of {', '.join(_ROLES)}")
+    for name in ("audio", "function_call"):
+        if getattr(message, name) is not None:
+            raise UnreadableRequestError(f"{where}.{name} cannot be said in another dialect")
+
+
 def _message(message: schema.Message, where: str) -> chat.Message:
     role = message.role
-    if role not in _ROLES:
-        raise UnreadableRequestError(f"{where}.role is {role!r}; use one of {', '.join(_ROLES)}")
+    _check(message, where)
     if role == "tool":
         if not message.tool_call_id:
             raise UnreadableRequestError(f"{where}.tool_call_id is missing")
@@ -154,7 +162,16 @@ def _content(message: schema.Message, where: str) -> Iterator[chat.Part]:
             yield chat.Text(content)
         return
     for index, part in enumerate(content):
-        yield _part(part, f"{where}.content[{index}]")
+        if part.type == "thinking":
+            yield chat.Reasoning(thoughts_of(part))
+        elif part.type != "reference":  # Mistral's; it points into what tools have found
+            yield _part(part, f"{where}.content[{index}]")
+
+
+def thoughts_of(part: schema.ContentPart) -> str:
+    """Return the thoughts that Mistral's models write among their text."""
+    told = part.thinking
+    return told if isinstance(told, str) else "".join(one.text or "" for one in told or ())
 
 
 def _cache(mark: schema.CacheControl | None) -> str:
@@ -188,7 +205,7 @@ def _tools(tools: list[schema.Tool] | None) -> tuple[tuple[chat.Tool, ...], tupl
                 custom_tools.tool(tool.custom.name, tool.custom.description or "", _text_format(tool.custom.format))
             )
         elif tool.type != "function":
-            odd.append(f"tools[{index}].type {tool.type}")
+            odd.append(f"tools[{index}].type {tool.type[:64]}")
         elif function is None:
             raise UnreadableRequestError(f"tools[{index}].function is missing")
         else:

@@ -47,7 +47,7 @@ class CacheControl(Struct):
 
 
 class ContentPart(Struct):
-    """One part of a message."""
+    """One part of a message; ``thinking`` is Mistral's."""
 
     type: str
     text: str | None = None
@@ -55,6 +55,7 @@ class ContentPart(Struct):
     input_audio: InputAudio | None = None
     file: File | None = None
     refusal: str | None = None
+    thinking: str | list[ContentPart] | None = None
     cache_control: CacheControl | None = None
 
 
@@ -106,6 +107,8 @@ class Message(Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[ReasoningDetail] | None = None
+    audio: Any = None
+    function_call: Any = None
 
 
 class FunctionDeclaration(Struct):

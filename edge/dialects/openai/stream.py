@@ -16,13 +16,13 @@ from edge.dialects.errors import UnreadableAnswerError
 from edge.dialects.fields import count
 from edge.dialects.openai import schema
 from edge.dialects.openai.errors import error_of, write_error
-from edge.dialects.openai.read import DIALECT, FINISHES, UNFINISHED, read_usage
+from edge.dialects.openai.read import DIALECT, FINISHES, UNFINISHED, read_usage, thoughts_of
 from edge.dialects.openai.write import FINISHES as WORDS
 from edge.dialects.openai.write import reasoning_detail, write_usage
 from edge.terms import chat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _CHUNK: Final = msgspec.json.Decoder(schema.Completion)
 _encode: Final = msgspec.json.Encoder().encode
@@ -83,11 +83,11 @@ class Reader:
             if kept:
                 signature, issuer = signatures.unseal(kept, DIALECT)
                 deltas.append(chat.SignatureDelta(index, signature, issuer))
-        if delta.content:
-            if isinstance(delta.content, str):
+        if isinstance(delta.content, str):
+            if delta.content:
                 deltas.append(chat.TextDelta(index, delta.content))
-            else:
-                deltas += [chat.TextDelta(index, part.text) for part in delta.content if part.text]
+        elif delta.content:
+            deltas += _parts(delta.content, index)
         if delta.refusal:
             deltas.append(chat.RefusalDelta(index, delta.refusal))
         for call in delta.tool_calls or ():
@@ -116,6 +116,15 @@ class Reader:
         return []
 
 
+def _parts(parts: Sequence[schema.ContentPart], index: int) -> Iterator[chat.Delta]:
+    """Read text in parts, as Mistral's models write it where they think."""
+    for part in parts:
+        if part.type == "thinking":
+            yield chat.ReasoningDelta(index, thoughts_of(part))
+        elif part.text:
+            yield chat.TextDelta(index, part.text)
+
+
 class Writer:
     """Writes one stream."""
 
@@ -132,6 +141,7 @@ class Writer:
         self._front = b""
         self._tail = b',"usage":null}\n\n' if request.include_usage else b"}\n\n"
         self._roles: set[int] = set()
+        self._finished: set[int] = set()
         self._usage: chat.Usage | None = None
         self._thoughts: dict[int, list[str]] = {}
         self._ended = False
@@ -190,6 +200,9 @@ class Writer:
         return self._chunk(delta.choice, _encode({"tool_calls": [call]}))
 
     def _finish_choice(self, delta: chat.FinishDelta) -> bytes:
+        if delta.choice in self._finished:
+            return b""  # some servers say it twice
+        self._finished.add(delta.choice)
         rest = [
             self._input(choice, index, reader.finish())
             for (choice, index), reader in self._texts.items()

@@ -21,6 +21,7 @@ PATH: Final = b"/chat/completions"
 
 # Models that refuse a request with reasoning_effort.
 UNTHINKING: Final = ("gpt-4", "gpt-3", "chatgpt-4o")
+_LACKS: Final = frozenset(("cache_control", "grammar", "is_error"))
 _MOST_STOPS: Final = 4  # that OpenAI's models take
 _AUDIO: Final = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mp3": "mp3", "audio/mpeg": "mp3"}
 FINISHES: Final[dict[str, str]] = {
@@ -41,7 +42,7 @@ def write_request(request: chat.Request, model: str) -> Written:
         CannotCarryError: the request holds what this dialect cannot say.
     """
     if request.limits:
-        raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
+        raise CannotCarryError.of_fields(request.limits, DIALECT)
     if request.prefill:
         raise CannotCarryError("a last message of the assistant", DIALECT)
     dropped = list(request.hints)
@@ -74,7 +75,7 @@ def write_request(request: chat.Request, model: str) -> Written:
     if request.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    return Written(PATH, msgspec.json.encode(body), dropped_of(request, dropped, cache=False, strict=True))
+    return Written(PATH, msgspec.json.encode(body), dropped_of(request, dropped, _LACKS))
 
 
 def _add_tools(request: chat.Request, body: dict[str, Any]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+from msgspec import Raw
 
 from edge.dialects import custom_tools, signatures
 from edge.dialects.errors import UnreadableAnswerError, UnreadableRequestError
-from edge.dialects.fields import count, hints, without_null
+from edge.dialects.fields import NULL, count, few, hints, without_null
+from edge.dialects.members import Members
 from edge.dialects.responses import schema
+from edge.dialects.tool_names import SPACE
 from edge.dialects.urls import media_from_url
 from edge.terms import chat
 
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DIALECT: Final = "responses"
-_REQUEST: Final = msgspec.json.Decoder(schema.Request)
+_REQUEST: Final = Members(schema.Request, ("input.content.logprobs", "tools.tools.type"))
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 _ANSWER: Final = msgspec.json.Decoder(schema.Answer)
 _PARTS: Final = list[schema.Part]
 
@@ -36,23 +40,26 @@ def read_request(body: bytes) -> chat.Request:
         UnreadableRequestError: the body is no such request.
     """
     try:
-        asked = _REQUEST.decode(body)
-        options = msgspec.json.decode(body)
+        asked, unknown = _REQUEST.decode(body)
+        options = _FIELDS.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableRequestError(str(error)) from error
     dropped, limits = hints(body, schema.Request, _LIMITS, _SILENT)
-    if options.get("background") is True:
+    if bytes(options.get("background", NULL)) == b"true":
         limits = (*limits, "background")
-    if options.get("store") is True:
+    if bytes(options.get("store", NULL)) == b"true":
         dropped = (*dropped, "store")
-    if options.get("truncation") not in {None, "disabled"}:
+    if bytes(options.get("truncation", NULL)) not in {b"null", b'"disabled"'}:
         dropped = (*dropped, "truncation")
+    if b"logprobs" in bytes(options.get("include", NULL)):
+        dropped = (*dropped, "logprobs")
     if asked.text is not None and asked.text.verbosity is not None:
         dropped = (*dropped, "verbosity")
-    tools, odd = _tools(asked.tools)
+    tools, odd, told = _tools(asked.tools)
     messages: list[chat.Message] = []
     if asked.instructions:
         messages.append(chat.Message("system", (chat.Text(asked.instructions),)))
+    messages += [chat.Message("system", (chat.Text(text),)) for text in told]
     if isinstance(asked.input, str):
         messages.append(chat.Message("user", (chat.Text(asked.input),)))
     else:
@@ -72,7 +79,7 @@ def read_request(body: bytes) -> chat.Request:
         user=asked.user or "",
         stream=asked.stream is True,
         include_usage=True,
-        hints=dropped,
+        hints=dropped + few(unknown),
         limits=limits + odd,
     )
 
@@ -97,7 +104,8 @@ def _item(item: schema.Item, where: str) -> chat.Message:
     if kind == "function_call":
         if not item.name or not item.call_id:
             raise UnreadableRequestError(f"{where} needs name and call_id")
-        return chat.Message("assistant", (chat.ToolCall(item.call_id, item.name, item.arguments or "{}"),))
+        name = _name(item.name, item.namespace)
+        return chat.Message("assistant", (chat.ToolCall(item.call_id, name, item.arguments or "{}"),))
     if kind == "custom_tool_call":
         if not item.name or not item.call_id:
             raise UnreadableRequestError(f"{where} needs name and call_id")
@@ -112,12 +120,15 @@ def _item(item: schema.Item, where: str) -> chat.Message:
 
 
 def _custom_call(item: schema.Item, identifier: str) -> chat.ToolCall:
-    return chat.ToolCall(identifier, item.name or "", custom_tools.arguments_of(item.input or ""), custom=True)
+    return chat.ToolCall(
+        identifier, _name(item.name, item.namespace), custom_tools.arguments_of(item.input or ""), custom=True
+    )
 
 
 def _reasoning(item: schema.Item) -> chat.Reasoning:
     """Read thoughts. OpenAI believes them by item id and encrypted content, so both are kept in the signature."""
-    text = "\n\n".join(part.text for part in item.summary or () if part.text)
+    told = item.summary or item.content  # what some servers show instead of a summary
+    text = "\n\n".join(part.text for part in told if part.text) if isinstance(told, list) else ""
     if not item.encrypted_content:
         return chat.Reasoning(text, id=item.id or "")
     signature, issuer = signatures.unseal(item.encrypted_content, DIALECT)
@@ -155,27 +166,47 @@ def _output(output: Any, where: str) -> tuple[chat.Text | chat.Media, ...]:
     if isinstance(output, str):
         return (chat.Text(output),)
     try:
-        parts = msgspec.convert(output, _PARTS)
+        parts = msgspec.convert(output, _PARTS, from_attributes=True)
     except msgspec.ValidationError as error:
         raise UnreadableRequestError(f"{where}.output: {error}") from error
     return tuple(cast("Any", _part(part, f"{where}.output[{index}]")) for index, part in enumerate(parts))
 
 
-def _tools(tools: list[schema.Tool] | None) -> tuple[tuple[chat.Tool, ...], tuple[str, ...]]:
+def _name(name: str | None, namespace: str | None) -> str:
+    """Return the name of a tool, with that of its namespace."""
+    return f"{namespace}{SPACE}{name or ''}" if namespace else name or ""
+
+
+def _tools(tools: list[schema.Tool] | None) -> tuple[tuple[chat.Tool, ...], tuple[str, ...], list[str]]:
+    """Return functions, types of tools that cannot be said elsewhere, and what is to be told about namespaces."""
     read: list[chat.Tool] = []
     odd: list[str] = []
+    told: list[str] = []
     for index, tool in enumerate(tools or ()):
-        if tool.type not in {"function", "custom"}:
-            odd.append(f"tools[{index}].type {tool.type}")
-        elif not tool.name:
-            raise UnreadableRequestError(f"tools[{index}].name is missing")
-        elif tool.type == "custom":
-            read.append(custom_tools.tool(tool.name, tool.description or "", without_null(tool.format)))
+        if tool.type in {"function", "custom"}:
+            read.append(_tool(tool, f"tools[{index}]"))
+        elif tool.type == "namespace" and tool.name and tool.tools is not None:
+            for place, inner in enumerate(tool.tools):
+                where = f"tools[{index}].tools[{place}]"
+                if inner.type in {"function", "custom"}:
+                    read.append(_tool(inner, where, tool.name))
+                else:
+                    odd.append(f"{where}.type {inner.type[:64]}")
+            if tool.description:
+                told.append(f"About the tools whose names begin with {tool.name}__: {tool.description}")
         else:
-            # a function is strict here unless the client says otherwise
-            strict = tool.strict is not False
-            read.append(chat.Tool(tool.name, tool.description or "", without_null(tool.parameters), strict))
-    return tuple(read), tuple(odd)
+            odd.append(f"tools[{index}].type {tool.type[:64]}")
+    return tuple(read), tuple(odd), told
+
+
+def _tool(tool: schema.Tool, where: str, namespace: str = "") -> chat.Tool:
+    if not tool.name:
+        raise UnreadableRequestError(f"{where}.name is missing")
+    name = _name(tool.name, namespace)
+    if tool.type == "custom":
+        return custom_tools.tool(name, tool.description or "", without_null(tool.format))
+    # a function is strict here unless the client says otherwise
+    return chat.Tool(name, tool.description or "", without_null(tool.parameters), tool.strict is not False)
 
 
 def _tool_choice(choice: str | schema.ToolChoice | None) -> chat.ToolChoice | None:
@@ -186,9 +217,10 @@ def _tool_choice(choice: str | schema.ToolChoice | None) -> chat.ToolChoice | No
             raise UnreadableRequestError(f"tool_choice is {choice!r}; use auto, none, required or a function")
         return chat.ToolChoice(cast("Any", choice))
     if choice.type in {"function", "custom"} and choice.name:
-        return chat.ToolChoice("required", (choice.name,))
+        return chat.ToolChoice("required", (_name(choice.name, choice.namespace),))
     if choice.type == "allowed_tools" and choice.mode in {"auto", "required"}:
-        return chat.ToolChoice(cast("Any", choice.mode), tuple(tool.name for tool in choice.tools or () if tool.name))
+        names = tuple(_name(tool.name, tool.namespace) for tool in choice.tools or () if tool.name)
+        return chat.ToolChoice(cast("Any", choice.mode), names)
     raise UnreadableRequestError(f"tool_choice of the type {choice.type!r} is not a function")
 
 

@@ -42,10 +42,12 @@ class Item(Struct):
     output: str | list[Part] | Any = None
     summary: list[Part] | None = None
     encrypted_content: str | None = None
+    status: str | None = None
+    namespace: str | None = None
 
 
 class Tool(Struct):
-    """A tool; only functions, and custom tools as functions, can be said in other dialects."""
+    """A tool; functions, and custom tools as functions, can be said in other dialects, and so can ``tools`` of both."""
 
     type: str
     name: str = ""
@@ -53,6 +55,7 @@ class Tool(Struct):
     parameters: Raw = NULL
     strict: bool | None = None
     format: Raw = NULL
+    tools: list[Tool] | None = None
 
 
 class NamedTool(Struct):
@@ -60,6 +63,7 @@ class NamedTool(Struct):
 
     type: str
     name: str = ""
+    namespace: str | None = None
 
 
 class ToolChoice(Struct):
@@ -69,6 +73,7 @@ class ToolChoice(Struct):
     name: str = ""
     mode: str = ""
     tools: list[NamedTool] | None = None
+    namespace: str | None = None
 
 
 class Format(Struct):

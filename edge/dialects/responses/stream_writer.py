@@ -14,6 +14,7 @@ from edge.dialects.responses.write import (
     complete,
     envelope,
     message_item,
+    named,
     reasoning_item,
     response_id,
     text_part,
@@ -265,7 +266,7 @@ class Writer:
                 "response.function_call_arguments.done",
                 item_id=item.id,
                 output_index=item.index,
-                name=item.call.name,
+                name=named(item.call.name)["name"],
                 arguments=arguments,
             )
             said += self._fields("response.output_item.done", output_index=item.index, item=done)

@@ -11,6 +11,7 @@ from msgspec import structs
 from edge.dialects import custom_tools, json_text, signatures, traits
 from edge.dialects.errors import CannotCarryError
 from edge.dialects.openai.write import UNTHINKING, effort_of, is_silent
+from edge.dialects.tool_names import SPACE
 from edge.dialects.urls import data_url
 from edge.dialects.written import Written, dropped_of
 from edge.terms import chat
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DIALECT: Final = "responses"
 PATH: Final = b"/responses"
+_LACKS: Final = frozenset(("cache_control", "is_error", "name"))
 
 
 def write_request(request: chat.Request, model: str) -> Written:
@@ -51,14 +53,12 @@ def write_request(request: chat.Request, model: str) -> Written:
         body["user"] = request.user
     if request.stream:
         body["stream"] = True
-    return Written(
-        PATH, msgspec.json.encode(body), dropped_of(request, dropped, cache=False, strict=True, grammar=True)
-    )
+    return Written(PATH, msgspec.json.encode(body), dropped_of(request, dropped, _LACKS))
 
 
 def _check(request: chat.Request) -> None:
     if request.limits:
-        raise CannotCarryError.of_fields(request.limits[:1], DIALECT)
+        raise CannotCarryError.of_fields(request.limits, DIALECT)
     if request.n != 1:
         raise CannotCarryError(f"n = {request.n}", DIALECT)
     if request.stop:
@@ -109,7 +109,7 @@ def _items(message: chat.Message, custom: frozenset[str]) -> Iterator[dict[str, 
     for part in message.parts:
         if isinstance(part, chat.ToolCall):
             if content:
-                yield {"type": "message", "role": role, "content": content}
+                yield _message(role, content)
                 content = []
             yield _call(part)
         elif isinstance(part, chat.ToolResult):
@@ -123,7 +123,20 @@ def _items(message: chat.Message, custom: frozenset[str]) -> Iterator[dict[str, 
         else:
             content.append(_part(part, role))
     if content:
-        yield {"type": "message", "role": role, "content": content}
+        yield _message(role, content)
+
+
+def _message(role: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a message. One of the assistant is its text, or what an answer has, with an id, if it is a refusal too."""
+    said = {"type": "message", "role": role, "content": content}
+    if role != "assistant":
+        return said
+    if all(part["type"] == "output_text" for part in content):
+        return {**said, "content": "".join(part["text"] for part in content)}
+    for part in content:
+        if part["type"] == "output_text":
+            part["annotations"] = []
+    return {**said, "id": "msg_0", "status": "completed"}
 
 
 def _call(call: chat.ToolCall) -> dict[str, Any]:
@@ -168,7 +181,7 @@ def tool_choice(choice: chat.ToolChoice, custom: frozenset[str]) -> Any:
     """Return which tools are to be called; ``custom``: the names of those that take one text."""
     if not choice.names:
         return choice.mode
-    tools = [{"type": "custom" if name in custom else "function", "name": name} for name in choice.names]
+    tools = [{"type": "custom" if name in custom else "function", **named(name)} for name in choice.names]
     if choice.mode == "required" and len(tools) == 1:
         return tools[0]
     return {"type": "allowed_tools", "mode": choice.mode, "tools": tools}
@@ -198,6 +211,22 @@ def write_usage(usage: chat.Usage) -> dict[str, Any]:
     }
 
 
+def _client_tools(tools: Sequence[chat.Tool]) -> list[dict[str, Any]]:
+    """Return tools as the client has sent them, those of a namespace together."""
+    said: list[dict[str, Any]] = []
+    spaces: dict[str, dict[str, Any]] = {}
+    for tool in tools:
+        namespace, _, name = tool.name.rpartition(SPACE)
+        if not namespace:
+            said.append(_tool(tool))
+            continue
+        if namespace not in spaces:
+            spaces[namespace] = {"type": "namespace", "name": namespace, "description": "", "tools": []}
+            said.append(spaces[namespace])
+        spaces[namespace]["tools"].append({**_tool(tool), "name": name})
+    return said
+
+
 def envelope(request: chat.Request, identifier: str, model: str, created: int) -> dict[str, Any]:
     """Return a response without output, which repeats what was asked."""
     return {
@@ -221,7 +250,7 @@ def envelope(request: chat.Request, identifier: str, model: str, created: int) -
         "tool_choice": "auto"
         if request.tool_choice is None
         else tool_choice(request.tool_choice, custom_tools.names_of(request)),
-        "tools": [_tool(tool) for tool in request.tools],
+        "tools": _client_tools(request.tools),
         "top_p": request.sampling.top_p,
         "truncation": "disabled",
         "usage": None,
@@ -264,9 +293,15 @@ def reasoning_item(identifier: str, text: str, signature: str, issuer: str) -> d
     return item
 
 
+def named(name: str) -> dict[str, str]:
+    """Return how a client knows a tool: by its name, and by its namespace if it is in one."""
+    namespace, _, short = name.rpartition(SPACE)
+    return {"namespace": namespace, "name": short} if namespace else {"name": name}
+
+
 def call_item(identifier: str, call: chat.ToolCall, status: str = "completed") -> dict[str, Any]:
     """Return a call of the output."""
-    said: dict[str, Any] = {"id": identifier, "status": status, "call_id": call.id, "name": call.name}
+    said: dict[str, Any] = {"id": identifier, "status": status, "call_id": call.id, **named(call.name)}
     if call.custom:
         text = custom_tools.text_of(call.arguments) if call.arguments else ""
         return {**said, "type": "custom_tool_call", "input": text}
