@@ -259,7 +259,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
     prefer: Annotated[
         Literal["order", "cost", "latency"],
         about(
-            "Which usable target of a tier is asked first. order: the less loaded of two, by weights. cost: the "
+            "Which usable target of a tier is asked first. order: by weights, latency and load. cost: the "
             "cheapest, by prices and by the share of prompts that it has answered from its cache. latency: the "
             "quickest, by the time to its first token. Both while it is well and below four fifths of its limit."
         ),

@@ -1,4 +1,4 @@
-"""Chooses the target of an attempt: the cheaper one of two random members of the best tier with a free place."""
+"""Chooses the target of an attempt: one of two members of the best tier with a free place, drawn by weight."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.balance.breaker cimport Policy
@@ -43,6 +43,8 @@ cdef class TargetPool:
     cdef uint32_t[64] caps
     cdef int[64] tiers
     cdef double[64] weights
+    cdef double[64] load_each       # the load that one request is for a member: the mean weight of its tier / its weight
+    cdef bint uneven                # the weights of a tier differ
     cdef Policy policy
     cdef int workers
     cdef Bounds[64] bounds
@@ -66,7 +68,10 @@ cdef class TargetPool:
     # Return why a usable member may not take its whole share (ASIDE_SLOW_START, ASIDE_REGIONS), else USABLE.
     cdef int aside(self, int index, uint64_t now_ns) noexcept nogil
     cdef bint spilled(self, int index) noexcept nogil           # the member is not in the best tier
-    cdef double cost(self, int index, uint64_t now_ns, int latency_cell) noexcept nogil
+    # Return latency in ms x attempts per success of a member with ``pending`` requests in flight; below 0 = not known any more.
+    cdef double slowness(self, int index, uint64_t now_ns, int latency_cell, uint32_t pending) noexcept nogil
+    # Return whether a member that was drawn leaves the attempt to the second one.
+    cdef bint gives_way(self, int first, int second, uint64_t now_ns, int latency_cell) noexcept nogil
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     # Choose a member, and take the permit if the attempt is a trial. ``tried``: a bit for each member that this
     # exchange has tried; ``closed``: a bit for each member that the exchange may not use at all.
@@ -81,6 +86,7 @@ cdef class TargetPool:
     cdef void note(self, int index, uint64_t now_ns, int priority) noexcept nogil
     cdef int _rank(self, int priority) except -1
     cdef int _apart(self, int* group, int count, double draw) noexcept nogil
+    cdef int _drawn(self, const int* group, int count, double draw, int without) noexcept nogil
     cdef int _best_ranked(self, int* group, int count) noexcept nogil
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil

@@ -4,7 +4,8 @@ In this order; the first rule that gives a target applies:
 1. A member that is due for its half-open trial, if this is the exchange's first attempt or no other member is usable.
 2. The member that the caller is kept at, for the sake of its prompt cache, while it is usable, does not stand aside and
    has no more than twice its share of what is in flight in its tier, and a little.
-3. Power of two choices by cost, in the best tier with a usable member, or among those of it that the caller ranks best. A member in slow start stands aside with
+3. Two members that are drawn by weight, in the best tier with a usable member, or among those of it that the caller
+   ranks best; the first, unless it gives way to the second (see below). A member in slow start stands aside with
    probability 1 - its share, if another member of its own or a later tier can take the attempt. So does a member that
    other regions report as unhealthy, with the weight that they have set.
 5. If no member is usable: a member whose circuit is open or on trial, once per open period each, and once a second if
@@ -18,10 +19,21 @@ own share. So the shares cost nothing until the member is crowded. At the limit 
 tier is also full when it has all the requests that it may take in place of a better tier (native/balance/spill); the low
 priority may not use the last fifth of those.
 
-cost = peak-EWMA of latency x (in flight + 1) x attempts per success / weight. Sources: Mitzenmacher 2001 (two choices),
-Finagle PeakEwma.scala (peak, idle decay, an unknown host that is idle or already tried), linkerd (10 s, failures as 5
-s). The factor of attempts per success is edge's own: a target that fails fast has nothing in flight. With 60 requests in
-flight elsewhere, a penalty of 5 s alone would still make it the cheapest.
+Slowness = latency x attempts per success, load = in flight / weight. The latency is the peak-EWMA as the target's last
+answer left it; when that is 20 s ago it is the usual latency, and after a minute nothing is known. Where the slowness of
+the two differs by less than a factor of three, or that of one is not known, the first gives way if the second would have
+no higher load with this request than the first has without it. So weights hold exactly where nothing is in flight, with
+equal weights the member with fewer requests in flight is chosen, and under load the loads become equal. One request in
+flight at the lighter member is no load: its load would be that of several at the other. Where the slowness differs more,
+the cheaper of the two is chosen: the one with the lower slowness x (in flight + 1) / weight. A member of which nothing
+was ever known is quickest while it is idle, and waits while it is busy.
+
+Sources: Mitzenmacher 2001 (two choices), Finagle PeakEwma.scala (peak, an unknown host that is idle or already tried),
+linkerd (10 s, failures as 5 s), Envoy's least request (unequal weights are drawn, and the load corrects). The factor of
+attempts per success is edge's own: a target that fails fast has nothing in flight. With 60 requests in flight elsewhere,
+a penalty of 5 s alone would still make it the cheapest. So is the band of equal slowness. Latencies of providers vary by a
+factor of two from answer to answer, and the lighter of two members has fewer answers, so its peak is lower and its
+average older. Without the band, weights would follow that.
 """
 
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
@@ -29,8 +41,8 @@ from native.state.allowance cimport bounds_take, bounds_wait
 from native.io.atomics cimport add64, load64
 from native.state.callers cimport LOW
 from native.state.shared_state cimport (
-    EDGE_EWMA_TAU_NS, EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, TargetRec, WindowSum, edge_circuit_state,
-    edge_circuit_until_ms, edge_remote_weight, edge_window_sum,
+    EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, TargetRec, WindowSum, edge_cell_age_ms, edge_cell_ms,
+    edge_circuit_state, edge_circuit_until_ms, edge_remote_weight, edge_window_sum,
 )
 from native.balance.breaker cimport (
     RETRY_AFTER_MAX_NS, Admit, CircuitState, breaker_peek, breaker_report_target, breaker_return, breaker_slow,
@@ -43,7 +55,10 @@ cdef enum:
     MS = 1_000_000
     S = 1_000_000_000
 
-cdef double FLOOR_MS = 0.05         # below this, differences are noise and idle decay would make a target look free
+cdef double FLOOR_MS = 0.05         # below this, differences are noise
+cdef double ALIKE = 3.0             # slowness that differs by at most this factor counts as equal
+cdef uint64_t FRESH_MS = 20_000     # so long a latency tells how a target is now: two time constants of the average
+cdef uint64_t KNOWN_MS = 60_000     # so long it tells how the target usually is; then it is asked again to find out
 cdef double BUSY_UNKNOWN_MS = 1e9   # busy and without data: wait for the outcome of the first request
 # So many times its share of what is in flight a member may have that has the prompt in its cache ("Consistent Hashing with
 # Bounded Loads"). One that conversations are kept at may have more: beside a target that has just come back and has none
@@ -51,6 +66,7 @@ cdef double BUSY_UNKNOWN_MS = 1e9   # busy and without data: wait for the outcom
 cdef double ROOM = 1.25
 cdef double ROOM_KEPT = 2.0
 cdef uint32_t ROOM_LEAST = 4        # ... and this many requests in any case: among few, shares say nothing
+cdef double WORD = 4294967296.0
 cdef double CROWDED = 0.8           # from this part of a limit on, shares count
 
 
@@ -120,6 +136,10 @@ cdef class TargetPool:
             self.bounds[place] = target.bounds
             self.tiers[place] = tiers[place]
             self.weights[place] = weights[place]
+        for place in range(self.size):
+            alike = [weight for weight, tier in zip(weights, tiers) if tier == tiers[place]]
+            self.load_each[place] = sum(alike) / len(alike) / weights[place]
+            self.uneven = self.uneven or min(alike) != max(alike)
         self.best_tier = min(tiers) if self.size else 0
         self.rank_slack = -1.0
         self.canaries = 0
@@ -219,20 +239,57 @@ cdef class TargetPool:
                 return index
         return -1
 
-    cdef double cost(self, int index, uint64_t now_ns, int latency_cell) noexcept nogil:
+    cdef double slowness(self, int index, uint64_t now_ns, int latency_cell, uint32_t pending) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
-        cdef WindowSum window = edge_window_sum(&rec.own, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
-        cdef uint32_t pending = inflight_total(rec, self.workers)
-        cdef double ms = ewma_read(&rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
-        if ms <= 0:     # no data for this kind of answer, so use the data of the other kind
-            ms = ewma_read(&rec.ewma[1 - (latency_cell & 1)], now_ns, EDGE_EWMA_TAU_NS)
-        if ms <= 0:
-            # An idle member without data costs nothing, as in Finagle. A fixed guess would starve a new or recovered
+        cdef WindowSum window
+        cdef int cell = latency_cell & 1
+        cdef uint64_t word = load64(&rec.ewma[cell])
+        if word == 0:       # no data for this kind of answer, so use the data of the other kind
+            cell = 1 - cell
+            word = load64(&rec.ewma[cell])
+        if word == 0:
+            # An idle member without data costs next to nothing, as in Finagle. A fixed guess would starve a new or recovered
             # member beside siblings that answer faster than the guess.
-            ms = BUSY_UNKNOWN_MS if pending else 0.0
-        ms = max(ms, FLOOR_MS) * (<double>pending + 1.0) / self.weights[index]
+            return BUSY_UNKNOWN_MS if pending else FLOOR_MS
+        if edge_cell_age_ms(word, now_ns // MS) > FRESH_MS:
+            word = load64(&rec.baseline[cell])
+            if word == 0 or edge_cell_age_ms(word, now_ns // MS) > KNOWN_MS:
+                return -1.0
+        window = edge_window_sum(&rec.own, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
         # One success is added to those of the window, so that a single failure does not make a target look dead.
-        return ms * (<double>window.total + 1.0) / (<double>(window.total - window.failed) + 1.0)
+        return (
+            max(edge_cell_ms(word), FLOOR_MS)
+            * (<double>window.total + 1.0) / (<double>(window.total - window.failed) + 1.0)
+        )
+
+    cdef bint gives_way(self, int first, int second, uint64_t now_ns, int latency_cell) noexcept nogil:
+        cdef uint32_t ours = inflight_total(self.recs[first], self.workers)
+        cdef uint32_t theirs = inflight_total(self.recs[second], self.workers)
+        cdef double slow = self.slowness(first, now_ns, latency_cell, ours)
+        cdef double other = self.slowness(second, now_ns, latency_cell, theirs)
+        if slow < 0 or other < 0 or (slow <= ALIKE * other and other <= ALIKE * slow):
+            if ours <= 1 and self.load_each[first] > self.load_each[second]:
+                return False
+            return ours * self.load_each[first] >= (theirs + 1.0) * self.load_each[second]
+        return slow * (ours + 1.0) * self.load_each[first] > other * (theirs + 1.0) * self.load_each[second]
+
+    cdef int _drawn(self, const int* group, int count, double draw, int without) noexcept nogil:
+        """Draw a place of a group by the weights of its members, but not the place ``without``; -1 = none is left out.
+
+        ``draw`` is from 0 to 1, 1 excluded."""
+        cdef double weights = 0.0
+        cdef int place, last = 0
+        for place in range(count):
+            if place != without:
+                weights += self.weights[group[place]]
+        draw *= weights
+        for place in range(count):
+            if place != without:
+                draw -= self.weights[group[place]]
+                last = place
+                if draw < 0:
+                    break
+        return last
 
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
         out.admit = breaker_take(&self.recs[index].own, &self.policy, now_ns, last_resort, &out.generation)
@@ -319,11 +376,16 @@ cdef class TargetPool:
                 count = self._apart(group, count, unit(mix(~rnd)))
             if self.rank_slack >= 0:
                 count = self._best_ranked(group, count)
-            first = <int>((rnd >> 32) * <uint64_t>count >> 32)
+            first = 0
             if count > 1:
-                second = <int>((rnd & 0xFFFFFFFF) * <uint64_t>(count - 1) >> 32)
-                second += second >= first
-                if self.cost(group[second], now_ns, latency_cell) < self.cost(group[first], now_ns, latency_cell):
+                if self.uneven:
+                    first = self._drawn(group, count, <double>(rnd >> 32) / WORD, -1)
+                    second = self._drawn(group, count, <double>(rnd & 0xFFFFFFFF) / WORD, first)
+                else:
+                    first = <int>((rnd >> 32) * <uint64_t>count >> 32)
+                    second = <int>((rnd & 0xFFFFFFFF) * <uint64_t>(count - 1) >> 32)
+                    second += second >= first
+                if self.gives_way(group[first], group[second], now_ns, latency_cell):
                     first = second
             if self.take(group[first], now_ns, False, out) != Admit.ADMIT_NO:
                 return

@@ -107,7 +107,8 @@ def act(
         target.record(bits & 1, now, rnd % (2 * S), call == "fail")
         expected = member.circuit.report(now, generation, failed=call == "fail", trial=trial, rnd=rnd)
         if expected == -1:
-            member.cells = [twin.PeakEwma(), twin.PeakEwma()]
+            for cell in member.cells:
+                cell.ms = 0.0  # the usual latency stays
         assert pool.report(place, now, generation, call == "fail", trial, -1, 0, rnd) == expected
     elif call == "late":
         expected = member.circuit.overdue(now, generation, trial=trial, rnd=rnd)
@@ -170,18 +171,20 @@ def test_equals_share_equally(usual: Breaker) -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 5, 64])
 def test_every_pair_is_equally_likely(usual: Breaker, size: int) -> None:
-    """Two different members are compared, and each pair is equally likely: the more expensive one is never chosen."""
+    """Two different members are compared, and each pair is equally likely: the more loaded one is never chosen."""
     bench = Bench(usual, [1] * size)
     for index, target in enumerate(bench.targets):
-        target.record(0, START, (100 + index) * MS)
+        target.record(0, START, 100 * MS)
+        for _ in range(index):
+            target.enter(0)
     shares = bench.shares(START, 40_000)
-    for index in range(size):  # member i wins exactly the pairs with the dearer ones
+    for index in range(size):  # member i wins exactly the pairs with the busier ones
         expected = 2 * (size - 1 - index) / (size * (size - 1))
         assert shares[index] == pytest.approx(expected, abs=0.015)
 
 
 def test_the_faster_of_two_takes_it_until_it_is_busier(usual: Breaker) -> None:
-    """Cost is latency times (in flight + 1): 100 ms with four in flight costs more than 400 ms with none."""
+    """At a quarter of the latency a target is chosen until it has four requests in flight, and the other none."""
     bench = Bench(usual, [1, 1])
     bench.targets[0].record(0, START, 100 * MS)
     bench.targets[1].record(0, START, 400 * MS)
@@ -191,7 +194,7 @@ def test_the_faster_of_two_takes_it_until_it_is_busier(usual: Breaker) -> None:
     assert bench.shares(START, 100)[1] == 1
 
 
-def test_weight_divides_cost(usual: Breaker) -> None:
+def test_weight_divides_load(usual: Breaker) -> None:
     """With a weight of three, a target has three times as many in flight before the other is chosen."""
     bench = Bench(usual, [1, 1], [3.0, 1.0])
     load = Counter({0: 0, 1: 0})

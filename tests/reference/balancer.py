@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 TAU_MS = 10_000
+USUAL_TAU_MS = 600_000
+ALIKE = 3.0
 PENALTY_NS = 5_000 * MS
 LOW = 2
 USABLE, OPEN, TRIAL, RATE_LIMITED, QUARANTINED, FULL, MANUAL, TRIED, EXHAUSTED, RAMP = range(10)
@@ -31,6 +33,8 @@ class PeakEwma:
 
     ms: float = 0.0
     stamp_ms: int = 0
+    usual_ms: float = 0.0  # the average of successes over ten minutes, without the peak
+    usual_stamp_ms: int = 0
 
     def read(self, now_ns: int) -> float:
         """Return the milliseconds, decayed to now; 0 = no data."""
@@ -48,6 +52,17 @@ class PeakEwma:
         value = self.ms * weight
         self.ms = float32(sample if sample >= value else value + sample * (1.0 - weight))
         self.stamp_ms = now_ns // MS
+        if not failed:
+            age = float(now_ns // MS - self.usual_stamp_ms) * MS / float(USUAL_TAU_MS * MS)
+            left = math.exp(-age) if self.usual_ms and age <= 2.0 else 0.0
+            self.usual_ms = float32(self.usual_ms * left + sample * (1.0 - left))
+            self.usual_stamp_ms = now_ns // MS
+
+    def told(self, now_ns: int) -> float:
+        """Return the last milliseconds, after 20 s the usual ones; -1 = a minute has passed."""
+        if now_ns // MS - self.stamp_ms <= 20_000:
+            return self.ms
+        return self.usual_ms if self.usual_ms and now_ns // MS - self.usual_stamp_ms <= 60_000 else -1.0
 
 
 @dataclass
@@ -133,13 +148,16 @@ class Member:
         """Return the probability that the target does not stand aside."""
         return min(self.circuit.slow_start(now_ns), self.circuit.remote.weight(now_ns))
 
-    def cost(self, now_ns: int, latency_cell: int) -> float:
-        """Return latency x (in flight + 1) x attempts per success / weight."""
-        ms = self.cells[latency_cell].read(now_ns) or self.cells[1 - latency_cell].read(now_ns)
-        if ms <= 0:
-            ms = 1e9 if self.inflight else 0.0
+    def slowness(self, now_ns: int, latency_cell: int) -> float:
+        """Return latency x attempts per success; -1 = it is not known any more."""
+        cell = next((cell for cell in (self.cells[latency_cell], self.cells[1 - latency_cell]) if cell.ms), None)
+        if cell is None:
+            return 1e9 if self.inflight else 0.05
+        ms = cell.told(now_ns)
+        if ms < 0:
+            return ms
         total, failed, _ = self.circuit.window.read(now_ns)
-        return max(ms, 0.05) * (self.inflight + 1.0) / self.weight * (total + 1.0) / (total - failed + 1.0)
+        return max(ms, 0.05) * (total + 1.0) / (total - failed + 1.0)
 
 
 def mix(value: int) -> int:
@@ -206,14 +224,40 @@ def _pick(
     return _take_first(members, [i for i, bar in enumerate(barred) if bar in (OPEN, TRIAL)], now_ns, last_resort=True)
 
 
+def _drawn(members: list[Member], group: list[int], bits: int) -> int:
+    """Draw a member of a group by weight, with 32 random bits."""
+    draw = bits / 2**32 * sum(members[i].weight for i in group)
+    for i in group:
+        draw -= members[i].weight
+        if draw < 0:
+            return i
+    return group[-1]
+
+
 def _two_choices(members: list[Member], group: list[int], now_ns: int, rnd: int, latency_cell: int) -> int:
-    first = (rnd >> 32) * len(group) >> 32
     if len(group) == 1:
         return group[0]
-    second = (rnd & 0xFFFFFFFF) * (len(group) - 1) >> 32
-    if second >= first:
-        second += 1
-    return min((group[first], group[second]), key=lambda i: members[i].cost(now_ns, latency_cell))
+    if len({(member.tier, member.weight) for member in members}) == len({member.tier for member in members}):
+        first = group[(rnd >> 32) * len(group) >> 32]
+        others = [i for i in group if i != first]
+        second = others[(rnd & 0xFFFFFFFF) * len(others) >> 32]
+    else:
+        first = _drawn(members, group, rnd >> 32)
+        second = _drawn(members, [i for i in group if i != first], rnd & 0xFFFFFFFF)
+    return second if _gives_way(members, first, second, now_ns, latency_cell) else first
+
+
+def _gives_way(members: list[Member], first: int, second: int, now_ns: int, latency_cell: int) -> bool:
+    """Return whether the second member that was drawn is the better choice."""
+    tier = [member.weight for member in members if member.tier == members[first].tier]
+    one, other = (sum(tier) / len(tier) / members[i].weight for i in (first, second))  # the load of one request
+    inflight, beside = members[first].inflight, members[second].inflight
+    slow, quick = (members[i].slowness(now_ns, latency_cell) for i in (first, second))
+    if slow >= 0 and quick >= 0 and (slow > ALIKE * quick or quick > ALIKE * slow):
+        return slow * (inflight + 1.0) * one > quick * (beside + 1.0) * other
+    if inflight <= 1 and one > other:
+        return False
+    return inflight * one >= (beside + 1.0) * other
 
 
 def _take_first(members: list[Member], some: list[int], now_ns: int, *, last_resort: bool) -> tuple[int, int, int]:
