@@ -163,7 +163,7 @@ class Control:
         self._identities = identities = Identities(
             launch, node, operations, publisher, shared_state=self._shared_state, spending=spending, keep=self._keep
         )
-        node.sharing = sharing = share(node, operations, ledger.config, spending)
+        node.sharing = sharing = share(node, operations, ledger.config, spending, self._issued.table)
         chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
         node.chronicle = self._chronicle = chronicle
         operations.acted = chronicle.acted

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from edge.control.node import Node
     from edge.control.operations import Operations
     from edge.control.spend import Spending
+    from edge.native import IssuedIds
     from edge.terms.snapshot import Snapshot
 
 
-def share(node: Node, operations: Operations, config: Config, spending: Spending | None) -> Sharing:
+def share(
+    node: Node, operations: Operations, config: Config, spending: Spending | None, issued: IssuedIds | None = None
+) -> Sharing:
     """Return the node's Sharing, not started. Nothing connects yet: a node serves before the store responds."""
     store = open_store(config) if config.cluster.etcd is not None else None
     deps = SharingDeps(
@@ -44,6 +47,7 @@ def share(node: Node, operations: Operations, config: Config, spending: Spending
         instance=f"{clock.bits():016x}",
         peers=known_peers(node.snapshot),
         spending=spending,
+        issued=issued,
     )
 
 

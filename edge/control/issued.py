@@ -74,7 +74,7 @@ class IssuedKeeper:
     """Keeps the node's table of ids on disk, if it has a ``file``. Nothing that serves requests waits for it."""
 
     def __init__(self, table: IssuedIds, file: IssuedFile | None) -> None:
-        self._table = table
+        self.table = table
         self._file = file
         self._written = 0  # of what an earlier control has written nothing is known
         self._due_ns = clock.now_ns() + _EVERY_NS
@@ -86,7 +86,7 @@ class IssuedKeeper:
         if now_ns < self._due_ns or (self._running is not None and not self._running.done()):
             return
         self._due_ns = now_ns + _EVERY_NS
-        if self._file is not None and self._table.changes != self._written:
+        if self._file is not None and self.table.changes != self._written:
             import asyncio  # noqa: PLC0415  # the supervisor imports this module, and runs no event loop
 
             self._running = asyncio.get_running_loop().create_task(self._write(self._file))
@@ -95,15 +95,15 @@ class IssuedKeeper:
         """Write the last changes."""
         if self._running is not None:
             await self._running
-        if self._file is not None and self._table.changes != self._written:
+        if self._file is not None and self.table.changes != self._written:
             await self._write(self._file)
 
     async def _write(self, file: IssuedFile) -> None:
-        changes, began_ns = self._table.changes, clock.now_ns()
+        changes, began_ns = self.table.changes, clock.now_ns()
         import asyncio  # noqa: PLC0415  # as above
 
         try:
-            await asyncio.to_thread(file.write, self._table)
+            await asyncio.to_thread(file.write, self.table)
         except OSError as error:
             if not self._failed:  # once, not every ten seconds
                 reason = error.strerror or str(error)

@@ -17,6 +17,7 @@ from edge.config.schema import MOST_MEMBERS
 from edge.control.budgets import Budgets
 from edge.control.grants import Grants
 from edge.control.heartbeat import Heartbeat
+from edge.control.issued_sharing import IssuedSharing
 from edge.control.membership import Membership, askable
 from edge.control.name_conflict import NameConflict
 from edge.control.past_sharing import PastSharing
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from edge.clock import Clock
     from edge.control.spend import Spending
-    from edge.native import SharedState
+    from edge.native import IssuedIds, SharedState
     from edge.regions.budgets import Part, Told
     from edge.regions.verdicts import Verdict
     from edge.regions.view import Heard, Peer, RegionPicture
@@ -71,6 +72,7 @@ class Sharing:
         instance: unique identity of this control process.
         peers: edges of other regions that are known already.
         spending: persistent spending of keys; None: not kept.
+        issued: who issued which id; None: nothing is told of that.
         clock: source of time and randomness.
     """
 
@@ -85,6 +87,7 @@ class Sharing:
         instance: str,
         peers: Sequence[places.Peer] = (),
         spending: Spending | None = None,
+        issued: IssuedIds | None = None,
         clock: Clock = real,
     ) -> None:
         self._shared_state = shared_state
@@ -106,6 +109,9 @@ class Sharing:
         remembered = {} if spending is None else spending.elsewhere
         self._budgets = None if store is None else Budgets(shared_state, self._me, remembered, clock)
         self.past = None if store is None else PastSharing(store, region, node, instance, clock)
+        self._issued = None
+        if store is not None and issued is not None:
+            self._issued = IssuedSharing(issued, store, region, node, clock)
         self._own = Digest(region, node, instance, VERSION, (), 0)
         self._ending = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -183,11 +189,17 @@ class Sharing:
         if not replaced and self._beat.due(self._own, now_ns, urgent=seeing and self._budgets.urgent):
             spent = self._budgets.document(snapshot, heard) if seeing else None
             self._start("the heartbeat", self._send(self._beat, self._budgets, self._own, spent, now_ns))
-        if self.past is not None and self.past.due(now_ns):
-            self._start("telling the history", self.past.write(now_ns))
+        self._tell(now_ns, len(heard) + 1, seeing=seeing)
         self._grants.update(snapshot, now_ns)
         if seeing:
             self._start("grants", self._grants.move(snapshot, self._follower.held, self._known, now_ns))
+
+    def _tell(self, now_ns: int, nodes: int, *, seeing: bool) -> None:
+        """Tell the others what is due of the history and of ids."""
+        if self.past is not None and self.past.due(now_ns):
+            self._start("telling the history", self.past.write(now_ns))
+        if self._issued is not None and seeing and self._issued.due(now_ns, nodes):
+            self._start("telling of ids", self._issued.write(nodes))
 
     def spending(self) -> dict[str, tuple[float | None, dict[str, Part]]]:
         """Return what other nodes have published: seconds since a heartbeat (None: there is none), and parts by key."""
@@ -214,6 +226,7 @@ class Sharing:
         """Return the state of the sharing, for the status."""
         follower, keeper, beat = self._follower, self._keeper, self._beat
         age_s = follower.age_s() if follower is not None and follower.relists else None
+        readers = (self._budgets, self.past, self._issued)
         return SharingState(
             connected=follower is not None and follower.connected,
             view_age_s=None if age_s is None else round(age_s, 3),
@@ -228,7 +241,7 @@ class Sharing:
             regions_fresh=sum(picture.fresh for picture in self.pictures.values()),
             suspect=tuple(name for name, picture in self.pictures.items() if picture.suspect),
             name_conflict=self._name_conflict.detected(self._clock.now_ns()),
-            unread=self._known.unread + sum(part.unread for part in (self._budgets, self.past) if part is not None),
+            unread=self._known.unread + sum(part.unread for part in readers if part is not None),
         )
 
     def facts(self) -> SharingFacts:
@@ -325,6 +338,8 @@ class Sharing:
             self._budgets.take(found)
         if self.past is not None:
             self.past.take(found)
+        if self._issued is not None:
+            self._issued.take(found)
         now_ns = self._clock.now_ns()
         mine, digest = follower.held.get(digests.NODES + self._me), self._known.digest(self._me)
         if digests.NODES + self._me in changed and mine is not None and digest is not None and self._beat is not None:
@@ -370,7 +385,9 @@ class Sharing:
         await self._store.close()
 
     async def _leave(self, store: Store, beat: Heartbeat, snapshot: Snapshot) -> None:
-        """Publish the final spending, then give back what other nodes can use."""
+        """Publish the last ids and the final spending, then give back what other nodes can use."""
+        if self._issued is not None:
+            await self._issued.leave()
         last = () if self._budgets is None else self._budgets.farewell(snapshot)
         if last:
             await store.txn((), last)

@@ -6,6 +6,7 @@
     weight/REGION/TARGET     a SharedWeight: the weight of a target there; REGION is * for all regions
     shares/KIND/NAME     how much of a shared allowance each node may grant (edge.regions.shares)
     history/REGION/NODE  its last minutes, for the histories of the others (edge.incidents.told_minutes)
+    issued/REGION/NODE/PLACE    who issued which ids through it, and for which keys (edge.regions.id_ring)
     spent/REGION/NODE    what a node has spent this month of shared budgets; kept permanently (edge.regions.budgets)
 
 Times in a digest are durations as of the writing, so that clocks of different hosts are never compared. A digest omits

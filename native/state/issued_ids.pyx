@@ -20,11 +20,13 @@ cdef extern from "native/state/sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
 
 cdef uint64_t MAGIC = 0x6564676569647331        # "edgeids1"
-cdef uint64_t LAYOUT = 2
+cdef uint64_t LAYOUT = 3
 cdef uint64_t PAGE = 4096
 cdef uint64_t WAYS = 8                  # records of a bucket
 cdef uint64_t MOST = 1 << 24
 cdef Py_ssize_t DUMPED = 40             # bytes of a record in a dump: its words without the check
+cdef uint64_t NEWS = 16_384             # records of the journal of what was put here, behind the table; the oldest go first
+cdef Py_ssize_t TOLD = 32               # bytes of a record for other nodes: id, place and owner
 # A record that was asked for is written again only this seldom.
 cdef uint64_t TOUCH_S = 3600
 
@@ -63,7 +65,36 @@ cdef uint64_t rendezvous_rank(uint64_t seed, uint64_t place) noexcept nogil:
 
 
 cdef uint64_t block_size(uint64_t buckets) noexcept:
-    return PAGE + buckets * WAYS * sizeof(Record)
+    return PAGE + (buckets * WAYS + NEWS) * sizeof(Record)
+
+
+cdef inline uint64_t* told(Header* header) noexcept nogil:
+    """Return the word that counts the records that were ever written to the journal."""
+    return <uint64_t*>header + 8        # on a cache line of its own, behind the header
+
+
+cdef bint look_up(Record* bucket, uint64_t low, uint64_t high, Record* out) noexcept nogil:
+    """Copy the record of an id out of its bucket; its ``rest`` then has its place there."""
+    cdef uint64_t way
+    for way in range(WAYS):
+        out[0] = bucket[way]
+        if out.low == low and out.high == high and out.check == check_of(out):
+            out.rest[0] = way
+            return True
+    return False
+
+
+cdef void note(uint64_t* count, Record* news, const Record* record) noexcept nogil:
+    """Write a record to the journal, for the other nodes; its ``used_s`` there is its number, from 1 on."""
+    cdef uint64_t number = add64(count, 1)
+    cdef Record* entry = news + (number - 1) % NEWS
+    store64(&entry.check, 0)
+    entry.used_s = number
+    entry.low = record.low
+    entry.high = record.high
+    entry.place = record.place
+    entry.owner = record.owner
+    store64(&entry.check, check_of(record))
 
 
 cdef class IssuedIds:
@@ -143,22 +174,19 @@ cdef class IssuedIds:
         return self.records + low % self.header.buckets * WAYS
 
     cdef bint find(self, bytes name, uint64_t now_s, Issued* out):
-        cdef uint64_t low = 0, high = 0, way
+        cdef uint64_t low = 0, high = 0
         cdef Record* bucket
         cdef Record copy
         digest(name, &low, &high)
         bucket = self._bucket(low)
-        for way in range(WAYS):
-            copy = bucket[way]
-            if copy.low != low or copy.high != high or copy.check != check_of(&copy):
-                continue
-            out.place = copy.place
-            out.owner = copy.owner
-            if now_s > copy.used_s + TOUCH_S:
-                store64(&bucket[way].used_s, now_s)
-                add64(&self.header.changes, 1)
-            return True
-        return False
+        if not look_up(bucket, low, high, &copy):
+            return False
+        out.place = copy.place
+        out.owner = copy.owner
+        if now_s > copy.used_s + TOUCH_S:
+            store64(&bucket[copy.rest[0]].used_s, now_s)
+            add64(&self.header.changes, 1)
+        return True
 
     cdef int put(self, bytes name, uint64_t place, uint64_t owner, bint is_object, uint64_t now_s) except -1:
         cdef Record record
@@ -173,6 +201,8 @@ cdef class IssuedIds:
         record.owner = owner
         record.used_s = now_s
         self._write(&record)
+        if owner:
+            note(told(self.header), self.records + self.header.buckets * WAYS, &record)
         if is_object:
             add64(&self.header.objects, 1)
 
@@ -201,6 +231,65 @@ cdef class IssuedIds:
         chosen.used_s = record.used_s
         store64(&chosen.check, check_of(record))
         add64(&self.header.changes, 1)
+
+    def made(self, uint64_t since, bint patient=True):
+        """Return what was put here for a key since the mark ``since``, and the next mark: (bytes, int).
+
+        The bytes are records of 32 for :meth:`merge`, oldest first, at most 16,384; 0 is the mark of the beginning. A
+        record that is being written ends the list, and begins the next one; not if ``patient`` is False, because its
+        writer may have died.
+        """
+        cdef uint64_t end = load64(told(self.header)), at
+        cdef Record* news = self.records + self.header.buckets * WAYS
+        cdef Record copy
+        cdef char* kept
+        cdef Py_ssize_t size = 0
+        if since > end:
+            since = 0       # the mark of an earlier table
+        at = max(since, end - NEWS if end > NEWS else 0)
+        if at == end:
+            return b"", end
+        kept = <char*>malloc((end - at) * <uint64_t>TOLD)
+        if kept == NULL:
+            raise MemoryError
+        try:
+            while at < end:
+                copy = news[at % NEWS]
+                if copy.check == check_of(&copy) and copy.used_s == at + 1:
+                    memcpy(kept + size, &copy, <size_t>TOLD)
+                    size += TOLD
+                elif patient and copy.used_s <= at + 1:
+                    break
+                at += 1
+            return PyBytes_FromStringAndSize(kept, size), at
+        finally:
+            free(kept)
+
+    def merge(self, bytes records not None, uint64_t now_s):
+        """Remember what :meth:`made` of other tables has returned; return how many ids were news.
+
+        What is known here for a key stays: another node does not take an id away. Raises ValueError if these are no
+        such records.
+        """
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(records)
+        cdef Py_ssize_t at
+        cdef Record record, known
+        cdef int news = 0
+        if size % TOLD:
+            raise ValueError(f"{size} bytes are no records of ids, which have {TOLD}")
+        for at in range(0, size, TOLD):
+            memset(&record, 0, sizeof(record))
+            memcpy(&record, PyBytes_AS_STRING(records) + at, <size_t>TOLD)
+            if not record.place or not record.owner:
+                continue
+            if look_up(self._bucket(record.low), record.low, record.high, &known) and known.owner:
+                continue
+            record.used_s = now_s
+            self._write(&record)
+            news += 1
+        if news:
+            add64(&self.header.objects, 1)
+        return news
 
     def remember(self, str name not None, str place not None, str owner not None, uint64_t now_s):
         """Remember that ``place`` issued the id ``name`` for the key ``owner``; "" = for none."""

@@ -145,3 +145,82 @@ def test_another_descriptor_is_refused() -> None:
     """A descriptor of something else is named."""
     with pytest.raises(ValueError, match="is not a table of ids"):
         IssuedIds(os.memfd_create("other"))
+
+
+# --- for other nodes --------------------------------------------------------------------------------------------------
+
+
+def test_what_was_put_for_a_key_is_told_once() -> None:
+    """Another table learns place and key of each id that has a key; a mark says from where on to go on."""
+    here, there = IssuedIds.create(64), IssuedIds.create(64)
+    here.remember("a", "one", "k", 1000)
+    here.remember("of-nobody", "one", "", 1000)
+    records, mark = here.made(0)
+    assert (there.merge(records, 2000), there.merge(records, 2000)) == (1, 0)
+    assert there.issuer("a", 2000) == (word("one"), word("k"))
+    assert there.issuer("of-nobody", 2000) is None
+    assert here.made(mark) == (b"", mark)
+    here.remember("a", "one", "k", 3000)
+    assert here.made(mark) == (b"", mark), "nothing is new"
+    here.remember("b", "two", "k", 3000)
+    records, _ = here.made(mark)
+    assert len(records) == 32
+    assert there.merge(records, 3000) == 1
+
+
+def test_what_was_heard_is_not_told_on() -> None:
+    """Nodes tell what they have put themselves, so that nothing goes around in circles."""
+    here, there = IssuedIds.create(64), IssuedIds.create(64)
+    here.remember("a", "one", "k", 1000)
+    there.merge(here.made(0)[0], 1000)
+    there.restore(here.dump())
+    assert there.made(0) == (b"", 0)
+
+
+def test_another_node_takes_no_id_away() -> None:
+    """What is known for a key stays; an id that belongs to nobody gets the key that another node knows."""
+    here, there = IssuedIds.create(64), IssuedIds.create(64)
+    for name in ("mine", "of-nobody"):
+        here.remember(name, "two", "thief", 1000)
+    there.remember("mine", "one", "k", 1000)
+    there.remember("of-nobody", "one", "", 1000)
+    assert there.merge(here.made(0)[0], 1000) == 1
+    assert there.issuer("mine", 1000) == (word("one"), word("k"))
+    assert there.issuer("of-nobody", 1000) == (word("two"), word("thief"))
+
+
+def test_the_journal_keeps_the_latest() -> None:
+    """Of more ids than it has room for, the journal has the latest 16,384, in their order."""
+    table = IssuedIds.create(8)
+    for number in range(17_000):
+        table.remember(f"id-{number}", "one", "k", 1000)
+    records, mark = table.made(0)
+    assert (len(records), mark) == (16_384 * 32, 17_000)
+    latest = IssuedIds.create(8)
+    latest.remember("id-16999", "one", "k", 1000)
+    assert records[-32:] == latest.made(0)[0]
+
+
+def test_a_record_that_is_being_written_is_waited_for_once() -> None:
+    """The list ends before it, and the next one begins with it; a writer that has died does not stop the others."""
+    table = IssuedIds.create(8)
+    for name in ("a", "b", "c"):
+        table.remember(name, "one", "k", 1000)
+    journal = os.fstat(table.fd).st_size - 16_384 * 64
+    check = os.pread(table.fd, 8, journal + 64 + 40)
+    os.pwrite(table.fd, bytes(8), journal + 64 + 40)
+    first, mark = table.made(0)
+    assert (len(first), mark) == (32, 1)
+    assert table.made(mark) == (b"", 1)
+    rest, end = table.made(mark, patient=False)
+    assert (len(rest), end) == (32, 3)
+    os.pwrite(table.fd, check, journal + 64 + 40)
+    assert len(table.made(mark)[0]) == 64
+
+
+def test_what_is_no_record_is_refused() -> None:
+    """A value of another length is no list of records; one without place or key is passed over."""
+    table = IssuedIds.create(8)
+    with pytest.raises(ValueError, match="no records of ids"):
+        table.merge(b"x" * 33, 1000)
+    assert table.merge(bytes(64), 1000) == 0

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 DEVIATIONS = 4.0
 
 
-def one_by_one(
-    bench: Bench, requests: int, gap_ns: int, takes: Callable[[int], int], now: int = START
-) -> Counter[int]:
+def one_by_one(bench: Bench, requests: int, gap_ns: int, takes: Callable[[int], int], now: int = START) -> Counter[int]:
     """Ask one request at a time; ``takes`` gives the latency in ns of an answer of a member. Return who was asked."""
     asked: Counter[int] = Counter()
     for _ in range(requests):
@@ -59,9 +57,7 @@ def deviations(asked: Counter[int], weights: list[float]) -> list[float]:
     """Return by how many standard deviations of a binomial distribution each member differs from its weight."""
     total = sum(asked.values())
     parts = [weight / sum(weights) for weight in weights]
-    return [
-        (asked[index] - total * part) / math.sqrt(total * part * (1.0 - part)) for index, part in enumerate(parts)
-    ]
+    return [(asked[index] - total * part) / math.sqrt(total * part * (1.0 - part)) for index, part in enumerate(parts)]
 
 
 @pytest.mark.parametrize("gap_ns", [0, 10 * MS, S, 7 * S, 15 * S, 45 * S, 300 * S])

@@ -11,7 +11,7 @@ from edge.cluster.memory import MemoryCluster
 from edge.control.sharing import Sharing
 from edge.control.sharing_deps import SharingDeps
 from edge.errors import StoreUnavailableError
-from edge.native import SharedState
+from edge.native import IssuedIds, SharedState
 from edge.terms.snapshot import Credential, Target
 from native.balance.capability import Capabilities, Taken
 from tests.breakers import USUAL
@@ -40,9 +40,17 @@ class Node:
     """One node: a shared state, a sharing, and its received operations."""
 
     def __init__(
-        self, world: Regions, region: str, names: Sequence[str], *, shared: bool = False, instance: str = ""
+        self,
+        world: Regions,
+        region: str,
+        names: Sequence[str],
+        *,
+        shared: bool = False,
+        instance: str = "",
+        issued: IssuedIds | None = None,
     ) -> None:
         self.world = world
+        self.issued = IssuedIds.create(65_536) if issued is None else issued
         self.shared_state = SharedState.create(len(names), 0, 1, allowance_capacity=1)
         limits = allowance(0, requests_per_minute=600, shared=True)
         self.snapshot = snapshot(
@@ -68,7 +76,14 @@ class Node:
             dark_pages=lambda: self.dark_pages,
         )
         self.sharing = Sharing(
-            self.shared_state, deps, self.store, region=region, node="n", instance=instance or region, clock=world.time
+            self.shared_state,
+            deps,
+            self.store,
+            region=region,
+            node="n",
+            instance=instance or region,
+            issued=self.issued,
+            clock=world.time,
         )
 
     def reports(self, now_ns: int) -> dict[str, Any]:
@@ -137,9 +152,11 @@ class Regions:
         self.cluster = MemoryCluster(self.time)
         self.nodes: list[Node] = []
 
-    def add(self, region: str, *names: str, shared: bool = False, instance: str = "") -> Node:
+    def add(
+        self, region: str, *names: str, shared: bool = False, instance: str = "", issued: IssuedIds | None = None
+    ) -> Node:
         """Add a region of one node."""
-        node = Node(self, region, names, shared=shared, instance=instance)
+        node = Node(self, region, names, shared=shared, instance=instance, issued=issued)
         self.nodes.append(node)
         return node
 
