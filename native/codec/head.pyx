@@ -1,3 +1,7 @@
+cimport cython
+
+
+@cython.freelist(64)
 cdef class Head:
     def __repr__(self):
         if self.status:

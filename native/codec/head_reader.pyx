@@ -8,7 +8,8 @@ from native.codec.field_names cimport (
     TRAILER, TRANSFER_ENCODING, UPGRADE, KnownName, field_kind, find_name, lower_name,
 )
 from native.codec.head cimport NO_BODY
-from native.codec.http1_head cimport FieldSlice
+from native.codec.http1_head cimport FieldSlice, HeadScan, HeadScanner, KeptLine
+from native.codec.kept_head cimport KeptHead
 from native.codec.numbers cimport parse_length
 
 # A client that nominates one of these in Connection would delete a field that a later hop relies on. The nomination is
@@ -187,44 +188,96 @@ cdef class HeadReader:
             self.head.content_type = <bytes>pair[1]
         return add_item(self.head.fields, pair)
 
-    cdef int add_slices(self, const char* head, FieldSlice* fields, int count) except -1:
+    cdef int add_slices(self, const char* head, HeadScan* scan) except -1:
+        cdef Head made = self.head
         cdef FieldSlice* field
         cdef list kept
-        cdef bytes name
         cdef bytes value
         cdef tuple pair
         cdef int kind
         cdef int plain = 0
         cdef int i
         self.untouched = False
-        for i in range(count):
-            field = &fields[i]
-            field.known = find_name(head + field.name, field.name_size)
+        self.made = None
+        if scan.all_kept:
+            return self.add_kept()
+        for i in range(scan.count):
+            field = &scan.fields[i]
+            field.known = field.line.known if field.line != NULL else find_name(head + field.name, field.name_size)
             kind = field.known.kind if field.known != NULL else PLAIN
             plain += kind == PLAIN or kind == CONTENT_TYPE or kind == CONTENT_ENCODING
         kept = PyList_New(plain)
         plain = 0
-        for i in range(count):
-            field = &fields[i]
-            kind = PLAIN
-            if field.known != NULL:
-                name = <bytes>field.known.name
-                kind = field.known.kind
+        for i in range(scan.count):
+            field = &scan.fields[i]
+            kind = field.known.kind if field.known != NULL else PLAIN
+            if field.line != NULL:
+                pair = <tuple>field.line.pair
             else:
-                name = lower_name(head + field.name, field.name_size)
-            value = PyBytes_FromStringAndSize(head + field.value, field.value_size)
+                pair = self.make_pair(head, field)
+            value = <bytes>pair[1]
             if kind != PLAIN and kind != CONTENT_TYPE and kind != CONTENT_ENCODING:
-                self.add_special(name, value, kind)
+                self.add_special(<bytes>pair[0], value, kind)
                 continue
-            pair = (name, value)
             Py_INCREF(pair)
             PyList_SET_ITEM(kept, plain, pair)
             plain += 1
             if kind == CONTENT_TYPE:
-                self.head.content_type = value
+                made.content_type = value
             elif kind == CONTENT_ENCODING:
-                self.head.content_encoding = value
-        self.head.fields = kept
+                made.content_encoding = value
+        made.fields = kept
+        return 0
+
+    cdef int add_kept(self) except -1:
+        cdef Head made = self.head
+        cdef KeptLine* line
+        cdef tuple pair
+        cdef int i
+        for i in range(self.kept.text.count):
+            line = &self.kept.text.lines[i]
+            if line.kind == PLAIN:
+                continue
+            pair = <tuple>line.pair
+            if line.kind == CONTENT_TYPE:
+                made.content_type = <bytes>pair[1]
+            elif line.kind == CONTENT_ENCODING:
+                made.content_encoding = <bytes>pair[1]
+            else:
+                self.add_special(<bytes>pair[0], <bytes>pair[1], line.kind)
+        made.fields = self.kept.fields
+        return 0
+
+    cdef tuple make_pair(self, const char* head, FieldSlice* field):
+        """Make the pair of a field that was read; where heads are kept, it is noted for them."""
+        cdef bytes name
+        cdef tuple pair
+        if field.known != NULL:
+            name = <bytes>field.known.name
+        else:
+            name = lower_name(head + field.name, field.name_size)
+        pair = (name, PyBytes_FromStringAndSize(head + field.value, field.value_size))
+        if self.kept is not None:
+            if self.made is None:
+                self.made = []
+            self.made.append(pair)
+        return pair
+
+    cdef int keep(self, const char* head, HeadScan* scan, Head accepted) except -1:
+        cdef KeptHead kept = self.kept
+        cdef list made = self.made
+        if kept is None or scan.all_kept:
+            return 0
+        self.made = None
+        kept.keep(head, scan, made)
+        if kept.text.first:
+            kept.fields = accepted.fields
+            if accepted.method is not None:
+                kept.authority = accepted.authority
+                kept.host = accepted.host
+                if PyBytes_GET_SIZE(accepted.target) == <Py_ssize_t>scan.target_size:      # not in absolute form
+                    kept.target = accepted.target
+                    kept.path = accepted.path
         return 0
 
     cdef int read_connection(self, bytes value, bint close_only) except -1:
@@ -291,3 +344,10 @@ cdef class HeadReader:
                 fields = [pair for pair in fields if pair[0] not in NO_TRAILER]
                 break
         return fields if fields else None
+
+
+cdef keep_heads(HeadReader reader, HeadScanner scanner):
+    cdef KeptHead kept = KeptHead.__new__(KeptHead)
+    reader.kept = kept
+    scanner.kept = kept
+    scanner.scan.kept = &kept.text

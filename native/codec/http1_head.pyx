@@ -303,12 +303,45 @@ cdef int take_field(HeadScan* scan, FieldSlice* field, Py_ssize_t value, Py_ssiz
     return refuse(scan, LARGE_FIELDS) if scan.size > scan.size_limit else 0
 
 
+cdef inline const KeptLine* next_kept(const HeadScan* scan, const unsigned char* p, Py_ssize_t left) noexcept nogil:
+    """Return the line of the head before that stands here again, complete and byte for byte; NULL = another does."""
+    cdef const KeptText* kept = scan.kept
+    cdef const KeptLine* line
+    if kept == NULL or scan.count >= kept.count:
+        return NULL
+    line = &kept.lines[scan.count]
+    return line if left >= line.size and memcmp(p, kept.start + line.at, line.size) == 0 else NULL
+
+
+cdef int scan_kept(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noexcept nogil:
+    """Take a first line that is that of the head before, or a whole head that is. 0 = another begins, or the line is not
+    complete; 1 = the fields follow; 2 = the head is complete. The bounds are those that the head before was within."""
+    cdef const KeptText* kept = scan.kept
+    if kept == NULL or kept.first == 0 or end < kept.first or memcmp(p, kept.start, kept.first) != 0:
+        return 0
+    scan.begun = scan.first_kept = True
+    scan.method = kept.method
+    scan.target = kept.target
+    scan.target_size = kept.target_size
+    scan.version = kept.version
+    scan.status = kept.status
+    scan.at = scan.first = kept.first
+    scan.state = FIELD
+    if end < kept.size or memcmp(p + kept.first, kept.start + kept.first, kept.size - kept.first) != 0:
+        return 1
+    scan.all_kept = True
+    scan.count = kept.count
+    scan.at = kept.size
+    return 2
+
+
 cdef int scan_fields(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noexcept nogil:
     """Scan the lines behind the first. Each turn of the loop goes through the states of one line, in order."""
     cdef Py_ssize_t at = scan.at
     cdef Py_ssize_t last
     cdef int state = scan.state
     cdef FieldSlice* field = scan.fields + scan.count
+    cdef const KeptLine* line
     while at < end:
         if state == FIELD:
             if p[at] == c"\r":
@@ -319,6 +352,16 @@ cdef int scan_fields(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noe
                 return refuse(scan, FOLDED_LINE)
             if scan.count >= scan.count_limit:
                 return refuse(scan, MANY_FIELDS)
+            line = next_kept(scan, p + at, end - at)
+            field.line = line
+            if line != NULL:
+                field.name = <unsigned int>at
+                field.name_size = line.name_size
+                if take_field(scan, field, at + line.value, at + line.value + line.value_size) < 0:
+                    return REFUSED
+                field += 1
+                at += line.size
+                continue
             scan.mark = at
             state = NAME
         if state == NAME:
@@ -373,8 +416,12 @@ cdef int scan_bytes(HeadScan* scan, bint is_request, const char* head, Py_ssize_
     cdef const unsigned char* p = <const unsigned char*>head
     cdef Py_ssize_t end = min(size, scan.head_limit)
     cdef int result = NEED_MORE
+    cdef int kept = scan_kept(scan, p, end) if scan.at == 0 else 0
+    if kept == 2:
+        return COMPLETE
     if scan.state < FIELD:
         result = scan_request_line(scan, p, end) if is_request else scan_status_line(scan, p, end)
+        scan.first = scan.at
     if result == NEED_MORE and scan.state >= FIELD:
         result = scan_fields(scan, p, end)
     if result == NEED_MORE and scan.at == scan.head_limit:
@@ -462,7 +509,7 @@ cdef class HeadScanner:
             self.held_size = self.held_room = 0
         self.base = NULL
         self.scan.state = START
-        self.scan.begun = False
+        self.scan.begun = self.scan.first_kept = self.scan.all_kept = False
         self.scan.fault = SOUND
         self.scan.status = self.scan.step = self.scan.count = 0
         self.scan.at = self.scan.size = 0

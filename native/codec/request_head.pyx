@@ -2,6 +2,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memchr
 from native.codec.field_rules cimport host_of, sound_host, sound_target
 from native.codec.head cimport UNKNOWN_LENGTH
+from native.codec.kept_head cimport KeptHead
 
 
 cdef bint judge_coding(HeadReader reader, int version):
@@ -47,10 +48,31 @@ cdef bytes origin_form(HeadReader reader, bytes method, bytes target):
     return rest[slash:]
 
 
-cdef Head take_request(HeadReader reader, bytes method, bytes target, int version):
+cdef bint take_target(HeadReader reader, bytes method, bytes target):
+    """Note the target and its path; False = refused."""
     cdef Head head = reader.head
     cdef const char* mark
     cdef const char* start
+    if method == b"CONNECT":
+        reader.refuse(405, "CONNECT is not offered")
+        return False
+    if PyBytes_AS_STRING(target)[0] != c"/":    # an empty target ends in NUL
+        target = origin_form(reader, method, target)
+        if target is None:
+            return False
+    start = PyBytes_AS_STRING(target)
+    if memchr(start, c"#", PyBytes_GET_SIZE(target)) != NULL:
+        reader.refuse(400, "a fragment in the request target")
+        return False
+    mark = <const char*>memchr(start, c"?", PyBytes_GET_SIZE(target))
+    head.path = target if mark == NULL else PyBytes_FromStringAndSize(start, mark - start)
+    head.target = target
+    return True
+
+
+cdef Head take_request(HeadReader reader, bytes method, bytes target, int version):
+    cdef Head head = reader.head
+    cdef KeptHead kept = reader.kept
     reader.untouched = False
     if reader.fault is not None:
         return None
@@ -67,26 +89,20 @@ cdef Head take_request(HeadReader reader, bytes method, bytes target, int versio
     if version == 11 and reader.host_fields == 0:
         reader.refuse(400, "Host is missing")
         return None
-    if method == b"CONNECT":
-        reader.refuse(405, "CONNECT is not offered")
+    if kept is not None and kept.target is not None and target is kept.target:
+        head.target = target
+        head.path = kept.path
+    elif not take_target(reader, method, target):
         return None
-    if PyBytes_AS_STRING(target)[0] != c"/":    # an empty target ends in NUL
-        target = origin_form(reader, method, target)
-        if target is None:
-            return None
-    if head.authority is not None and not sound_host(head.authority):
+    if kept is not None and head.authority is not None and head.authority is kept.authority:
+        head.host = kept.host
+    elif head.authority is not None and not sound_host(head.authority):
         reader.refuse(400, "Host is not a host name with an optional port")
         return None
-    start = PyBytes_AS_STRING(target)
-    if memchr(start, c"#", PyBytes_GET_SIZE(target)) != NULL:
-        reader.refuse(400, "a fragment in the request target")
-        return None
-    mark = <const char*>memchr(start, c"?", PyBytes_GET_SIZE(target))
-    head.path = target if mark == NULL else PyBytes_FromStringAndSize(start, mark - start)
+    else:
+        head.host = b"" if head.authority is None else host_of(head.authority)
     head.method = method
-    head.target = target
     head.version = version
-    head.host = b"" if head.authority is None else host_of(head.authority)
     if not reader.option_upgrade:
         head.upgrade = None
     head.keep_alive = reader.keeps_alive(version)

@@ -23,6 +23,7 @@ cdef class RequestParser:
     cdef HeadReader reader
     cdef ChunkDecoder chunks
     cdef int phase
+    cdef int heads                  # complete heads so far, up to 2: from then on each is kept for the next
     cdef int64_t left               # bytes of a body with a length that are still to come
     cdef bint in_head
     cdef bint keep_alive            # of the present request

@@ -3,6 +3,7 @@ from native.codec.chunked cimport (
     CHUNKS_SOUND, LARGE_TRAILERS, begin_chunks, decode_chunks, describe_chunks, take_pieces,
 )
 from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH
+from native.codec.head_reader cimport keep_heads
 from native.codec.http1_head cimport COMPLETE, REFUSED, method_name
 from native.codec.request_head cimport take_request
 
@@ -101,13 +102,22 @@ cdef class RequestParser:
         cdef HeadScanner scanner = self.scanner
         cdef HeadReader reader = self.reader
         cdef Py_ssize_t used = scanner.used
-        cdef bytes target = PyBytes_FromStringAndSize(scanner.base + scanner.scan.target, scanner.scan.target_size)
+        cdef bytes target = None
         cdef Head head
-        reader.add_slices(scanner.base, scanner.scan.fields, scanner.scan.count)
+        if self.heads < 2:
+            self.heads += 1
+            if self.heads == 2:
+                keep_heads(reader, scanner)
+        elif scanner.scan.first_kept:
+            target = reader.kept.target
+        if target is None:
+            target = PyBytes_FromStringAndSize(scanner.base + scanner.scan.target, scanner.scan.target_size)
+        reader.add_slices(scanner.base, &scanner.scan)
         head = take_request(reader, method_name(scanner.scan.method), target, scanner.scan.version)
         if head is None:
             self.refuse(reader.fault_status, reader.fault)
             return used
+        reader.keep(scanner.base, &scanner.scan, head)
         scanner.release()
         if head.length != NO_BODY:
             # A server may ignore Upgrade (RFC 9110 7.8): a body and a tunnel are never taken together.

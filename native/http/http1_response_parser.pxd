@@ -22,6 +22,7 @@ cdef class ResponseParser:
     cdef HeadReader reader
     cdef ChunkDecoder chunks
     cdef int phase
+    cdef int heads                  # complete heads so far, up to 2: from then on each is kept for the next
     cdef int64_t left               # bytes of a body with a length that are still to come
     cdef bint to_head               # the request is HEAD: the response has no body
     cdef bint upgrade_requested

@@ -3,6 +3,7 @@ from native.codec.chunked cimport (
     CHUNKS_SOUND, LARGE_TRAILERS, begin_chunks, decode_chunks, describe_chunks, take_pieces,
 )
 from native.codec.head cimport NO_BODY
+from native.codec.head_reader cimport keep_heads
 from native.codec.http1_head cimport NEED_MORE, REFUSED
 from native.codec.response_head cimport take_response
 
@@ -97,10 +98,15 @@ cdef class ResponseParser:
             if scanner.scan.at == scanner.scan.head_limit:
                 return self.refuse("the upstream's answer has a head without end")
             return self.refuse(f"the upstream does not speak HTTP/1.1: {scanner.describe()}")
-        reader.add_slices(scanner.base, scanner.scan.fields, scanner.scan.count)
+        if self.heads < 2:
+            self.heads += 1
+            if self.heads == 2:
+                keep_heads(reader, scanner)
+        reader.add_slices(scanner.base, &scanner.scan)
         head = take_response(reader, scanner.scan.status, scanner.scan.version)
         if head is None:
             return self.refuse(f"the upstream's answer was refused: {reader.fault}")
+        reader.keep(scanner.base, &scanner.scan, head)
         scanner.release()
         if head.status == 101 and not (self.upgrade_requested and head.upgrades):
             return self.refuse("the upstream's answer was refused: 101 without being asked")

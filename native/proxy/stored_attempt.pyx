@@ -49,6 +49,7 @@ cdef class StoredAttempt(Attempt):
             here = request.here()
             if name is not None and here is not None:
                 remember(request, self.facts.index, None, [name], owner_of(request), False)
+                head.fields = list(head.fields)     # the connection keeps the other for its next answer
                 head.fields[at] = (pair[0], here + request.path + b"?" + (<bytes>pair[1]).partition(b"?")[2])
 
     cdef int _begin_relay(self, uint64_t now) except -1:
