@@ -139,6 +139,22 @@ def libraries(environ: Mapping[str, str], machine: str, openssl: Path | None, ng
     return prefix
 
 
+def multiarch_headers(python: str, machine: str, folder: Path) -> str:
+    """Return what finds Debian's pyconfig.h, which stands apart from the other headers; "" for other Pythons.
+
+    The folder of system headers itself must not be searched: it has those of a newer glibc.
+    """
+    asked = "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_config_var('MULTIARCH') or '')"
+    include, _, multiarch = run([python, "-c", asked]).strip().partition(" ")
+    apart = Path(include).parent / multiarch / Path(include).name
+    if not multiarch or not (apart / "pyconfig.h").is_file():
+        return ""
+    link = folder / f"{machine}-linux-gnu" / apart.name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(apart)
+    return f"-I{folder}"
+
+
 def wheel(python: str, environ: Mapping[str, str], machine: str, out: Path) -> Path:
     """Build the wheel of one Python, and bundle the libraries into it."""
     version = run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
@@ -158,6 +174,7 @@ def wheel(python: str, environ: Mapping[str, str], machine: str, out: Path) -> P
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
     more = {
         **environ,
+        "CPPFLAGS": multiarch_headers(python, machine, copy / "headers"),
         "PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig"),
         "LDSHARED": f"{environ['CC']} -shared",
     }
