@@ -32,7 +32,9 @@ NOISE_US: Final = 10_000
 SLOW_STARTS: Final = 3
 """Seconds that are left out as those of slow starts."""
 SLOW_SECONDS: Final = 5
-"""Seconds that must have late first contents besides those: a version that warms up is slow for a short time only."""
+"""Seconds that must be slow besides those: a version that warms up is slow for a short time only.
+
+A second is slow in which at least half as many first contents are late as may be, and at least one."""
 CHANCE: Final = 0.001
 """How probable it may be that a version at the very bound of its rule gives the evidence against it."""
 _DEVIATIONS: Final = 3.1  # of a normal distribution, beyond which CHANCE is left
@@ -134,7 +136,7 @@ def _more_are_later(own: Sequence[Seen], share: float, than_us: float, *, whole_
     """Return whether more than a share of first contents are later, even without the seconds with most late ones."""
     found = [(later(each, than_us, whole_buckets=whole_buckets), each.firsts) for each in own]
     kept = sorted(found)[: max(0, len(found) - SLOW_STARTS)]
-    if sum(late >= 1 for late, _ in kept) < SLOW_SECONDS:
+    if sum(late >= max(1, share * firsts / 2) for late, firsts in kept) < SLOW_SECONDS:
         return False
     late, firsts = sum(late for late, _ in kept), sum(firsts for _, firsts in kept)
     return chance_of(late, firsts, share) <= CHANCE
