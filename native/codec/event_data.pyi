@@ -1,0 +1,6 @@
+# Takes the data out of server-sent events.  Types of the compiled module; the contract is in event_data.pxd.
+
+class EventData:
+    def push(self, chunk: bytes) -> list[bytes]: ...
+    @property
+    def held(self) -> int: ...
