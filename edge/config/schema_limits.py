@@ -65,6 +65,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
             low=100 * NS_PER_MS,
         ),
     ] = 15 * NS_PER_S
+    websocket_age: Annotated[
+        Duration,
+        about(
+            "A WebSocket on /v1/responses begins no further turn after this time, and is closed when none runs. "
+            "Clients expect OpenAI's 60 minutes.",
+            low=NS_PER_S,
+        ),
+    ] = 60 * 60 * NS_PER_S
     connections: Annotated[
         int,
         about(

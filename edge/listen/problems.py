@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from edge.listen.socket_problems import SOCKET_PROBLEMS
+
 
 class Row(NamedTuple):
     """One kind of problem: HTTP status, OpenAI's ``type`` and ``code``, the request field at fault, and the message."""
@@ -19,6 +21,7 @@ class Row(NamedTuple):
 
 
 PROBLEMS: Final[dict[str, Row]] = {
+    **{kind: Row(*row) for kind, row in SOCKET_PROBLEMS.items()},
     "unknown_path": Row(404, "invalid_request_error", "unknown_path", None, "No route matches the path {0!r}."),
     "odd_path": Row(
         400,

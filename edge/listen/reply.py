@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-# This module is native.proxy.hooks.Replies, of which these three are a part.
+# This module is native.proxy.hooks.Replies, of which these are a part.
 from edge.listen.grpc_status import broken_call as broken_call  # noqa: PLC0414 - mypy's spelling of a re-export
 from edge.listen.grpc_status import call_end as call_end  # noqa: PLC0414 - mypy's spelling of a re-export
 from edge.listen.grpc_status import call_fields as call_fields  # noqa: PLC0414 - mypy's spelling of a re-export
 from edge.listen.problems import MORE, PROBLEMS, WAITS
+from edge.listen.socket_messages import socket_error as socket_error  # noqa: PLC0414
+from edge.listen.socket_messages import socket_event as socket_event  # noqa: PLC0414
+from edge.listen.socket_messages import socket_items as socket_items  # noqa: PLC0414
+from edge.listen.socket_messages import socket_warm_up as socket_warm_up  # noqa: PLC0414
 from edge.native import Reply
 from edge.terms import capabilities, exhaustion
 from edge.terms.target_state import BY_CODE, CAPABILITY_DOWN, PASSED_OVER, RATE_LIMITED, USABLE, reason_for

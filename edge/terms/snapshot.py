@@ -204,6 +204,7 @@ class Limits(Struct, frozen=True):
     max_buffered: int  # bytes of requests that a worker may buffer in total
     body_timeout_ns: int  # for a model's request body to arrive completely
     client_idle_ns: int  # for a client that neither sends nor reads in the middle of a message
+    websocket_age_ns: int  # a WebSocket of Responses begins no turn after this
 
 
 class ListenTls(Struct, frozen=True):

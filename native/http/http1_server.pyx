@@ -286,7 +286,7 @@ cdef class Http1Server(RequestEvents):
         self.count_unsent()
         if self.current is not None and self.current.is_call:
             return False
-        return not self.tunnel and self.acceptor.judges(&self.reading, self.unsent_share, self.unsent) and (
+        return self.acceptor.judges(&self.reading, self.unsent_share, self.unsent) and (
             self.acceptor.is_too_slow(&self.reading, self.socket.written - self.socket.count_unacked(), now_ns)
         )
 

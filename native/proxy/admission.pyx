@@ -15,11 +15,12 @@ from native.proxy.local_request cimport LocalCall, LocalQuery
 from native.proxy.model_request cimport ModelRequest, PeerRequest
 from native.proxy.request cimport LOCAL, MOST_HOPS, PLAIN, SMALL_BODY, refusal, refuse_bound
 from native.proxy.service_request cimport ServiceRequest
+from native.proxy.socket_request cimport SocketRequest, asks_for_socket
 from native.proxy.stored_request cimport StoredRequest
 from native.http.listen_policy cimport ListenPolicy
 from native.proxy.router cimport (
-    NAMED_IN_PATH, OPERATION_CHAT, OPERATION_FILES, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_SERVICE,
-    OPERATION_UNKNOWN, STORED, Route,
+    NAMED_IN_PATH, OPERATION_CHAT, OPERATION_FILES, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_PREFLIGHT, OPERATION_RESPONSES,
+    OPERATION_SERVICE, OPERATION_UNKNOWN, STORED, Route,
 )
 from native.proxy.web_pages cimport PageVerdict, judge_page
 from native.state.callers cimport PRIORITIES, SHOWN_NONE, SHOWN_TOKEN, SHOWN_UNKNOWN, Caller, Callers
@@ -180,6 +181,7 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     cdef ListenPolicy policy = stream.policy
     cdef bint keyless = policy.allow_anonymous or runtime.router.callers is None
     cdef bint is_health
+    cdef bint opens_socket
     cdef PageVerdict page = None
     who.key = -1
     who.priority = 1
@@ -199,6 +201,7 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     if operation == OPERATION_UNKNOWN and response_format == PLAIN:
         operation = runtime.router.short_operation(head.path)
 
+    opens_socket = head.upgrade is not None and operation == OPERATION_RESPONSES and not who.peer and asks_for_socket(head)
     is_health = operation == OPERATION_HEALTH or (response_format == LOCAL and head.path.startswith(GRPC_HEALTH))
     if policy.redirect is not None and not is_health:
         refused = redirect(policy, head)
@@ -220,6 +223,8 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
         operation == OPERATION_PREFLIGHT
     ):
         request = LocalQuery.__new__(LocalQuery)
+    elif opens_socket:
+        request = SocketRequest.__new__(SocketRequest)
     elif who.peer:
         request = PeerRequest.__new__(PeerRequest)
     else:
@@ -252,6 +257,8 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
             refused = service.prepare()
         elif operation == OPERATION_PREFLIGHT:
             pass
+        elif opens_socket:
+            refused = (<SocketRequest>request).prepare()
         elif response_format == LOCAL:
             request.body = []
         elif operation == OPERATION_UNKNOWN:

@@ -17,8 +17,10 @@ from native.proxy.exchange cimport Alarm, Exchange
 from native.proxy.live_attempts cimport LiveAttempts
 from native.proxy.request cimport Request
 from native.proxy.response cimport new_response
+from native.proxy.responses_socket cimport ResponsesSocket, open_socket
 from native.proxy.router cimport Route, Router
 from native.proxy.shadow cimport ShadowCopy, ShadowStream, start_copy
+from native.proxy.socket_request cimport SocketRequest
 from native.proxy.steps cimport CLOSED
 from native.state.shared_state cimport (
     CANCELLED, T_CONNECTS, T_CONNECT_FAILURES, SharedState, W_ACCEPTED, W_BUFFERED, W_BYTES_IN, W_BYTES_OUT,
@@ -131,6 +133,8 @@ cdef class DataPlane(Acceptor):
             return self.open_web(web, stream.events, exchange)
         stream.events = exchange
         exchange.receive(self.runtime, stream, head)
+        if stream.upgrade_requested and isinstance(exchange.request, SocketRequest):
+            return open_socket(exchange)
         return None if exchange.state == <int>CLOSED else exchange
 
     cdef bint takes_web(self, Head head):
@@ -269,6 +273,8 @@ cdef class DataPlane(Acceptor):
         self.draining = True
         for connection in list(self.open_connections):
             connection.retire()
+        for socket in list(self.runtime.sockets):
+            (<ResponsesSocket>socket).retire()
         self.end_copies()
 
     def cut(self):

@@ -375,6 +375,25 @@ class Replies(Protocol):
         """Return the trailers of a gRPC call; ``code`` is a gRPC status, an empty ``text`` gives no message."""
         ...
 
+    def socket_error(self, status: int, fields: Fields, content: bytes) -> bytes:
+        """Return the message on a WebSocket for an answer that is an error; ``content`` is its body."""
+        ...
+
+    def socket_event(self, data: bytes) -> bytes:
+        """Return the message on a WebSocket for the data of an event that is an error."""
+        ...
+
+    def socket_items(self, event: bytes) -> bytes | None:
+        """Return the output of a response as items of an input, with commas between them; None: its provider keeps it.
+
+        ``event`` is the data of the event that ended the response.
+        """
+        ...
+
+    def socket_warm_up(self, name: bytes, model: bytes, previous: bytes | None) -> list[bytes]:
+        """Return the messages that answer a turn which generates nothing, as response ``name``; ``model`` is JSON."""
+        ...
+
     def broken_call(self, code: int, detail: str, target: str) -> Fields:
         """Return the trailers of a gRPC call that failed after its first message; ``code`` 0 = UNAVAILABLE."""
         ...

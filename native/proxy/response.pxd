@@ -78,3 +78,5 @@ cdef class Response:
     cdef end_call(self, list trailers)
 
 cdef Response new_response(Request request, ServerStream stream)
+
+cdef bint is_event_stream(bytes content_type) noexcept

@@ -263,6 +263,7 @@ cdef class Response:
             complete_answer(sent, request, head.content_type, attempt.facts.last_ns)
             if length == TUNNEL:
                 self.tunnel = True
+                self.stream.is_call = True      # it takes its time, as far as memory permits
                 sent.append((b"upgrade", head.upgrade))
             self.stream.send_head(head.status, sent, length)
 

@@ -43,6 +43,7 @@ cdef class Runtime:
     cdef Wheel deadlines                # of exchanges, 10 ms
     cdef dict detached                  # target id -> native.proxy.detached.DetachedAttempt
     cdef list copies                    # native.proxy.shadow: copies that have not begun, and streams of those to end
+    cdef set sockets                    # native.proxy.responses_socket.ResponsesSockets that are open
     cdef Share copy_share               # what copies have the worker hold
     cdef readonly int active            # exchanges in flight
     cdef bint cutting                   # exchanges in flight are being ended: no attempt is started

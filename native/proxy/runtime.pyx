@@ -40,6 +40,7 @@ cdef class Runtime:
         self.crowded = []
         self.detached = {}
         self.copies = []
+        self.sockets = set()
         self.copy_share = Share.__new__(Share)
         self.chance = int.from_bytes(seed[:8], "little") | 1
         self.prefix = seed[8:14].hex().encode()

@@ -36,6 +36,7 @@ ROLES = {
     "ClientEvents": r"\w+",
     "ClientStream": r"\w+",
     "Acceptor": r"open|refusal",
+    "TurnEvents": r"on_\w+",
     "RequestEvents": r"\w+",
     "ResponseEvents": r"\w+",
     "PooledConnection": r"\w+",
@@ -228,4 +229,5 @@ def test_a_missing_override_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         "http/grpc_web: GrpcWebEvents does not override ServerEvents.on_nothing",
         "proxy/detached: DetachedAttempt does not override ServerEvents.on_nothing",
         "proxy/exchange: Exchange does not override ServerEvents.on_nothing",
+        "proxy/responses_socket: ResponsesSocket does not override ServerEvents.on_nothing",
     ]

@@ -1,0 +1,6 @@
+# Turns the answer to one turn on a WebSocket into messages.  Types of the compiled module; see socket_turn.pxd.
+
+from native.http.stream import ServerStream
+
+class TurnEvents: ...
+class SocketTurn(ServerStream): ...
