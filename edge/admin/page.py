@@ -20,8 +20,10 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import problem
 from edge.admin.incidents import short_view
+from edge.balance.ladder import ladder
 from edge.incidents.elsewhere import joined
 from edge.native import Outcome, RouteCounter
+from edge.terms.rungs import SAYS
 from edge.terms.target_state import BY_LABEL
 
 if TYPE_CHECKING:
@@ -127,9 +129,11 @@ class Page:
         node, now_ns = self._node, clock.now_ns()
         state, snapshot = node.shared_state, node.snapshot
         own = {target.id: target for target in snapshot.targets}
+        reports = node.targets(now_ns)
+        rungs = {each.model: SAYS[each.rung] for each in ladder(state, snapshot, reports)}
         now = {
             name: _row(report, state.read_target(own[name].slot, now_ns)["counts"][Outcome.OK])
-            for name, report in node.targets(now_ns).items()
+            for name, report in reports.items()
             if name in own
         }
         changed, gone = _difference(known.targets, now)
@@ -151,7 +155,11 @@ class Page:
             "targets": changed,
             "gone": gone,
             "regions": self._regions(known),
-            "routes": [self._route(route) for route in snapshot.told_routes if route.name not in own],
+            "routes": [
+                {**self._route(route), "rung": rungs.get(route.name, "")}
+                for route in snapshot.told_routes
+                if route.name not in own
+            ],
             "incidents": [] if chronicle is None else [short_view(each) for each in _open(chronicle)],
             "pages": {}
             if chronicle is None

@@ -5,6 +5,7 @@
     /ready           200: a load balancer may send requests here; else 503 with the reason
     /metrics         Prometheus text; OpenMetrics where Accept asks for it
     /api/targets     every target: state, reason, time of the next change, numbers
+    /api/ladder      on which rung of its ladder each model stands, and what is left below
     /api/choices     what affinity, prefer and hedge of each model have done, and saved
     /api/snapshot    the Snapshot that the data path uses, without secrets
     /api/metrics     the metrics as JSON
@@ -58,6 +59,7 @@ from edge.admin.steps import Steps
 from edge.admin.traces import Traces
 from edge.admin.views import keys_view, metrics_view, regions_view, snapshot_view, targets_view
 from edge.balance.choices import choices
+from edge.balance.ladder import ladder
 from edge.control.node_spending import node_spending
 from edge.control.reasons import OPERATOR, operator_of
 from edge.telemetry import exposition, logs
@@ -119,6 +121,7 @@ class AdminServer:
                 web.get("/ready", self._ready),
                 web.get("/metrics", self._metrics),
                 web.get("/api/targets", self._targets),
+                web.get("/api/ladder", self._ladder),
                 web.get("/api/choices", self._choices),
                 web.get("/api/snapshot", self._snapshot),
                 web.get("/api/metrics", self._numbers),
@@ -192,7 +195,7 @@ class AdminServer:
                 404,
                 f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
                 "/api/keys /api/spend /api/traces /api/regions /api/node /api/history /api/actions /api/incidents "
-                "/api/pages /api/alerts /api/report /api/drills /api/choices /api/cluster/keys, "
+                "/api/pages /api/alerts /api/report /api/drills /api/ladder /api/choices /api/cluster/keys, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:
@@ -229,6 +232,10 @@ class AdminServer:
 
     async def _targets(self, _request: web.Request) -> web.Response:
         return json_answer(targets_view(self._node.targets(clock.now_ns())))
+
+    async def _ladder(self, _request: web.Request) -> web.Response:
+        node = self._node
+        return json_answer(msgspec.to_builtins(ladder(node.shared_state, node.snapshot, node.targets(clock.now_ns()))))
 
     async def _choices(self, _request: web.Request) -> web.Response:
         return json_answer(msgspec.to_builtins(choices(self._node.shared_state, self._node.snapshot)))

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.cli.admin_client import add_address, ask, interpreting
+from edge.cli.ladder import ladder_lines
 from edge.cli.screen import STYLES, screen, style_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         with interpreting(args):
             console = screen()
             console.print(_shown(args, console.width))
+            for line in _ladder(args):
+                console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
             for line in _choices(args):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
             for line in _pages(args):
@@ -327,6 +330,11 @@ def choice_lines(choices: list[dict[str, Any]]) -> list[str]:
         if parts:
             lines.append(f"{model['model']}: {'; '.join(parts)}")
     return lines
+
+
+def _ladder(args: argparse.Namespace) -> list[str]:
+    status, standings = ask(args, "/api/ladder", shape=list, refusals=frozenset({404}))
+    return ladder_lines(standings) if status == 200 else []  # noqa: PLR2004  # older versions lack this path
 
 
 def _choices(args: argparse.Namespace) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from edge.cli import cluster
+from edge.cli.ladder import ladder_lines
 from edge.cli.main import main
 from edge.cli.status import choice_lines, notes, of_targets, side_by_side, table
 from edge.cluster.members import MemberStatus
@@ -59,7 +60,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer according to the token."""
         right = self.headers["Authorization"] == "Bearer right"
-        known = self.path not in ("/api/node", "/api/pages", "/api/choices")  # as an older one
+        known = self.path not in ("/api/node", "/api/pages", "/api/choices", "/api/ladder")  # as an older one
         body = json.dumps(TARGETS if known else {"error": "it is not here"}).encode() if right else b"{}"
         self.send_response((200 if known else 404) if right else 401)
         self.send_header("content-length", str(len(body)))
@@ -100,6 +101,18 @@ def test_the_table_says_it_all() -> None:
     for part in ("one/small", "chat", "2", "open", "4", "120 ms", "50%", "10", "5 failures in a row (3 s left)"):
         assert part in row
     assert row.count("one/small") == 1
+
+
+def test_a_model_that_is_not_at_its_best_has_a_line() -> None:
+    """Who answers, who does not and until when, who waits, and what is left; a model at its best has none."""
+    best = {"model": "fine", "rung": "first_choice", "targets": ["a/m"], "out": [], "below": ["unavailable"]}
+    best |= {"until_s": None, "waiting": 0, "queue": 100, "stale": 0, "unavailable": 0, "shed": 0}
+    ill = {**best, "model": "chat", "rung": "other_model", "targets": ["c/x"], "out": ["a/m", "b/m"], "until_s": 4.2}
+    assert ladder_lines([best, {**ill, "waiting": 3}, {**ill, "rung": "of a later version", "out": []}]) == [
+        "chat: other model; c/x answers; not a/m, b/m, tried again within 4 s; "
+        "3 wait for a place, of at most 100 per worker; then 503",
+        "chat: of a later version; c/x answers; then 503",
+    ]
 
 
 def test_each_route_has_a_row_with_its_own_tier() -> None:

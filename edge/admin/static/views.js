@@ -68,7 +68,8 @@ export function showNow(state) {
   text(document.getElementById("first"), `p50 ${ms(p50.at(-1))} (blue), p95 ${ms(p95.at(-1))} (violet)`);
   const names = JSON.stringify(state.routes.map((route) => [route.name, route.members]));
   if (names !== shown.routes) build(state, names);
-  for (const [name, place] of shown.aliases) text(place, `${count(asked.get(name) ?? 0)}/s`);
+  const rungs = new Map(state.routes.map((route) => [route.name, route.rung && route.rung !== "first choice" ? `, ${route.rung}` : ""]));
+  for (const [name, place] of shown.aliases) text(place, `${count(asked.get(name) ?? 0)}/s${rungs.get(name) ?? ""}`);
   const most = Math.max(...[...flows.values()].flat(), 0.001);
   for (const [alias, places] of shown.members) {
     const rates = flows.get(alias) ?? [];
