@@ -2,7 +2,7 @@
 
 A module of ``COMMANDS`` has ``add(subparsers)``, which adds its arguments and sets ``run`` to a function that takes the
 parsed arguments and returns the exit status. Only that function imports other parts of edge: ``edge --help`` imports
-every module and must finish within 150 ms.
+every module and must finish within 150 ms. A command line that begins with a subcommand imports its module alone.
 """
 
 from __future__ import annotations
@@ -52,14 +52,18 @@ _OUTPUT: Final = frozenset({errno.ENOSPC, errno.EBADF, errno.EDQUOT, errno.EFBIG
 INTERRUPTED: Final = 130  # 128 + SIGINT, the convention of shells
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line. A missing module of ``COMMANDS`` is an ImportError."""
+def parser(commands: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser of these subcommands, of all by default.
+
+    Raises:
+        ImportError: a module of ``COMMANDS`` is missing.
+    """
     whole = argparse.ArgumentParser(
         prog="edge", description="Keeps applications answered while AI providers and services fail."
     )
     whole.add_argument("--version", action="version", version=f"edge {VERSION}")
     subparsers = whole.add_subparsers(metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in COMMANDS if commands is None else commands:
         importlib.import_module(f"edge.cli.{name}").add(subparsers)
     return whole
 
@@ -69,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _harden_streams()
     try:
         try:
-            return _run(parser().parse_args(arguments))
+            words = sys.argv[1:] if arguments is None else arguments
+            commands = words[:1] if words and words[0] in COMMANDS else None
+            return _run(parser(commands).parse_args(words))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:

@@ -96,6 +96,15 @@ def test_the_command_line_answers_at_once() -> None:
     assert run(sys.executable, "-c", code).strip() == "[]"
 
 
+def test_a_subcommand_imports_no_other() -> None:
+    """``edge run`` and the others import their own module of ``edge.cli``, not those of all subcommands."""
+    code = (
+        "import sys, edge.cli.main as main; main.main(['check', '/nowhere/edge.yaml']); "
+        "print(sorted({f'edge.cli.{name}' for name in main.COMMANDS} & set(sys.modules)))"
+    )
+    assert "['edge.cli.check']" in run(sys.executable, "-c", code).splitlines()
+
+
 @pytest.mark.parametrize("what", ["edge.app.worker", "edge.cli.main"])
 def test_import_time_budget(what: str) -> None:
     """An import takes at most this multiple of the processor time of a bare Python start."""
