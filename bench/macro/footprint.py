@@ -1,6 +1,7 @@
 """Measures how soon a node answers and how much memory it takes at rest: ``python -m bench.macro.footprint [--json]``.
 
-The time is from starting ``edge run`` to the end of the first right answer, asked over and over on new connections. The
+The time is from starting ``edge run`` to the end of the first right answer, asked over and over on new connections; the
+processor time is what all processes of the node have used until then, which a loaded machine does not change. The
 memory is the proportional set size (PSS) of all processes of an idle node: a page that several processes share counts
 for each by its share, so that the sum is what the node takes of the machine.
 """
@@ -22,7 +23,7 @@ from typing import Final
 from msgspec import Struct, to_builtins
 
 from bench.macro import wire
-from bench.macro.processes import BenchError, child, family, other_cpus, proxy_cpus, upstream
+from bench.macro.processes import BenchError, child, cpu_ns, family, other_cpus, proxy_cpus, upstream
 from bench.macro.scenarios import FULL
 
 ROUNDS: Final = 9
@@ -40,6 +41,7 @@ class Footprint(Struct, frozen=True):
     first_answer_s: float
     first_answer_min_s: float
     first_answer_max_s: float
+    first_answer_cpu_s: float
     pss_mib: float
     pss_max_mib: float
 
@@ -75,7 +77,7 @@ def _free_port() -> int:
         return port
 
 
-async def _round(folder: Path, config: dict[str, object], workers: int) -> tuple[float, float]:
+async def _round(folder: Path, config: dict[str, object], workers: int) -> tuple[float, float, float]:
     port = _free_port()
     place = folder / "edge.yaml"
     addresses = {"listen": [{"address": f"127.0.0.1:{port}"}], "admin": {"address": "127.0.0.1:0"}}
@@ -88,9 +90,9 @@ async def _round(folder: Path, config: dict[str, object], workers: int) -> tuple
             if process.returncode is not None or time.perf_counter_ns() - started_ns > LIMIT_S * 1e9:
                 raise BenchError(f"edge did not answer: status {process.returncode}")
             await asyncio.sleep(_RETRY_S)
-        first_s = (time.perf_counter_ns() - started_ns) / 1e9
+        first_s, used_s = (time.perf_counter_ns() - started_ns) / 1e9, cpu_ns(family(process.pid)) / 1e9
         await asyncio.sleep(IDLE_S)
-        return first_s, pss_mib(family(process.pid))
+        return first_s, used_s, pss_mib(family(process.pid))
 
 
 async def measure(rounds: int, workers: int) -> Footprint:
@@ -103,8 +105,17 @@ async def measure(rounds: int, workers: int) -> Footprint:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         config = FULL.config(await stack.enter_async_context(upstream()))
         found = [await _round(folder, config, workers) for _ in range(rounds)]
-    firsts, sizes = [first for first, _ in found], [size for _, size in found]
-    return Footprint(workers, rounds, median(firsts), min(firsts), max(firsts), median(sizes), max(sizes))
+    firsts, used, sizes = (list(column) for column in zip(*found, strict=True))
+    return Footprint(
+        workers,
+        rounds,
+        first_answer_s=median(firsts),
+        first_answer_min_s=min(firsts),
+        first_answer_max_s=max(firsts),
+        first_answer_cpu_s=median(used),
+        pss_mib=median(sizes),
+        pss_max_mib=max(sizes),
+    )
 
 
 def main() -> int:
@@ -127,6 +138,7 @@ def main() -> int:
     first = f"{found.first_answer_s:.2f} s ({found.first_answer_min_s:.2f}..{found.first_answer_max_s:.2f})"
     size = f"{found.pss_mib:.0f} MiB (at most {found.pss_max_mib:.0f})"
     print(f"{'first answer after the start of edge run':44}{first}")
+    print(f"{'processor time until then, all processes':44}{found.first_answer_cpu_s:.2f} s")
     print(f"{f'PSS of the idle node, {found.workers} workers':44}{size}")
     return 0
 

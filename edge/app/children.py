@@ -2,6 +2,10 @@
 
 A dead child is restarted at once, later and later while it keeps dying young, and at once again after it has lived long
 enough. ``Child`` holds the state of one process; ``Backoff`` computes the waits, with time as an argument.
+
+Edge's own processes are forked when the node starts: what they import alike is then imported once, and in memory once.
+Their successors are executed. A process that crashed may have been attacked; its successor has other addresses, which
+the attacker cannot have learned from the one before.
 """
 
 from __future__ import annotations
@@ -12,8 +16,11 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from edge.app import command_line
+from edge.app.forked import Forked, fork
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 _S: Final = 1_000_000_000
 FIRST_WAIT_NS: Final = _S // 10
@@ -40,17 +47,18 @@ class Backoff:
 class Child:
     """One child process. ``due_ns`` is the time of the next start, None while the process runs.
 
-    ``environ`` is added to its environment, where this process has no such variable itself.
+    ``arguments`` are those of the interpreter. With ``main`` they begin with ``-m MODULE``, and the first process is a
+    copy of this one that calls ``main`` with the others.
     """
 
     name: str
     arguments: Callable[[Child], Sequence[str]]
     fds: tuple[int, ...] = ()
     index: int = -1
-    environ: Mapping[str, str] = field(default_factory=dict)
+    main: Callable[[Sequence[str]], None] | None = None
     ready_on_stdout: bool = False  # its first output means that it serves; else it writes a byte to its own pipe
     backoff: Backoff = field(default_factory=Backoff)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     started_ns: int = 0
     due_ns: int | None = 0
     restarts: int = 0
@@ -66,14 +74,8 @@ class Child:
         """
         self.ready_read, self.ready_write = os.pipe()
         try:
-            self.process = subprocess.Popen(  # noqa: S603  # our own interpreter, our own modules
-                [sys.executable, *self.arguments(self)],
-                stdin=subprocess.DEVNULL,
-                stdout=self.ready_write if self.ready_on_stdout else None,
-                pass_fds=self.fds if self.ready_on_stdout else (*self.fds, self.ready_write),
-                start_new_session=True,
-                env={**self.environ, **os.environ},
-            )
+            forks = self.main is not None and self.started_ns == 0
+            self.process = self._forked() if forks else self._executed()
         except OSError:
             self.close_pipe()
             raise
@@ -81,6 +83,25 @@ class Child:
             os.close(self.ready_write)
             self.ready_write = -1
         self.started_ns, self.due_ns, self.serves = now_ns, None, False
+
+    def _forked(self) -> Forked:
+        words = self.arguments(self)
+
+        def live() -> None:
+            command_line.show([sys.executable, *words])
+            if self.main is not None:
+                self.main(words[2:])
+
+        return fork(live, (*self.fds, self.ready_write))
+
+    def _executed(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  # our own interpreter, our own modules
+            [sys.executable, *self.arguments(self)],
+            stdin=subprocess.DEVNULL,
+            stdout=self.ready_write if self.ready_on_stdout else None,
+            pass_fds=self.fds if self.ready_on_stdout else (*self.fds, self.ready_write),
+            start_new_session=True,
+        )
 
     def poll(self) -> int | None:
         """Return the exit status if the process has ended, else None."""
@@ -113,6 +134,11 @@ class Child:
         if self.ready_read >= 0:
             os.close(self.ready_read)
             self.ready_read = -1
+
+
+def program(name: str, words: Sequence[str]) -> Child:
+    """Return a child that runs the interpreter with these arguments, and serves once it writes to stdout."""
+    return Child(name, lambda _: words, ready_on_stdout=True)
 
 
 def how_it_ended(status: int) -> str:

@@ -11,10 +11,11 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Final
 
-from edge.app.children import Child
+from edge.app.children import program
 from edge.config import load
 
 if TYPE_CHECKING:
+    from edge.app.children import Child
     from edge.config.schema import Config
 
 HOST: Final = "127.0.0.1"
@@ -51,12 +52,15 @@ class Simulated:
         """Return a configuration that uses the providers."""
         return load.simulated([f"{url}/v1" for url in self.urls])
 
+    def commands(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return the name of each process, and the arguments of the interpreter that this process must keep running."""
+        # SIGKILL: the providers hold nothing worth a clean end.
+        die_with_parent = ("-m", "edge.app.parent_death", str(os.getpid()), str(int(signal.SIGKILL)))
+        return tuple(
+            (name, (*die_with_parent, "-m", "edge", "sim", "provider", "--name", name, "--port", str(port)))
+            for name, port in zip(self.names, self.ports, strict=True)
+        )
+
     def children(self) -> list[Child]:
         """Return the processes that the supervisor must keep running."""
-        return [self._child(name, port) for name, port in zip(self.names, self.ports, strict=True)]
-
-    def _child(self, name: str, port: int) -> Child:
-        # SIGKILL: the providers hold nothing worth a clean end.
-        die_with_parent = ["-m", "edge.app.parent_death", str(os.getpid()), str(int(signal.SIGKILL))]
-        command = ["-m", "edge", "sim", "provider", "--name", name, "--port", str(port)]
-        return Child(name, lambda _: [*die_with_parent, *command], ready_on_stdout=True)
+        return [program(name, words) for name, words in self.commands()]

@@ -1,4 +1,4 @@
-"""Start-up of a node (``edge run``): reads the configuration, binds addresses, creates shared memory, runs.
+"""Start-up of a node (``edge run``): reads the configuration, binds addresses, creates shared memory, hands over.
 
 Problems with the configuration or the addresses are reported before any process is started.
 """
@@ -8,18 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
 from edge import clock
-from edge.app import banner, bindings
+from edge.app import banner, bindings, command_line
 from edge.app.bootstrap import Bootstrap, from_file
-from edge.app.children import Child
+from edge.app.handover import Handover, hand_over
 from edge.app.launch import Launch, set_up_logs
 from edge.app.private_memory import keep_memory_private
 from edge.app.simulated import Simulated
-from edge.app.supervisor import Supervisor
 from edge.app.supervisor_state import SupervisorState
 from edge.config.addresses import parse_address
 from edge.config.schema import Node
@@ -37,11 +36,7 @@ from edge.terms.public_status import PublicStatus
 from edge.terms.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-# What a worker frees it soon takes again: the bodies of the next requests. By default glibc gives the end of its memory
-# back beyond 128 KiB, and the kernel clears and maps the same pages again for each longer prompt.
-WORKER_MEMORY: Final = {"MALLOC_TRIM_THRESHOLD_": str(8 << 20), "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+    from collections.abc import Mapping
 
 
 class Options(Struct, frozen=True):
@@ -81,32 +76,39 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     bindings.many_files()
     workers = config.node.workers if options.workers is None else options.workers
     with contextlib.ExitStack() as held:
-        launch, shared_state, supervisor_state = _share(options, begun, max(workers, 1), held)
+        launch, shared_state = _share(options, begun, max(workers, 1), held)
         set_up_logs("edge", launch)
         keep_memory_private(launch)
         if options.ready_file is not None:
             banner.clear_ready_file(options.ready_file)
             held.callback(options.ready_file.unlink, missing_ok=True)
         facts = banner.ready_facts(launch, snapshot, [] if simulated is None else simulated.urls)
-
-        def up() -> None:
-            banner.show([*begun.notices, *banner.lines(facts, snapshot, workers)])
-            if options.ready_file is not None:
-                banner.write_ready_file(options.ready_file, facts)
-            banner.notify(environ)
-
-        others = [] if simulated is None else simulated.children()
+        lines = (*begun.notices, *banner.lines(facts, snapshot, workers))
         if workers == 0:
             # Control and a worker in this process. A supervisor imports neither, nor what they need.
             from edge.app.single import run_single  # noqa: PLC0415
 
+            def up() -> None:
+                banner.show(lines)
+                if options.ready_file is not None:
+                    banner.write_ready_file(options.ready_file, facts)
+                banner.notify(environ)
+
+            others = [] if simulated is None else simulated.children()
             return run_single(launch, MemfdCell(launch.ledger_fd, Ledger), shared_state, others, up)
-        return _supervise(launch, shared_state, supervisor_state, others, up)
+        return hand_over(
+            Handover(
+                launch=launch,
+                words=tuple(command_line.words()),
+                banner=lines,
+                facts=facts,
+                ready_file=None if options.ready_file is None else str(options.ready_file.absolute()),
+                others=() if simulated is None else simulated.commands(),
+            )
+        )
 
 
-def _share(
-    options: Options, begun: Bootstrap, workers: int, held: contextlib.ExitStack
-) -> tuple[Launch, SharedState, MemfdCell[SupervisorState]]:
+def _share(options: Options, begun: Bootstrap, workers: int, held: contextlib.ExitStack) -> tuple[Launch, SharedState]:
     """Create everything that the processes share; ``held`` releases it at the end."""
     config, snapshot = begun.ledger.config, begun.snapshot
     if begun.state_dir:
@@ -180,43 +182,4 @@ def _share(
         log_form=options.log_form or config.log.format,
         log_lines=config.log.lines_per_second,
     )
-    return launch, shared_state, supervisor_state
-
-
-def _supervise(
-    launch: Launch,
-    shared_state: SharedState,
-    supervisor_state: MemfdCell[SupervisorState],
-    others: list[Child],
-    up: Callable[[], None],
-) -> int:
-    launched = MemfdCell.create("launch", Launch)
-    launched.keep(launch)
-    own_fds = (launch.shared_state_fd, launch.snapshot_fd, launch.status_fd, launch.issued_fd)
-    shared = (launched.fd, *own_fds, *(launch.keys_fds or ()))
-
-    def arguments(child: Child) -> list[str]:
-        given = ["--launch", str(launched.fd), "--ready", str(child.ready_write)]
-        if child.index < 0:
-            return ["-m", "edge.app.control", *given]
-        return ["-m", "edge.app.worker", *given, "--index", str(child.index)]
-
-    own = (launch.control_fd, launch.ledger_fd, launch.supervisor_state_fd, launch.pulse_fd)
-    control = Child("control", arguments, (*shared, *own))
-    workers = [
-        Child(f"worker {index}", arguments, (*shared, launch.answers_fd), index, WORKER_MEMORY)
-        for index in range(launch.workers)
-    ]
-    try:
-        return Supervisor(
-            shared_state,
-            workers,
-            [control, *others],
-            supervisor_state,
-            MemfdCell(launch.pulse_fd, int),
-            grace_s=launch.grace_s,
-            notice_s=launch.drain_grace_s,
-            up=up,
-        ).run()
-    finally:
-        os.close(launched.fd)
+    return launch, shared_state

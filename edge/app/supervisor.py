@@ -117,6 +117,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
         }
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, previous)  # those that came before they could be handled
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         self._write_state()
         try:

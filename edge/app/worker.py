@@ -19,6 +19,7 @@ import uvloop
 
 from edge import clock
 from edge.admission.tokens import Verifier
+from edge.app.freed_memory import keep_freed_memory
 from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
 from edge.app.private_memory import keep_memory_private
@@ -327,6 +328,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     faulthandler.enable()  # a crash in compiled code prints the stack, but no data
     set_up_logs(f"worker {given.index}", launch)
     keep_memory_private(launch)
+    keep_freed_memory(os.environ)
     try:
         uvloop.run(_run(launch, given.index, given.ready))
     except EdgeError as error:

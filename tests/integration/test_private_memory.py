@@ -40,3 +40,28 @@ def test_a_program_of_the_same_user_reads_prompts(level: str, expected: str) -> 
         [sys.executable, "-c", REPORT.format(level=level)], capture_output=True, text=True, check=True
     ).stdout
     assert said.startswith(expected)
+
+
+ADMIN_TOKEN = "admin-token-that-only-control-may-know"
+
+
+def holds(pid: int, secret: bytes) -> bool:
+    """Return whether a process has this text anywhere in its writable memory."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            place, rights, *_ = line.split()
+            start, end = (int(number, 16) for number in place.split("-"))
+            if rights.startswith("rw") and "/memfd:" not in line and "[v" not in line:
+                memory.seek(start)
+                if secret in memory.read(end - start):
+                    return True
+    return False
+
+
+async def test_an_attacked_worker_tells_the_admin_token(tmp_path: Path) -> None:
+    """Workers are copies of a supervisor that has never read the configuration; control alone knows the admin token."""
+    config = chat_config("http://127.0.0.1:9")
+    config["admin"] = {"address": "127.0.0.1:0", "token": ADMIN_TOKEN}
+    async with RunningNode(tmp_path, config, "--workers", "1", "--log-level", "debug") as node:
+        found = {name: holds(pid, ADMIN_TOKEN.encode()) for name, pid in {**node.children(), "edge": node.pid}.items()}
+    assert found == {"control": True, "worker 0": False, "edge": False}

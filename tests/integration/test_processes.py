@@ -253,7 +253,30 @@ async def test_a_busy_node_keeps_its_processes_small(
         children = node.children()
         assert loaded(children["control"]) & {"aiohttp", "grpc"} == {"aiohttp"}
         assert loaded(children["worker 0"]) & {"aiohttp", "grpc", "google"} == set()
-        assert loaded(node.pid) & {"aiohttp", "grpc", "google", "uvloop"} == set()
+        assert loaded(node.pid) & {"aiohttp", "grpc", "google", "yaml"} == set()
+
+
+async def test_successors_have_other_addresses(
+    tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
+) -> None:
+    """The first workers share the supervisor's addresses; the successor of one that crashed has its own.
+
+    Who learned addresses from a crash, or tries them one after the other, finds nothing there the next time.
+    """
+    async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "2") as node:
+        children = node.children()
+        assert python_at(children["worker 0"]) == python_at(node.pid)
+        node.tell(signal.SIGKILL, "worker 0")
+        await until(lambda: node.children().get("worker 0") not in {None, children["worker 0"]}, 40)
+        await node.ready_with(2)
+        assert await ask(client, node) == 200
+        assert python_at(node.children()["worker 0"]) != python_at(node.pid)
+
+
+def python_at(pid: int) -> str:
+    """Return the address at which a process has mapped the compiled parts of msgspec."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return next(line.partition("-")[0] for line in lines if "/site-packages/msgspec/" in line)
 
 
 def loaded(pid: int) -> set[str]:

@@ -75,7 +75,8 @@ PROTOBUF = ("google.protobuf", "edge.wire")  # a worker imports them at the firs
 TOKENS = ("jwt", "cryptography")  # a worker imports them with the first Snapshot that names an issuer
 UNWANTED = {
     "edge.app.worker": (*HEAVY, *CONTROL, *PROTOBUF, *TOKENS, "yaml"),
-    "edge.app.start": (*HEAVY, *CONTROL, *PROTOBUF, *TOKENS, "uvloop"),  # what runs on as the supervisor; it reads YAML
+    "edge.app.start": (*HEAVY, *CONTROL, *PROTOBUF, *TOKENS, "uvloop"),  # until the node is set up; it reads YAML
+    "edge.app.supervise": (*HEAVY, *CONTROL, *PROTOBUF, *TOKENS, "yaml"),  # what workers and control share
     "edge.app.supervisor": (*HEAVY, *CONTROL, *PROTOBUF, *TOKENS, "uvloop", "yaml"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,20 +49,30 @@ def test_it_says_that_it_serves(speaks: bool) -> None:
     assert child.due_ns == 5 + LIVED_NS
 
 
-def test_its_environment_yields_to_that_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a child is given is in its environment, unless the variable is set already."""
-    monkeypatch.setenv("EDGE_TEST_SET", "by the operator")
-    code = (
-        "import os; print(os.environ['EDGE_TEST_SET'] + ' ' + os.environ['EDGE_TEST_FREE'] + '\\n', end='', flush=True)"
-    )
-    given = {"EDGE_TEST_SET": "by the child", "EDGE_TEST_FREE": "by the child"}
-    child = Child("test", lambda _: ["-c", code], environ=given, ready_on_stdout=True)
-    child.start(5)
-    try:
-        assert select.select([child.ready_read], [], [], 10)[0]
-        assert os.read(child.ready_read, 64) == b"by the operator by the child\n"
-    finally:
-        child.kill()
+FORKS = """
+import sys
+from pathlib import Path
+from edge.app.children import Child
+
+def main(words):
+    assert list(words) == ["-n1", "-r1", "pass"]
+    print(copied, *Path("/proc/self/cmdline").read_text().rstrip(chr(0)).split(chr(0)))
+
+copied = "copy"
+child = Child("test", lambda _: ["-m", "timeit", "-n1", "-r1", "pass"], main=main)
+for now in (1, 2):
+    child.start(now)
+    assert child.process.wait(20) == 0
+    child.reap(now)
+"""
+
+
+def test_the_first_process_is_forked_and_its_successors_are_executed() -> None:
+    """A child with a main begins as a copy of this process, under its own command line; the next one is a program."""
+    ended = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True, timeout=60)
+    forked, executed = ended.stdout.splitlines()
+    assert forked == f"copy {sys.executable} -m timeit -n1 -r1 pass"
+    assert executed.startswith("1 loop, best of 1")
 
 
 def open_files() -> set[str]:

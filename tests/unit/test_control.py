@@ -60,7 +60,7 @@ async def test_spending_is_kept_before_a_collector_is_waited_for(
     file.write_text(CONFIG)
     with contextlib.ExitStack() as held:
         begun = from_file(file, str(folder), {})
-        launch, shared_state, _ = _share(Options(), begun, 1, held)
+        launch, shared_state = _share(Options(), begun, 1, held)
         serves = asyncio.Event()
         control = Control(launch, MemfdCell(launch.ledger_fd, Ledger), shared_state, serves.set)
         running = asyncio.create_task(control.run())

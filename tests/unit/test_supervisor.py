@@ -214,8 +214,8 @@ def test_a_second_signal_ends_at_once() -> None:
     assert fixture.pids() == []
 
 
-def test_the_supervisor_imports_no_event_loop() -> None:
-    """What `edge run` imports in the supervisor brings neither asyncio nor ssl, which would stay in its memory."""
+def test_reading_the_configuration_imports_no_event_loop() -> None:
+    """What `edge run` imports before it executes the supervisor's program takes no time for asyncio and ssl."""
     asked = "import sys; from edge.cli.main import parser; parser(); import edge.app.start; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=50)
     assert {"asyncio", "ssl", "uvloop", "aiohttp"} & set(found.stdout.split()) == set()
