@@ -181,6 +181,8 @@ class Reader:
         if not isinstance(node, tree.Sequence):
             wanted = "a section or a list of them" if sequence.may_be_one else "a list"
             return self._complain(path, node, f"{wanted} is expected here, not a {_called(node)}")
+        if sequence.may_be_one and not node.items:  # it must not pass for a section that is not there, such as tls
+            return self._complain(path, node, f"it is empty; write what it should have, or remove {path[-1]}")
         values = [self._value(sequence.item, item, (*path, index)) for index, item in enumerate(node.items)]
         if _INVALID in values:
             self.kept[path] = tuple(index for index, value in enumerate(values) if value is not _INVALID)

@@ -42,12 +42,17 @@ def plain(value: Any, shape: Shape) -> Any:
             return KINDS[kind][1](value) if kind in _PATTERNS else value
         case Section():
             pairs = ((field, getattr(value, field.name)) for field in shape.fields)
-            return {field.name: plain(item, field.shape) for field, item in pairs if item is not None}
+            return {field.name: plain(item, field.shape) for field, item in pairs if not _is_absent(item, field.shape)}
         case Table():
             return {name: plain(item, shape.item) for name, item in value.items()}
         case Sequence():
             shown = [plain(item, shape.item) for item in value]
             return shown[0] if shape.may_be_one and len(shown) == 1 else shown
+
+
+def _is_absent(value: Any, shape: Shape) -> bool:
+    """Return whether nothing can be written for this value: an empty list in place of a section would be an error."""
+    return value is None or (isinstance(shape, Sequence) and shape.may_be_one and not value)
 
 
 def json_schema() -> dict[str, Any]:
@@ -77,7 +82,7 @@ def _schema(shape: Shape) -> dict[str, Any]:
         case Sequence():
             item = _schema(shape.item)
             many = {"type": "array", "items": item}
-            return {"anyOf": [item, many]} if shape.may_be_one else many
+            return {"anyOf": [item, {**many, "minItems": 1}]} if shape.may_be_one else many
 
 
 def _scalar(scalar: Scalar) -> dict[str, Any]:
