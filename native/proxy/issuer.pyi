@@ -1,1 +1,3 @@
-# Finds out who issued the ids that a request names.  Types of the compiled module, which has nothing for Python.
+# Finds out who issued the ids that a request names.  Types of the compiled module.
+
+ISSUED_ELSEWHERE: str

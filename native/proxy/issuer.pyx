@@ -9,6 +9,10 @@ from native.state.issued_ids cimport IssuedIds, word_of
 cdef Py_ssize_t LONGEST = 512
 
 
+# What a record says of a target that is not asked because of an id in the request.
+ISSUED_ELSEWHERE = "another provider has issued the id that the request names"
+
+
 cdef uint64_t now_s() noexcept:
     return wall_ns() // 1_000_000_000
 
@@ -22,6 +26,16 @@ cdef uint64_t owner_of_session(IssuedIds table, bytes name):
     if table is None or name is None or PyBytes_GET_SIZE(name) > LONGEST or not table.find(name, now_s(), &record):
         return 0
     return record.owner
+
+
+cdef int exclude_all(Request request) except -1:
+    """Note for the record that no target of the route belongs to the provider that issued an id."""
+    cdef int i
+    if request.unmet_why is None:
+        request.unmet_why = []
+    for i in range(request.route.pool.size):
+        if not request.unmet >> i & 1:      # else it is told already what excludes it
+            request.unmet_why.append(f"{request.route.pool.target_at(i).id}: {ISSUED_ELSEWHERE}")
 
 
 cdef Refusal seek_issuer(Request request, list ids, int* found, Issued* issued):
@@ -49,6 +63,7 @@ cdef Refusal seek_issuer(Request request, list ids, int* found, Issued* issued):
             continue
         members = request.runtime.router.members_at(request.route, record.place)
         if not members:
+            exclude_all(request)
             return refusal("issuer_elsewhere", (<bytes>item).decode("utf-8", "replace"))
         found[0] = FOUND_OWN
         issued[0] = record

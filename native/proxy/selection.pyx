@@ -14,6 +14,7 @@ from native.io.atomics cimport add64, load32, load64
 from native.io.clock cimport monotonic_ns
 from native.proxy.hooks import TargetState
 from native.proxy.affinity cimport new_affinity
+from native.proxy.issuer import ISSUED_ELSEWHERE
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport MOST_HOPS
 from native.proxy.runtime cimport NEVER
@@ -57,6 +58,16 @@ cdef uint64_t unwanted(Request request):
     if wish == b"never":
         return canaries
     return ~canaries if wish == b"always" else 0
+
+
+cdef list because(Route route, uint64_t members, str why):
+    """Return for the record what excludes these members."""
+    cdef list found = []
+    cdef int i
+    for i in range(route.pool.size):
+        if members >> i & 1:
+            found.append(f"{route.pool.target_at(i).id}: {why}")
+    return found
 
 
 cdef Selection new_selection(Request request):
@@ -426,9 +437,19 @@ cdef class Selection:
         return self.request.runtime.replies.problem(self.refused.kind, self.refused.detail)
 
     cdef tuple exclusions(self):
-        cdef list found = self.route.unfit_because(self.request.operation)
-        if self.request.unmet_why is not None:
-            found = found + self.request.unmet_why
+        cdef Request request = self.request
+        cdef list found = self.route.unfit_because(request.operation)
+        cdef uint64_t told = self.route.unfit[request.operation] | request.unmet
+        if request.unmet_why is not None:
+            found = found + request.unmet_why
+        if request.closed & ~told:
+            found = found + because(self.route, request.closed & ~told, (
+                "it is not asked for an id that nobody remembers" if request.searching else
+                "another provider is asked for what names no id" if request.sought is None else ISSUED_ELSEWHERE
+            ))
+        if self.route.canaries:
+            told |= request.closed
+            found = found + because(self.route, unwanted(request) & ~told, "x-edge-canary of the request excludes it")
         return tuple(found if self.excluded is None else found + self.excluded)
 
     cdef bint nobody_can(self) noexcept:

@@ -65,3 +65,20 @@ async def test_a_canary_that_is_down_is_not_replaced() -> None:
         async with one_data_plane(text) as data_plane, httpx.AsyncClient(base_url=data_plane.url) as client:
             assert (await client.get("/a", headers={"x-edge-canary": "always"})).status_code in (502, 503)
             assert (await client.get("/a", headers={"x-edge-canary": "never"})).text == "old"
+
+
+async def test_the_record_names_whom_the_header_excludes() -> None:
+    """The record says which targets a caller's field has excluded."""
+    async with Upstream(saying(b"old", [])) as old, Upstream(saying(b"new", [])) as new:
+        targets = f"'{old.address}', {{target: '{new.address}', canary: {{}}}}"
+        services = f"services: {{s: {{match: {{path: /}}, protocol: h2c, targets: [{targets}]}}}}"
+        text = f"telemetry: {{sample: 100%}}\n{services}{LISTEN}"
+        async with one_data_plane(text) as data_plane, httpx.AsyncClient(base_url=data_plane.url) as client:
+            for wish in ("always", "never", "maybe"):
+                await client.get("/a", headers={"x-edge-canary": wish})
+            records = await data_plane.recorded(3)
+    why = "x-edge-canary of the request excludes it"
+    assert [len(record.excluded) for record in records] == [1, 1, 0]
+    assert old.address in records[0].excluded[0]
+    assert new.address in records[1].excluded[0]
+    assert why in records[0].excluded[0]

@@ -394,3 +394,40 @@ async def test_regions_over_mutual_tls(tmp_path: Path, cert: str, answered: bool
                 status, fields, body = await ask(near)
                 assert (status, fields["x-edge-region"]) == ((200, "b") if answered else (503, "a")), body
                 assert far.shared_state.read_worker(0)["counts"][WorkerCounter.W_REQUESTS] == answered
+
+
+async def test_what_is_required_holds_over_regions() -> None:
+    """A request with requirements is not sent to another region, not even of the same law; one without them is."""
+    required = b"x-edge-require: jurisdiction=eu\r\n"
+    async with regions("a", "b", bounds="jurisdiction: eu", more="telemetry: {sample: 100%}\n") as world:
+        assert (await ask(world.data_planes["a"], fields=required))[0] == 200
+        await world.providers["a"].switch(DOWN)
+        for _ in range(8):
+            status, _, body = await ask(world.data_planes["a"], fields=required)
+            assert status in {502, 503}, body
+        assert world.providers["b"].stats()["requests"] == 0
+        assert world.worker("b", WorkerCounter.W_REQUESTS) == 0, "not a byte has reached the other region"
+        for record in (await world.data_planes["a"].recorded(9))[1:]:
+            assert [why.partition(": ")[2] for why in record.excluded] == [
+                "the targets of another region are not known here"
+            ]
+        assert (await ask(world.data_planes["a"]))[1]["x-edge-region"] == "b", "without requirements it answers"
+
+
+async def test_what_is_required_and_nobody_here_meets_goes_nowhere() -> None:
+    """A region without a target of the law refuses, although another one has such a target."""
+    async with regions("a", "b", bounds="jurisdiction: us") as world:
+        status, _, body = await ask(world.data_planes["a"], fields=b"x-edge-require: jurisdiction=eu\r\n")
+        assert (status, json.loads(body)["error"]["code"]) == (400, "requirement_unmet")
+        assert "own/sim-small: its jurisdiction is us" in body
+        assert "the targets of another region are not known here" in body
+        assert [world.worker("b", WorkerCounter.W_REQUESTS), world.providers["b"].stats()["requests"]] == [0, 0]
+
+
+async def test_a_requirement_is_no_less_for_a_peer() -> None:
+    """A region that is asked by another one obeys the requirement of the request that it gets."""
+    async with regions("a", "b", bounds="jurisdiction: us") as world:
+        fields = b"x-edge-require: jurisdiction=eu\r\nx-edge-hops: a\r\nx-edge-peer-token: " + TOKEN.encode() + b"\r\n"
+        status, _, body = await ask(world.data_planes["b"], fields=fields)
+        assert (status, json.loads(body)["error"]["code"]) == (400, "requirement_unmet")
+        assert world.providers["b"].stats()["requests"] == 0

@@ -393,3 +393,20 @@ async def test_an_id_that_a_full_table_forgot_is_asked_for_everywhere() -> None:
             assert (await place.client().files.retrieve(file.id)).id == file.id
         counts = asked(place)
     assert (counts["two"], counts["one"] > 0) == (20, True)
+
+
+async def test_the_record_names_who_did_not_issue_an_id() -> None:
+    """A request with an id names in its record who was not asked for that reason: answered, refused or looked up."""
+    async with open_kept() as place:
+        client = place.client()
+        made = await client.responses.create(model="m", input="first")
+        await client.responses.create(model="m", input="more", previous_response_id=made.id)
+        with pytest.raises(openai.BadRequestError):
+            await client.responses.create(model="m2", input="more", previous_response_id=made.id)
+        await client.responses.retrieve(made.id)
+        records = await place.plane.recorded(4)
+        why = "another provider has issued the id that the request names"
+        assert records[0].excluded == ()
+        assert [record.excluded for record in records[1:3]] == [(f"two/sim: {why}",)] * 2
+        assert [each.partition("/")[0] for each in records[3].excluded] == ["two"]
+        assert why in records[3].excluded[0]
