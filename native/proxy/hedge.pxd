@@ -16,6 +16,8 @@ from native.proxy.selection cimport Selection
 cdef int add_attempt(LiveAttempts live, Request request, Attempt attempt, bint beside, uint64_t now_ns) except -1
 # Choose the target of a hedge beside ``attempt``, and take it from the budget. False: there is none, or no budget.
 cdef bint draw_hedge(Selection selection, Attempt attempt, uint64_t now_ns, Choice* choice)
+# The hedge met a connection that had died while it was idle: one is due again at once, and gets a new connection there.
+cdef int hedge_again(LiveAttempts live, Selection selection, uint64_t now_ns) except -1
 # The exchange commits to ``winner``: the other attempt has lost, and says what it has shown of its target's latency.
 # Call this before the other is let go of.
 cdef int settle_hedge(LiveAttempts live, Selection selection, Attempt winner, uint64_t now_ns) except -1

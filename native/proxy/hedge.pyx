@@ -64,6 +64,16 @@ cdef bint draw_hedge(Selection selection, Attempt attempt, uint64_t now_ns, Choi
     return True
 
 
+cdef int hedge_again(LiveAttempts live, Selection selection, uint64_t now_ns) except -1:
+    cdef uint64_t bit = <uint64_t>1 << live.hedge.facts.index
+    hedge_deposit(selection.route.rec, 1.0)
+    selection.tried &= ~bit
+    live.fresh |= bit
+    live.failed.pop()           # it has failed nowhere: the upstream has not begun it
+    live.hedge = live.hedged = None
+    live.hedge_ns = now_ns
+
+
 cdef bint outrun_again(Attempt loser) noexcept:
     """Count a loser without content. Return whether it should run on, because so many in a row have lost like this as
     would open the circuit. If each were cancelled, a target that answers nobody would never be found out where the budget

@@ -5,7 +5,7 @@ from native.proxy.detached cimport detach
 from native.proxy.hooks import FailedAttempt
 from native.proxy.runtime cimport NEVER
 from native.proxy.shadow cimport copy_of, is_due
-from native.state.shared_state cimport CANCELLED, DEADLINE
+from native.state.shared_state cimport CANCELLED, CLIENT_FAULT, DEADLINE
 
 
 @cython.freelist(64)
@@ -78,8 +78,7 @@ cdef class LiveAttempts:
         cdef Attempt attempt = self.second
         if attempt is not None:
             attempt.cancel(outcome if attempt.owes_answer() else CANCELLED)
-            charge.add(&attempt.usage)
-            self.remove(attempt)
+            self.remove(attempt)        # the caller pays for one of the two: for the older, as it reports its result
         attempt = self.first
         attempt.end(outcome if outcome != <int>DEADLINE or attempt.owes_answer() else CANCELLED, why)
 
@@ -133,7 +132,9 @@ cdef class LiveAttempts:
             self.failed = []
         self.failed.append(FailedAttempt(attempt.target.id, OUTCOME_NAMES[result.outcome], result.detail))
         self.stale = self.stale or attempt.moved
-        if attempt.declined and self.declined is None:
+        if self.declined is None and (
+            attempt.declined or attempt is self.second and result.outcome == <int>CLIENT_FAULT
+        ):
             self.declining = attempt
             self.declined = result
 

@@ -1,6 +1,6 @@
 from native.io.atomics cimport add64
 from native.proxy.accounting cimport circuit_open
-from native.proxy.attempt cimport OVER
+from native.proxy.hedge cimport hedge_again
 from native.state.retry_budget cimport budget_withdraw
 from native.proxy.steps cimport Event, State
 from native.state.shared_state cimport CLIENT_FAULT, DEADLINE, OK, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
@@ -21,10 +21,9 @@ cdef int event_of(LiveAttempts live, Attempt attempt, int outcome, int state) no
         return Event.ANSWER_COMPLETE
     if attempt.declined:
         return Event.ATTEMPT_DECLINED
-    if outcome == <int>CLIENT_FAULT and not attempt.absent and state != State.RESUMING and (
-        attempt is not live.hedge or live.hedged.phase == OVER
-    ):
-        return Event.ATTEMPT_REFUSED
+    if outcome == <int>CLIENT_FAULT and not attempt.absent and state != State.RESUMING:
+        # What was asked beside another may lack what that one has: its refusal is kept for when the other fails.
+        return Event.ATTEMPT_DECLINED if attempt is live.second else Event.ATTEMPT_REFUSED
     return Event.ATTEMPT_FAILED
 
 
@@ -75,15 +74,21 @@ cdef int facts_of_late(
 cdef int facts_of_failure(
     Facts* facts, Request request, LiveAttempts live, Selection selection, Attempt attempt, int outcome, uint64_t now
 ) except -1:
-    facts.may_retry = attempt.retry_granted or repeatable(request, attempt, outcome, live.tries() - live.stale, now)
+    facts.may_retry = attempt.retry_granted or repeatable(request, attempt, outcome, live.tries(), now)
+    if outcome == <int>CLIENT_FAULT and not attempt.declined and facts.others:
+        facts.may_retry = False         # a third is not asked for what may be the caller's fault
     facts.another = selection.another(now, live.running())
+    if attempt is live.hedge and attempt.moved and live.first is live.hedged and (
+        repeatable(request, attempt, outcome, live.tries(), now)
+    ):
+        hedge_again(live, selection, now)
     if request.searching and not facts.another:
         facts.may_retry = attempt.moved and facts.may_retry     # each is asked once
     facts.moved = attempt.moved
     facts.told_to_wait = attempt.reader.pushback > 0
     facts.may_repeat = (
         selection.repeats < request.route.same_target and (
-            live.tries() - live.stale + 1 < request.route.attempts or not facts.another     # one is left for another
+            live.tries() + 1 < request.route.attempts or not facts.another     # one is left for another
         ) and now - attempt.facts.started_ns <= FAST_NS
         and (outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS)
         and request.route.pool.barred(attempt.facts.index, now, 0, request.identity.priority) == 0

@@ -97,3 +97,25 @@ async def test_reused_connection_that_died() -> None:
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert b"x-edge-target: p0/m\r\n" in answer
             assert b"x-edge-reason" not in answer
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+async def test_a_dead_idle_connection_gives_no_attempt_more(attempts: int) -> None:
+    """An attempt that met a connection which had died while idle does not count, and the others are no more for it."""
+    failing = (ReadMessage(), Send(whole(b"{}", status=b"503 Service Unavailable")), Again())
+    dies = (ReadMessage(), Send(whole()), ReadMessage(), Reset())
+    async with (
+        ScriptedServer(dies, failing) as first,
+        ScriptedServer(failing) as second,
+        ScriptedServer(failing) as third,
+        ScriptedServer(failing) as fourth,
+    ):
+        limit = f"    retry: {{attempts: {attempts}, budget: 100%}}"
+        text = models(first.url, second.url, third.url, fourth.url, extra=limit)
+        async with one_data_plane(text) as data_plane:
+            assert b"x-edge-target: p0/m\r\n" in await data_plane.ask(post(), b"}}")
+            answer = await data_plane.ask(post(), b"}")
+            assert answer.startswith(b"HTTP/1.1 503")
+            assert [len(peer.messages) for peer in first.peers] == [2, 1]
+            asked = [sum(len(peer.messages) for peer in each.peers) for each in (second, third, fourth)]
+            assert asked == [int(place < attempts) for place in (1, 2, 3)]

@@ -14,7 +14,7 @@ from nodes import until
 from one_data_plane import DONE, HELLO, ROLE, STOP, STREAM, OneDataPlane, one_data_plane, post, sse, verified, whole
 
 from edge.native import AllowanceCounter, Cell, Outcome, RouteCounter
-from edge.sim.wire import Again, Pause, ReadMessage, ReadToEnd, ScriptedServer, Send
+from edge.sim.wire import Again, Pause, ReadMessage, ReadToEnd, Reset, ScriptedServer, Send
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,3 +200,54 @@ async def test_a_loser_over_http2_is_reset(secure: Secure, monkeypatch: pytest.M
             assert (field(answer, "x-edge-target"), field(answer, "x-edge-attempts")) == ("p1/m", "2")
             assert await slow.calls[0].until_reset(2.0) == CANCEL
             assert not slow.wires[0].closed
+
+
+ANSWERED_ONCE: Sequence[Step] = (ReadMessage(), Send(whole(USED)), ReadMessage(), Reset())
+
+
+async def test_a_hedge_that_meets_a_dead_connection_gets_a_new_one() -> None:
+    """The idle connection of the second target dies under the hedge: it is made again there, and answers."""
+    async with ScriptedServer(SILENT) as slow, ScriptedServer(ANSWERED_ONCE, WHOLE) as quick:
+        async with one_data_plane(text(slow.url, quick.url, hedge="after: 200ms, budget: 1%")) as data_plane:
+            warm = await data_plane.ask(post(b'{"model":"p1/m","messages":[]}'), b"}}")
+            assert field(warm, "x-edge-target") == "p1/m"
+            answer = await data_plane.ask(post(), b"}}")
+            assert (status(answer), field(answer, "x-edge-target")) == (200, "p1/m")
+            assert field(answer, "x-edge-attempts") == "2"
+            assert [len(peer.messages) for peer in quick.peers] == [2, 1]
+            assert hedges(data_plane) == {"WON": 1}
+            record = (await data_plane.recorded(2))[1]
+            assert sorted((each.target, each.outcome, each.hedge) for each in record.attempts)[-1] == (
+                "p1/m",
+                "ok",
+                True,
+            )
+            assert data_plane.target("p1/m")["state"] == "closed"
+            assert data_plane.outcomes("p1/m")[Outcome.FAIL_RESET] == 0
+
+
+async def test_a_key_pays_for_one_of_two_that_the_deadline_ends() -> None:
+    """Two targets have counted the prompt and say no more: the caller pays for one, as without a hedge."""
+    counted = (
+        b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}],'
+        b'"usage":{"prompt_tokens":7,"completion_tokens":1}}\n\n'
+    )
+    silent = (ReadMessage(), Send(sse(counted, end=False)), ReadToEnd())
+    for hedge in ("after: 200ms", "after: 60s"):
+        async with ScriptedServer(silent) as slow, ScriptedServer(silent) as other:
+            configured = text(
+                slow.url,
+                other.url,
+                hedge=hedge,
+                more="    timeouts: {first_byte: 30s, first_token: 30s, total: 900ms}\n    retry: {attempts: 1}",
+                tail=keys(team="tokens_per_minute: 100000"),
+            )
+            async with one_data_plane(configured) as data_plane:
+                answer = await data_plane.ask(ask("team", STREAM), b"}")
+                assert status(answer) in {502, 503, 504}, answer
+                assert len(other.peers) == (hedge == "after: 200ms")
+                record = (await data_plane.recorded(1))[0]
+                allowance = data_plane.snapshot.keys[0].allowance
+                assert allowance is not None
+                counts = data_plane.shared_state.read_allowance(allowance.slot)["counts"]
+                assert (record.prompt_tokens, counts[AllowanceCounter.A_PROMPT_TOKENS]) == (7, 7), hedge

@@ -138,3 +138,31 @@ async def test_an_only_target_gets_its_whole_time() -> None:
             answer = await data_plane.ask(post(STREAM), b"[DONE]")
             assert b"x-edge-attempts: 1\r\n" in answer
             assert b"hello" in answer
+
+
+REFUSED = (ReadMessage(), Send(whole(b'{"error":{"message":"no such setting"}}', status=b"400 Bad Request")), Again())
+
+
+async def test_a_refusal_beside_a_late_attempt_is_not_the_answer() -> None:
+    """The second target refuses what the late one takes: the client gets the late one's answer."""
+    late = (ReadMessage(), Pause(3.0), Send(sse(HELLO, STOP, DONE)), Again())
+    async with ScriptedServer(late) as primary, ScriptedServer(REFUSED) as backup:
+        async with one_data_plane(text(primary.url, backup.url)) as data_plane:
+            warm_up(data_plane, "p0/m", Cell.CELL_STREAM)
+            answer = await data_plane.ask(post(STREAM), b"[DONE]")
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"x-edge-target: p0/m\r\n" in answer
+            assert len(backup.peers) == 1
+            assert data_plane.target("p1/m")["state"] == "closed"
+
+
+async def test_a_refusal_beside_a_late_attempt_is_the_answer_when_that_fails() -> None:
+    """If the late target gives no answer after all, the client gets the refusal as the provider wrote it."""
+    late = (ReadMessage(), Pause(3.0), Send(whole(b"{}", status=b"503 Service Unavailable")), Again())
+    async with ScriptedServer(late) as primary, ScriptedServer(REFUSED) as backup:
+        async with one_data_plane(text(primary.url, backup.url)) as data_plane:
+            warm_up(data_plane, "p0/m", Cell.CELL_WHOLE)
+            answer = await data_plane.ask(post(), b"}}")
+            assert answer.startswith(b"HTTP/1.1 400")
+            assert b"no such setting" in answer
+            assert b"x-edge-target: p1/m\r\n" in answer
