@@ -116,6 +116,15 @@ def providers() -> str:
     return "\n".join(lines) + "\n"
 
 
+def lacks() -> str:
+    """Return what edge does not know of each provider, and why."""
+    lines = ["| provider | limits in the fields | not known, and why |", "| --- | --- | --- |"]
+    for known in KNOWN.values():
+        told = ", ".join(f"`{front}*`" for front in known.limit_fields)
+        lines.append(f"| {known.name} | {told} | {'; '.join(f'{fact}: {why}' for fact, why in known.lacks.items())} |")
+    return "\n".join(lines) + "\n"
+
+
 def metrics() -> str:
     """Return every metric of the catalogue."""
     lines = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
@@ -147,6 +156,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "target_states": target_states,
     "providers": providers,
     "prices": prices,
+    "lacks": lacks,
     "metrics": metrics,
 }
 

@@ -28,6 +28,8 @@ LIMIT_S: Final = 3.0
 # With hundreds of failing targets this only delays hints: they are probed in turn.
 AT_ONCE: Final = 8
 LONGEST_TEXT: Final = 1024**2
+# What an API wants of each request beside the credential: Anthropic's answers 400 without a version.
+_OF_DIALECT: Final = {"anthropic": {"anthropic-version": "2023-06-01"}}
 
 
 class Prober:
@@ -139,7 +141,7 @@ class Asker:
         host = f"[{target.host}]" if ":" in target.host else target.host
         return await client.get(
             f"{scheme}://{host}:{target.port}{path}",
-            headers=dict(target.fields),
+            headers={**_OF_DIALECT.get(target.dialect, {}), **dict(target.fields)},
             proxy=None if proxy is None else proxy.url,
             proxy_headers=None if proxy is None else proxy.fields(),
             ssl=True if target.tls is None else self._contexts.get(target.tls),

@@ -3,7 +3,8 @@
 Providers keep responses, conversations, files, batches, fine-tuning jobs and vector stores under ids of their own.
 Facts: OpenAI's API reference, whose fields the other providers have too; Anthropic's Message Batches
 (https://docs.anthropic.com/en/api/creating-message-batches) and files; Gemini's files (https://ai.google.dev/api/files),
-which are named ``files/ID``, and in requests by a URL that ends so.
+which are named ``files/ID``, and in requests by a URL that ends so, its kept prompts (``cachedContents/ID``,
+https://ai.google.dev/api/caching) and its batches (``batches/ID``, https://ai.google.dev/api/batch-api).
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ _NAMED: Final = frozenset(
         "vector_store_ids",
     }
 )
-_LINKED: Final = frozenset(("fileUri", "file_uri"))
+_LINKED: Final = frozenset(("fileUri", "file_uri", "fileName", "file_name"))
+_CACHED: Final = frozenset(("cachedContent", "cached_content"))
 _NAMES: Final = "files/"  # of Gemini's files
+_OWN: Final = (_NAMES, "cachedContents/", "batches/")  # how names begin of what Gemini keeps
 _RESULTS: Final = "/v1/messages/batches/"
-_LISTS: Final = ("data", "files")
+_LISTS: Final = ("data", "files", "cachedContents", "operations")
 _ISSUED: Final = ("id", "output_file_id", "error_file_id", "result_files", "conversation", "file")
 _MOST: Final = 256
 """Ids of a request that may be looked up; with more of them it is refused."""
@@ -50,6 +53,8 @@ def named(content: bytes) -> list[bytes]:
                 found.update(dict.fromkeys(_texts(value)))
             elif name in _LINKED and isinstance(value, str):
                 found.update(dict.fromkeys(_named_by_link(value)))
+            elif name in _CACHED and isinstance(value, str) and value.startswith(_OWN):
+                found.update(dict.fromkeys(_texts(value)))
         ids = [value for name, value in pairs if name == "id"]
         if len(ids) > 1:  # of a conversation, perhaps: readers take one or the other
             found.update(dict.fromkeys(each for value in ids for each in _texts(value)))
@@ -144,9 +149,15 @@ def _ids(item: Any) -> list[bytes]:
 
 
 def _own_name(item: dict[str, Any]) -> list[bytes]:
-    """Return the name of a file of Gemini's."""
-    name = item.get("name")
-    return _texts(name) if isinstance(name, str) and name.startswith(_NAMES) else []
+    """Return the name of what Gemini keeps, and of the file with the results of a batch."""
+    found = [item.get("name")]
+    found += [_member(item.get("response"), "responsesFile"), _member(item.get("dest"), "fileName")]
+    found.append(_member(_member(item.get("metadata"), "output"), "responsesFile"))
+    return [each for name in found if isinstance(name, str) and name.startswith(_OWN) for each in _texts(name)]
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _named_by_link(link: str) -> list[bytes]:

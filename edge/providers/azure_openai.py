@@ -36,4 +36,13 @@ PROVIDER: Final = Provider(
         "vector_stores",
     ),
     probe="/models",
+    limit_fields=("x-ratelimit-",),
+    lacks={
+        "base_url": "each resource has a host of its own",
+        "jurisdiction": "it is that of the region of the resource",
+        "windows": "models have the names of deployments",
+        "prices": "they depend on the contract",
+        "hints": "its refusals have the wordings of all",
+        "status_page": "https://azure.status.microsoft has no document that edge reads",
+    },
 )

@@ -15,4 +15,12 @@ PROVIDER: Final = Provider(
     jurisdiction="ca",
     capabilities=("chat", "embeddings", "json", "tools"),
     probe="",
+    lacks={
+        "probe": "its documents name no list of models under this base URL",
+        "windows": "none was looked up; targets name context_window",
+        "prices": "none was looked up; providers.NAME.prices has them",
+        "limit_fields": "its documents name none",
+        "hints": "its refusals have the wordings of all",
+        "status_page": "no document of https://status.cohere.com was checked",
+    },
 )

@@ -41,4 +41,7 @@ PROVIDER: Final = Provider(
     windows=dict.fromkeys(_CHAT, 1_048_576),
     max_outputs=dict.fromkeys(_CHAT, 393_216),
     prefill="prefix",
+    lacks={
+        "limit_fields": "it tells no limits in fields (https://api-docs.deepseek.com/quick_start/rate_limit)",
+    },
 )

@@ -15,4 +15,11 @@ PROVIDER: Final = Provider(
     jurisdiction="us",
     capabilities=("chat", "completions", "embeddings", "images", "json", "rerank", "tools"),
     probe="/models",
+    limit_fields=("x-ratelimit-",),
+    lacks={
+        "windows": "none was looked up; targets name context_window",
+        "prices": "none was looked up; providers.NAME.prices has them",
+        "hints": "its refusals have the wordings of all",
+        "status_page": "no document of https://status.fireworks.ai was checked",
+    },
 )

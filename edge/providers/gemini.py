@@ -14,7 +14,8 @@ Prices: https://ai.google.dev/gemini-api/docs/pricing, paid tier, text. For gemi
 they are those for prompts over 200,000 tokens, so that a budget is not overspent. A cached prompt costs a tenth;
 what a cache costs by the hour is not counted. Sound in a prompt costs more than text in the Flash models
 (``input_audio`` in github.com/anomalyco/models.dev, providers/google, as of 2026-07-02); cached sound is counted as
-cached text. A prompt has at most 1,048,576 tokens, an answer 65,536 (each model's page).
+cached text. A prompt has at most 1,048,576 tokens, an answer 65,536 (each model's page, compared on 2026-12-01 with
+the same files). Thoughts are billed as output, and pictures and video in a prompt as text (the page of prices).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ PROVIDER: Final = Provider(
     base_url="https://generativelanguage.googleapis.com/v1beta",
     dialect="gemini",
     jurisdiction="us",
-    capabilities=("chat", "embeddings", "files", "images", "json", "tools"),
+    capabilities=("batches", "chat", "embeddings", "files", "images", "json", "tools"),
     probe="/models",
     chat_model="gemini-3.1-flash-lite",
     embed_model="gemini-embedding-001",
@@ -62,4 +63,7 @@ PROVIDER: Final = Provider(
     windows=dict.fromkeys(_CHAT, 1_048_576),
     max_outputs=dict.fromkeys(_CHAT, 65_536),
     media="gemini",
+    lacks={
+        "limit_fields": "its 429 says in RetryInfo when to come back; no field tells a limit",
+    },
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.places import Provider
+from edge.terms.places import OF_ONE_S_OWN, Provider
 
 PROVIDER: Final = Provider(
     name="llama.cpp",
@@ -16,4 +16,5 @@ PROVIDER: Final = Provider(
     capabilities=("chat", "completions", "embeddings", "images", "json", "prefill", "rerank", "tools"),
     probe="/models",
     needs_key=False,
+    lacks=OF_ONE_S_OWN,
 )

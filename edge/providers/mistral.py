@@ -28,4 +28,11 @@ PROVIDER: Final = Provider(
     ),
     probe="/models",
     prefill="prefix",
+    limit_fields=("ratelimitbysize-", "x-ratelimit-"),
+    lacks={
+        "windows": "none was looked up; targets name context_window",
+        "prices": "none was looked up; providers.NAME.prices has them",
+        "hints": "its refusals have the wordings of all",
+        "status_page": "https://status.mistral.ai has no document that edge reads",
+    },
 )

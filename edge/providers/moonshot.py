@@ -17,4 +17,11 @@ PROVIDER: Final = Provider(
     capabilities=("chat", "files", "images", "json", "prefill", "tools"),
     probe="/models",
     prefill="partial",
+    lacks={
+        "windows": "none was looked up; targets name context_window",
+        "prices": "they are in another currency for some accounts; providers.NAME.prices has them",
+        "limit_fields": "its documents name none",
+        "hints": "its refusals have the wordings of all",
+        "status_page": "no document of it was found",
+    },
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.places import Provider
+from edge.terms.places import OF_ONE_S_OWN, Provider
 
 PROVIDER: Final = Provider(
     name="ollama",
@@ -15,4 +15,5 @@ PROVIDER: Final = Provider(
     capabilities=("chat", "completions", "embeddings", "images", "json", "tools"),
     probe="/models",
     needs_key=False,
+    lacks=OF_ONE_S_OWN,
 )

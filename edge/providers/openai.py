@@ -7,8 +7,12 @@ A 429 with code ``insufficient_quota`` reports an unpaid bill, not a rate limit,
 error guide lists it beside the rate limit; langchain-ai/langchainjs issue 1929 shows the effect of retrying it). A 403
 with ``model_not_found`` names a model that the key may not use.
 
-Prices: https://developers.openai.com/api/docs/pricing, standard tier. Most answers of each model: its
-page under https://developers.openai.com/api/docs/models, and so do the context windows.
+Prices: https://developers.openai.com/api/docs/pricing, standard tier. Context windows and the most tokens of an answer:
+each model's page under https://developers.openai.com/api/docs/models, compared on 2026-12-01 with providers/openai of
+github.com/anomalyco/models.dev (as of 2026-07-02). gpt-5.4 costs twice as much from prompts of 272,000 tokens on, which
+is not counted. Reasoning is billed as output (https://developers.openai.com/api/docs/guides/reasoning). Pictures in a
+prompt are billed as text, and those that gpt-image-1-mini makes as output; its prompt has the price of a picture, which
+is more than that of text (https://developers.openai.com/api/docs/models/gpt-image-1-mini, 2026-12-01).
 """
 
 from __future__ import annotations
@@ -64,6 +68,7 @@ PROVIDER: Final = Provider(
         "gpt-4o-mini": (0.15, 0.6, 0.075),
         "o3": (2.0, 8.0, 0.5),
         "o4-mini": (1.1, 4.4, 0.275),
+        "gpt-image-1-mini": (2.5, 8.0, 0.25),
         "text-embedding-3-large": (0.13, 0.0),
         "text-embedding-3-small": (0.02, 0.0),
     },
@@ -83,4 +88,5 @@ PROVIDER: Final = Provider(
         "gpt-4o-2024-05-13": 4_096,
         **dict.fromkeys(("o3", "o4-mini"), 100_000),
     },
+    limit_fields=("x-ratelimit-",),
 )

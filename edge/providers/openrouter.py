@@ -16,4 +16,10 @@ PROVIDER: Final = Provider(
     jurisdiction="us",
     capabilities=("chat", "completions", "images", "json", "tools"),
     probe="/models",
+    limit_fields=("x-ratelimit-",),
+    lacks={
+        "windows": "they are those of the provider that it chooses",
+        "prices": "they are those of the provider that it chooses",
+        "hints": "its refusals have the wordings of all",
+    },
 )

@@ -17,4 +17,12 @@ PROVIDER: Final = Provider(
     capabilities=("batches", "chat", "embeddings", "files", "images", "json", "tools"),
     probe="",
     prefill="partial",
+    lacks={
+        "probe": "its documents name no list of models in this mode",
+        "windows": "none was looked up; targets name context_window",
+        "prices": "they depend on the length of the prompt; providers.NAME.prices has them",
+        "limit_fields": "its documents name none",
+        "hints": "its refusals have the wordings of all",
+        "status_page": "no document of it was found",
+    },
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.places import Provider
+from edge.terms.places import OF_ONE_S_OWN, Provider
 
 PROVIDER: Final = Provider(
     name="sglang",
@@ -16,4 +16,5 @@ PROVIDER: Final = Provider(
     probe="/models",
     needs_key=False,
     prefill="final",
+    lacks=OF_ONE_S_OWN,
 )

@@ -27,4 +27,11 @@ PROVIDER: Final = Provider(
         "translation",
     ),
     probe="/models",
+    limit_fields=("x-ratelimit-", "x-tokenlimit-"),
+    lacks={
+        "windows": "none was looked up; targets name context_window",
+        "prices": "none was looked up; providers.NAME.prices has them",
+        "hints": "its refusals have the wordings of all",
+        "status_page": "no document of https://status.together.ai was checked",
+    },
 )

@@ -30,4 +30,11 @@ PROVIDER: Final = Provider(
     windows=GEMINI.windows,
     max_outputs=GEMINI.max_outputs,
     media="gemini",
+    lacks={
+        "base_url": "it has the project and the location in it",
+        "jurisdiction": "it is that of the location",
+        "probe": "no request is free there",
+        "limit_fields": "its 429 says in RetryInfo when to come back; no field tells a limit",
+        "hints": "its refusals have the wordings of all",
+    },
 )

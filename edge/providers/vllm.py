@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.places import Provider
+from edge.terms.places import OF_ONE_S_OWN, Provider
 
 PROVIDER: Final = Provider(
     name="vllm",
@@ -29,4 +29,5 @@ PROVIDER: Final = Provider(
     probe="/models",
     needs_key=False,
     prefill="final",
+    lacks=OF_ONE_S_OWN,
 )

@@ -74,6 +74,8 @@ def _all() -> Iterator[Wording]:
         ACTION_UNCLEAR,
         ACTION_CLIENT,
     )  # fmt: skip
+    # what another account keeps: Gemini says it so
+    yield from _each((403,), ("cachedcontent not found", "cached content not found"), ACTION_DECLINED)
     # what the content may not be: never offered to another target
     yield from _each(
         _CONTENT,

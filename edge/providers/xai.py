@@ -16,4 +16,10 @@ PROVIDER: Final = Provider(
     jurisdiction="us",
     capabilities=("chat", "image", "images", "json", "responses", "tools"),
     probe="/models",
+    limit_fields=("x-ratelimit-",),
+    lacks={
+        "windows": "none was looked up; targets name context_window",
+        "prices": "none was looked up; providers.NAME.prices has them",
+        "hints": "its refusals have the wordings of all",
+    },
 )

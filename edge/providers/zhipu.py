@@ -15,4 +15,12 @@ PROVIDER: Final = Provider(
     jurisdiction="cn",
     capabilities=("batches", "chat", "embeddings", "files", "image", "images", "json", "tools"),
     probe="",
+    lacks={
+        "probe": "its documents name no list of models",
+        "windows": "none was looked up; targets name context_window",
+        "prices": "they are in another currency; providers.NAME.prices has them",
+        "limit_fields": "its documents name none",
+        "hints": "its refusals have the wordings of all",
+        "status_page": "no document of it was found",
+    },
 )

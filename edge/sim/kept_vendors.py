@@ -1,4 +1,4 @@
-"""What a simulated provider of Anthropic's or Gemini's API keeps: Message Batches and files, under ids of its own.
+"""What a simulated provider of Anthropic's or Gemini's API keeps: batches, files and prompts, under ids of its own.
 
 Formats: https://docs.anthropic.com/en/api/creating-message-batches, https://docs.anthropic.com/en/api/files-create and
 https://ai.google.dev/api/files. A batch has ended when it is asked for again. A file of Gemini is uploaded as Google's
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 _BATCHES: Final = "/v1/messages/batches"
 _FILES: Final = "/v1/files"
 _GEMINI: Final = "/v1beta/files"
+_CACHES: Final = "/v1beta/cachedContents"
+_GEMINI_BATCHES: Final = "/v1beta/batches"
 _TIME: Final = "2026-01-01T00:00:00Z"
 
 
 def is_kept_by_vendor(path: str, fields: Mapping[str, str]) -> bool:
     """Return whether a request is for what Anthropic or Gemini keep; Anthropic's clients name a version."""
-    if path.startswith((_BATCHES, _GEMINI, f"/upload{_GEMINI}")):
+    if path.startswith((_BATCHES, _GEMINI, f"/upload{_GEMINI}", _CACHES, _GEMINI_BATCHES)):
+        return True
+    if path.endswith(":batchGenerateContent"):
         return True
     return path.startswith(_FILES) and "anthropic-version" in fields
 
@@ -44,6 +48,7 @@ class VendorShelf:
         self._files: dict[str, dict[str, Any]] = {}
         self._contents: dict[str, bytes] = {}
         self._uploads: dict[str, dict[str, Any]] = {}
+        self._caches: dict[str, dict[str, Any]] = {}
 
     def answer(self, method: str, path: str, query: Mapping[str, str], fields: Mapping[str, str], body: bytes) -> Said:
         """Return the response to a request for what is kept."""
@@ -52,13 +57,22 @@ class VendorShelf:
                 return self._batch(method, path.removeprefix(_BATCHES).strip("/").split("/"), body)
             if path.startswith("/upload"):
                 return self._upload(query, fields, body)
-            if path.startswith(_GEMINI):
-                return self._gemini_file(method, path.removeprefix(_GEMINI).strip("/"))
+            if path.startswith("/v1beta"):
+                return self._gemini(method, path, body)
             return self._file(method, path.removeprefix(_FILES).strip("/").split("/"), fields, body)
         except KeyError as missing:
             return self._fault(path, 404, f"not found: {missing.args[0]}")
         except (ValueError, msgspec.MsgspecError) as fault:
             return self._fault(path, 400, str(fault))
+
+    def _gemini(self, method: str, path: str, body: bytes) -> Said:
+        if path.endswith(":batchGenerateContent"):
+            return self._begin_gemini_batch(path, msgspec.json.decode(body))
+        if path.startswith(_CACHES):
+            return self._cache(method, path.removeprefix(_CACHES).strip("/"), body)
+        if path.startswith(_GEMINI_BATCHES):
+            return self._gemini_batch(method, path.removeprefix(_GEMINI_BATCHES).strip("/"))
+        return self._gemini_file(method, path.removeprefix(_GEMINI).strip("/"))
 
     def _fault(self, path: str, status: int, message: str) -> Said:
         like = ":" if "v1beta" in path else "/v1/messages"
@@ -171,6 +185,51 @@ class VendorShelf:
             return Said(200, self._contents[f"files/{name}"], "application/octet-stream")
         if method == "DELETE":
             del self._files[f"files/{name}"]
+            return _json({})
+        return _json(found)
+
+    def _cache(self, method: str, rest: str, body: bytes) -> Said:
+        given = msgspec.json.decode(body) if body else {}
+        if not rest and method == "POST":
+            name = self._next(f"cachedContents/{self._name}-")
+            self._caches[name] = {
+                "name": name,
+                "model": given["model"],
+                "displayName": given.get("displayName", ""),
+                "createTime": _TIME,
+                "updateTime": _TIME,
+                "expireTime": _TIME,
+                "usageMetadata": {"totalTokenCount": 4096},
+            }
+            return _json(self._caches[name])
+        if not rest:
+            return _json({"cachedContents": list(self._caches.values())})
+        found = self._caches[f"cachedContents/{rest}"]
+        if method == "DELETE":
+            del self._caches[f"cachedContents/{rest}"]
+            return _json({})
+        if method == "PATCH":
+            found.update(updateTime="2026-01-02T00:00:00Z")
+        return _json(found)
+
+    def _begin_gemini_batch(self, path: str, given: dict[str, Any]) -> Said:
+        name = self._next(f"batches/{self._name}-")
+        model = path.rpartition("/")[2].partition(":")[0]
+        facts = {"name": name, "displayName": given["batch"].get("displayName", ""), "model": f"models/{model}"}
+        times = {"createTime": _TIME, "updateTime": _TIME}
+        self._batches[name] = {"name": name, "metadata": {**facts, "state": "BATCH_STATE_PENDING", **times}}
+        return _json(self._batches[name])
+
+    def _gemini_batch(self, method: str, rest: str) -> Said:
+        if not rest:
+            return _json({"operations": [each for name, each in self._batches.items() if name.startswith("batches/")]})
+        name, _, way = rest.partition(":")
+        found = self._batches[f"batches/{name}"]
+        if method == "DELETE":
+            del self._batches[f"batches/{name}"]
+            return _json({})
+        if way == "cancel":
+            found["metadata"]["state"] = "BATCH_STATE_CANCELLED"
             return _json({})
         return _json(found)
 

@@ -60,7 +60,11 @@ class Provider(Struct, frozen=True):
     customer; ``credential`` is the field that its key is sent in and what stands before the key, if not that of its
     dialect; ``root`` is where its API begins if ``base_url`` has no path, for one that has versions (``api_version``);
     ``windows`` are the tokens of prompt and answer together that a model takes, by model; ``spoken`` is the price of
-    sound in a prompt, where it differs from that of text, by model.
+    sound in a prompt, where it differs from that of text, by model; ``limit_fields`` are how the names of response
+    fields begin in which it tells its limits, and ``lacks`` says of each fact that is missing here why it is.
+
+    No price of reasoning stands here: every provider bills it as output, and counts it there. Pictures in a prompt are
+    billed as the tokens of text that they count for. A model that makes pictures bills them as output.
     """
 
     name: str
@@ -86,6 +90,20 @@ class Provider(Struct, frozen=True):
     prefill: Prefill = "plain"
     credential: tuple[str, str] | None = None
     root: str = ""
+    limit_fields: tuple[str, ...] = ()
+    lacks: dict[str, str] = field(default_factory=dict)
+
+
+OF_ONE_S_OWN = {
+    "base_url": "it runs on machines of yours",
+    "jurisdiction": "it is that of these machines",
+    "windows": "it is as the server was started; targets name context_window",
+    "prices": "no tokens are billed",
+    "limit_fields": "it has no accounts",
+    "hints": "its refusals have the wordings of all",
+    "status_page": "it is yours",
+}
+"""Why facts are missing of what runs on machines of one's own."""
 
 
 class Peer(Struct, frozen=True):

@@ -9,8 +9,8 @@ cdef str dialect_of_kept(Head head)
 # The path without its other ways of being written; the segment that holds its id, or -1 if it can hold none.
 cdef bytes path_of_kept(bytes path)
 cdef Py_ssize_t segment_of_id(bytes path)
-# The id as answers and bodies name it: Gemini's begin with "files/", and a method may follow.
-cdef bytes id_of_segment(bytes segment, str dialect)
+# The id as answers and bodies name it: Gemini's begin with what they name ("files/"), and a method may follow.
+cdef bytes id_of_segment(bytes path, bytes segment, str dialect)
 # The path at a provider: behind its base path, and for uploads of Gemini's around it.
 cdef bytes path_at(ConnectionPool upstream, bytes path)
 cdef bint is_upload(bytes path) noexcept        # bytes of a file of Gemini's, or the beginning of that

@@ -61,6 +61,7 @@ cdef bint may_name_objects(bytes content):
     return (
         b'"file_id"' in content or b'"file_ids"' in content or b'"vector_store_ids"' in content
         or b'"fileUri"' in content or b'"file_uri"' in content
+        or b'"cachedContent"' in content or b'"cached_content"' in content
     )
 
 

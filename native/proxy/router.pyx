@@ -95,6 +95,7 @@ cdef dict KEPT_PATHS = {
     b"batches": (Operation.OPERATION_BATCHES, True),
     b"fine_tuning": (Operation.OPERATION_FINE_TUNING, False),
     b"vector_stores": (Operation.OPERATION_VECTOR_STORES, True),
+    b"cachedContents": (Operation.OPERATION_FILES, True),
 }
 # Clients with a base URL that lacks /v1 ask these, and Azure's /openai.
 cdef frozenset SHORT_PATHS = frozenset((
@@ -109,17 +110,21 @@ cdef tuple NAMELESS = (
 )
 # Edge's own only where the Snapshot says so; elsewhere a service may have them.
 cdef frozenset STATUS_PATHS = frozenset((b"/edge/status", b"/edge/status.html"))
-# Beside those of OpenAI: Anthropic's batches, Gemini's files, and their uploads.
+# Beside those of OpenAI: Anthropic's batches, Gemini's files, their uploads, prompts that it keeps, and its batches.
 cdef dict KEPT_ELSEWHERE = {
     b"/v1/messages/batches": Operation.OPERATION_BATCHES,
     b"/v1beta/files": Operation.OPERATION_FILES,
+    b"/v1beta/cachedContents": Operation.OPERATION_FILES,
+    b"/v1beta/batches": Operation.OPERATION_BATCHES,
     b"/upload/v1beta/files": Operation.OPERATION_FILES,
     b"/upload/v1/files": Operation.OPERATION_FILES,
 }
 # What providers of other dialects than OpenAI's keep, by operation.
 cdef dict KEEPERS = {
-    <int>Operation.OPERATION_FILES: ("anthropic", "gemini"), <int>Operation.OPERATION_BATCHES: ("anthropic",),
+    <int>Operation.OPERATION_FILES: ("anthropic", "gemini"), <int>Operation.OPERATION_BATCHES: ("anthropic", "gemini"),
 }
+# How a batch of Gemini's begins, behind the name of its model.
+cdef tuple BATCHING = (b":batchGenerateContent", b":asyncBatchEmbedContent")
 # Clients of Gemini ask under its beta version; Google's stable version has the same paths.
 cdef tuple MODEL_PATHS = (b"/v1beta/models/", b"/v1/models/")
 # What each dialect of a target is asked without a translation, as bits by operation.
@@ -149,6 +154,8 @@ cdef int operation_of(bytes path) except -1:
             return Operation.OPERATION_GENERATE
         if path.endswith(b":streamGenerateContent") and model_of_path(path):
             return Operation.OPERATION_STREAM
+        if path.endswith(BATCHING) and model_of_path(path):
+            return Operation.OPERATION_BATCHES
         if path.startswith(b"/v1/models/") and len(path) > 11:
             return Operation.OPERATION_MODELS
     if size and p[size - 1] == c"/" and path != b"/v1/models/" and path != b"/healthz/":

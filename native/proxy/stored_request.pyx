@@ -19,7 +19,7 @@ from native.proxy.router cimport OPERATION_FILES, UNCOUNTED
 from native.state.callers cimport Caller
 from native.state.issued_ids cimport Issued
 
-cdef frozenset METHODS = frozenset((b"GET", b"POST", b"DELETE"))
+cdef frozenset METHODS = frozenset((b"GET", b"POST", b"PATCH", b"DELETE"))
 # Such a request may be sent to the same target again.
 cdef frozenset REPEATABLE = frozenset((b"GET", b"DELETE"))
 # Segments of a path are ids and words; anything else could lead elsewhere at a provider.
@@ -102,7 +102,7 @@ cdef class StoredRequest(ServiceRequest):
             ):
                 return refusal("odd_path", self.path.decode("latin-1"))
         if 0 < at < len(segments):
-            self.name = id_of_segment(<bytes>segments[at], self.dialect)
+            self.name = id_of_segment(self.path, <bytes>segments[at], self.dialect)
         return None
 
     cdef Refusal read_query(self, list ids):
@@ -251,7 +251,7 @@ cdef class StoredRequest(ServiceRequest):
         return scheme + b"://" + authority
 
     cdef bint creates(self):
-        return self.head.method == b"POST" and not self.path.endswith(b"/cancel")
+        return self.head.method == b"POST" and not self.path.endswith((b"/cancel", b":cancel"))
 
     cdef bint may_resend(self, bint sent, bint refused) noexcept:
         return not sent or (self.replayable and (refused or self.searching or self.head.method in REPEATABLE))

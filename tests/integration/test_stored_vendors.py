@@ -150,6 +150,63 @@ async def test_a_file_of_gemini_stays_with_its_provider(name: str) -> None:
         assert (missing.value.code, missing.value.status) == (404, "NOT_FOUND")
 
 
+@pytest.mark.parametrize("name", ["gemini-a", "gemini-b"])
+async def test_a_prompt_that_gemini_keeps_stays_with_its_provider(name: str) -> None:
+    """Create, get, update, list and delete reach the provider that keeps it, and so does a prompt that names it."""
+    async with world() as place:
+        config = types.CreateCachedContentConfig(contents=["Long."], display_name="a")
+        kept = await place.google(name).caches.create(model="models/sim", config=config)
+        client, kept_name = place.google(), kept.name or ""
+        assert kept_name.startswith("cachedContents/")
+        assert (await client.caches.get(name=kept_name)).model == "models/sim"
+        later = types.UpdateCachedContentConfig(ttl="60s")
+        assert (await client.caches.update(name=kept_name, config=later)).name == kept_name
+        assert [each.name async for each in await place.google(name).caches.list()] == [kept_name]
+        using = types.GenerateContentConfig(cached_content=kept_name)
+        assert (await client.models.generate_content(model="gemini", contents="Hi", config=using)).text
+        await client.caches.delete(name=kept_name)
+        assert place.asked() == {name: 6}
+        with pytest.raises(genai.errors.ClientError) as missing:
+            await client.caches.get(name=kept_name)
+        assert missing.value.code == 404
+
+
+@pytest.mark.parametrize("name", ["gemini-a", "gemini-b"])
+async def test_a_batch_of_gemini_stays_with_its_provider(name: str) -> None:
+    """Create, get, cancel, list and delete reach the provider that made the batch, and no other."""
+    async with world() as place:
+        asks: Any = [{"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}]
+        batch = await place.google(name).batches.create(model="sim", src=asks)
+        client, batch_name = place.google(), batch.name or ""
+        assert batch_name.startswith("batches/")
+        assert (await client.batches.get(name=batch_name)).state == types.JobState.JOB_STATE_PENDING
+        await client.batches.cancel(name=batch_name)
+        assert (await client.batches.get(name=batch_name)).state == types.JobState.JOB_STATE_CANCELLED
+        assert [each.name async for each in await place.google(name).batches.list()] == [batch_name]
+        await client.batches.delete(name=batch_name)
+        assert place.asked() == {name: 6}
+
+
+async def test_a_prompt_and_a_batch_of_gemini_are_their_key_s() -> None:
+    """What one key keeps is not there for another, in lists and prompts neither."""
+    async with world(keys(alice="", bob="")) as place:
+        alice, bob = place.google(key=clear("alice")), place.google(key=clear("bob"))
+        config = types.CreateCachedContentConfig(contents=["Long."])
+        kept = await alice.caches.create(model="models/sim", config=config)
+        batch = await alice.batches.create(model="sim", src=[{"contents": [{"parts": [{"text": "Hi"}]}]}])
+        assert [each async for each in await bob.caches.list()] == []
+        assert [each async for each in await bob.batches.list()] == []
+        using = types.GenerateContentConfig(cached_content=kept.name)
+        for asked in (
+            bob.caches.get(name=kept.name),
+            bob.batches.get(name=batch.name),
+            bob.models.generate_content(model="gemini", contents="Hi", config=using),
+        ):
+            with pytest.raises(genai.errors.ClientError, match="404"):
+                await asked
+        assert (await alice.caches.get(name=kept.name)).name == kept.name
+
+
 async def test_what_names_no_id_goes_to_the_first_provider_of_its_dialect() -> None:
     """Lists and uploads of each API are asked of a provider that has that API."""
     async with world() as place:

@@ -142,3 +142,28 @@ async def test_without_a_path_a_connection_is_the_question() -> None:
         await runner.cleanup()
         with pytest.raises(OSError, match=r"refused|Connect"):
             await asker.ask(target)
+
+
+async def test_a_probe_of_anthropics_names_a_version() -> None:
+    """Its list of models is free, and answered with 400 to who names none."""
+    asked: list[tuple[str | None, str | None]] = []
+
+    async def models(request: web.Request) -> web.Response:
+        asked.append((request.headers.get("anthropic-version"), request.headers.get("x-api-key")))
+        return web.json_response({"data": []}, status=200 if asked[-1][0] else 400)
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    (one,) = targets()
+    fields = (("x-api-key", SECRET),)
+    place = {"host": "127.0.0.1", "port": runner.addresses[0][1], "tls": None, "probe_path": "/v1/models"}
+    try:
+        async with Asker() as asker:
+            assert await asker.ask(structs.replace(one, dialect="anthropic", fields=fields, **place))
+            assert not await asker.ask(structs.replace(one, dialect="openai", fields=fields, **place))
+    finally:
+        await runner.cleanup()
+    assert asked == [("2023-06-01", SECRET), (None, SECRET)]

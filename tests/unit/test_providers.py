@@ -148,7 +148,8 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
     assert re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", known.priced)
     named = {known.chat_model, known.embed_model, *(successor for _, successor in known.retired)} - {""}
     assert named <= set(known.prices)
-    assert {model for model, price in known.prices.items() if price[1]} == set(known.max_outputs) == set(known.windows)
+    written = {model for model, price in known.prices.items() if price[1] and "image" not in model}
+    assert written == set(known.max_outputs) == set(known.windows)
     assert all(known.max_outputs[model] < window for model, window in known.windows.items())
     for prompt, answer, *cached in known.prices.values():
         assert 0 < prompt <= 200
@@ -156,6 +157,50 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
         assert 0 <= answer <= 1000
         assert answer == 0 or answer >= prompt
     assert all(known.prices[model][0] < price <= 200 for model, price in known.spoken.items())
+
+
+FACTS = (
+    "base_url",
+    "jurisdiction",
+    "capabilities",
+    "windows",
+    "prices",
+    "probe",
+    "limit_fields",
+    "hints",
+    "status_page",
+)
+
+
+@each
+def test_what_is_not_known_of_a_provider_has_its_reason(known: Provider) -> None:
+    """Each fact of the catalogue is there, or a sentence says why it is not; none says so of a fact that is there."""
+    assert set(known.lacks) <= set(FACTS)
+    for fact in FACTS:
+        assert bool(getattr(known, fact)) != bool(known.lacks.get(fact)), fact
+    assert known.dialect in {"openai", "responses", "anthropic", "gemini"}
+    assert known.needs_key or not known.base_url
+    assert bool(known.priced) == bool(known.prices)
+
+
+@each
+def test_fields_that_tell_limits_say_how_long_to_wait(known: Provider) -> None:
+    """In a refusal, each field in which a provider tells its limits is understood where nothing remains."""
+    for front in known.limit_fields:
+        then = b"2026-01-01T00:00:09Z" if front.startswith("anthropic") else b"9"
+        said = [(b"date", b"Thu, 01 Jan 2026 00:00:00 GMT")]
+        for name in (b"requests-reset",) if front.startswith("anthropic") else (b"reset",):
+            said += [(front.encode() + name, then), (front.encode() + name.replace(b"reset", b"remaining"), b"0")]
+        assert retry_after_seconds(said) == pytest.approx(9)
+
+
+def test_the_catalogue_has_every_provider_that_was_asked_for() -> None:
+    """The twenty names under which a configuration finds facts."""
+    names = (
+        "deepseek openai azure-openai anthropic gemini vertex mistral groq openrouter together fireworks xai moonshot "
+        "zhipu qwen cohere vllm sglang ollama llama.cpp"
+    )
+    assert set(KNOWN) == set(names.split())
 
 
 @pytest.mark.parametrize("limit", [b"x-ratelimit-%s", b"x-tokenlimit-%s", b"ratelimitbysize-%s"])

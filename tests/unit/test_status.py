@@ -109,8 +109,10 @@ def test_a_model_that_is_not_at_its_best_has_a_line() -> None:
     best |= {"until_s": None, "waiting": 0, "queue": 100, "stale": 0, "unavailable": 0, "shed": 0}
     ill = {**best, "model": "chat", "rung": "other_model", "targets": ["c/x"], "out": ["a/m", "b/m"], "until_s": 4.2}
     assert ladder_lines([best, {**ill, "waiting": 3}, {**ill, "rung": "of a later version", "out": []}]) == [
-        "chat: other model; c/x answers; not a/m, b/m, tried again within 4 s; "
-        "3 wait for a place, of at most 100 per worker; then 503",
+        (
+            "chat: other model; c/x answers; not a/m, b/m, tried again within 4 s; "
+            "3 wait for a place, of at most 100 per worker; then 503"
+        ),
         "chat: of a later version; c/x answers; then 503",
     ]
 
