@@ -78,9 +78,11 @@ cdef ResponsesSocket open_socket(Exchange upgrade):
     socket.share = upgrade.stream.share
     socket.upgrade = upgrade
     socket.head = upgrade.request.head
+    # Codex names the transport in openai-beta, and a target is asked over HTTP.
     socket.fields = [
         pair for pair in socket.head.fields
         if not (<bytes>(<tuple>pair)[0]).startswith(b"sec-websocket-") and pair[0] != b"content-type"
+        and not (pair[0] == b"openai-beta" and b"websocket" in pair[1])
     ]
     socket.fields.append(JSON_CONTENT)
     socket.lanes = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from one_data_plane import models, one_data_plane, patient, sse
 from openai import AsyncOpenAI
+from openai.types.responses.responses_server_event import ResponseWsError
 from turns import CREATED, DELTA, ENDS, answered, asked, bodies, completed, opened, said, text_of, turn
 
 from edge.native import Outcome
@@ -41,8 +42,25 @@ async def test_the_official_sdk(provider_pair: tuple[SimProvider, SimProvider]) 
                 assert events[-1].type == "response.completed"
                 texts.append(events[-1].response.output_text)
             assert texts[0]
+            for lane in ("one", "two"):
+                await connection.response.create(model="chat", input="hello", store=False, stream_id=lane)
+            over = set()
+            async for event in connection:
+                if event.type in ENDS:
+                    assert event.type == "response.completed"
+                    over.add(event.stream_id)
+                if over == {"one", "two"}:
+                    break
+            await connection.response.create(model="nothing", input="hello")
+            error = await connection.recv()
+            assert isinstance(error, ResponseWsError)
+            assert (error.status, error.error.code, error.error.type) == (
+                404,
+                "model_not_found",
+                "invalid_request_error",
+            )
         await client.close()
-        assert plane.outcomes("p0/m")[Outcome.OK] == 2
+        assert plane.outcomes("p0/m")[Outcome.OK] == 4
 
 
 @pytest.fixture
@@ -225,3 +243,24 @@ async def test_a_turn_that_generates_nothing() -> None:
         await asked(socket, previous_response_id=messages[-1]["response"]["id"])
         (body,) = bodies(upstream)
         assert [item["content"] for item in body["input"]] == ["be brief", "hello"]
+
+
+async def test_rescue_within_a_turn() -> None:
+    """Another target goes on with a text that broke off, as the route says; the client sees one response."""
+    fault = Fault(kind="cut", tokens=5)
+    async with (
+        SimProvider(ProviderSpec(name="sim", pace=PACE, faults=(fault,))) as broken,
+        SimProvider(ProviderSpec(name="sim", pace=PACE, prefill="continue")) as other,
+    ):
+        text = (
+            "providers:\n"
+            f"  p0: {{dialect: openai, base_url: '{broken.url}/v1', capabilities: [chat]}}\n"
+            f"  p1: {{dialect: openai, base_url: '{other.url}/v1', capabilities: [chat, prefill]}}\n"
+            "models:\n  chat: {rescue: same_model, targets: [p0/sim-small, {target: p1/sim-small, tier: 2}]}\n"
+        )
+        async with one_data_plane(text) as plane, opened(plane) as socket:
+            messages = await asked(socket)
+            assert messages[-1]["type"] == "response.completed"
+            await broken.switch()
+            assert text_of(messages) == text_of(await asked(socket))
+            assert plane.outcomes("p1/sim-small")[Outcome.OK] == 1

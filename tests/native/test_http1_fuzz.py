@@ -7,17 +7,17 @@ EDGE_FUZZ_EXECUTIONS and EDGE_FUZZ_SECONDS say how much is run of each parser.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-EXECUTIONS = int(os.environ.get("EDGE_FUZZ_EXECUTIONS", "5000000"))
-SECONDS = float(os.environ.get("EDGE_FUZZ_SECONDS", "900"))
+from tests.native.fuzzing import EXECUTIONS, SECONDS, build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 STEMS = (
     "field_rules,numbers,field_names,http1_head,chunked,head,head_reader,request_head,response_head,"
     "http1_request_parser,http1_response_parser,http1_fuzz"
@@ -48,36 +48,7 @@ print(json.dumps([done, corpus, slots, [repr(one) for one in failed], differ[:10
 def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A copy of the parsers, built for the fuzzer, and the environment that it runs in."""
     copy = tmp_path_factory.mktemp("fuzzer")
-    shutil.copytree(ROOT / "native", copy / "native", ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
-    shutil.copytree(ROOT / "tests", copy / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, copy)
-    (copy / "edge").symlink_to(ROOT / "edge")
-    shutil.copy(ROOT / "tests/fuzz/http1_fuzz.pyx", copy / "native/http")
-    coverage = copy / "coverage.so"
-    compiler = os.environ.get("CC", "gcc").split()
-    subprocess.run([*compiler, "-O2", "-shared", "-fPIC", "-o", coverage, ROOT / "tests/fuzz/coverage.c"], check=True)
-    built = {
-        **os.environ,
-        "EDGE_SANITIZE": "address,undefined",
-        "EDGE_ONLY": STEMS,
-        "CFLAGS": "-fsanitize-coverage=trace-pc",
-        "PYTHONPATH": str(copy),
-    }
-    subprocess.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=copy, env=built, check=True)
-    library = subprocess.run(
-        [*compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    return copy, {
-        **os.environ,
-        "PYTHONPATH": str(copy),
-        "LD_PRELOAD": f"{coverage}:{library}",
-        # a short quarantine and no stacks of allocations: both cost more than the parsers
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:verify_asan_link_order=0:quarantine_size_mb=4"
-        ":malloc_context_size=0",
-        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-        "PYTHONMALLOC": "malloc",
-    }
+    return copy, build(copy, "http1_fuzz.pyx", "http", STEMS)
 
 
 @pytest.mark.prove
