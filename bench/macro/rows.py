@@ -60,6 +60,8 @@ class Row(Struct, frozen=True):
     tail_ratio: float = 0.0
     tail_bar: float | None = None
     others: tuple[Other, ...] = ()
+    over_us: float = 0.0  # what the subject uses over what it stands beside, the median of the rounds
+    over_bar: float | None = None
 
     @property
     def allowed(self) -> float | None:
@@ -71,8 +73,10 @@ class Row(Struct, frozen=True):
     def reached(self) -> bool:
         """Whether the bars are reached; True if there is none."""
         allowed = self.allowed
-        return (allowed is None or self.ratio <= allowed) and (
-            self.tail_bar is None or self.tail_ratio <= self.tail_bar
+        return (
+            (allowed is None or self.ratio <= allowed)
+            and (self.tail_bar is None or self.tail_ratio <= self.tail_bar)
+            and (self.over_bar is None or self.over_us <= self.over_bar)
         )
 
 
@@ -133,6 +137,8 @@ def row_of(scenario: Scenario, rounds: list[dict[str, Cost]]) -> Row:
         tail_ratio=median(_ratios(scenario, *tails)) if scenario.tail else 0.0,
         tail_bar=scenario.tail_bar,
         others=tuple(others),
+        over_us=median(one.us - other.us for one, other in zip(subject, beside, strict=True)),
+        over_bar=scenario.over_bar,
     )
 
 
@@ -158,6 +164,9 @@ def table_of(rows: list[Row]) -> Table:
                 table.add_row("", other.name, "", "", "", "not installed")
             else:
                 table.add_row("", other.name, f"{other.us:.1f}", f"{other.per_s:,.0f}", f"{other.ratio:.2f}")
+        if row.over_bar is not None:
+            verdict = _verdict(row.over_us <= row.over_bar, row.over_bar)
+            table.add_row("  over the next", row.subject, f"{row.over_us:.1f}", "", "", "", *verdict)
         if row.tail:
             verdict = _verdict(row.tail_bar is None or row.tail_ratio <= row.tail_bar, row.tail_bar)
             subject = f"{row.subject_tail_us:.0f}", "", f"{row.tail_ratio:.2f}", ""

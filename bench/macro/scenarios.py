@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
+from bench.macro.busbar import Busbar
 from bench.macro.envoy import Envoy
 from bench.macro.greeter import ASKED, CALL, MESSAGES, REPLY, SAID, STREAM
 from bench.macro.load import STREAMED, Kind, Order
@@ -59,6 +60,8 @@ UNLIMITED: Final = Edge("edge, learning no limit", provider={"concurrency": {"ad
 ENVOY: Final = Envoy()
 ENVOY_H2: Final = Envoy("envoy, HTTP/2", http2=True)
 OTHERS: Final = (HAProxy(), Nginx())
+BUSBAR: Final = Busbar()
+BUSBAR_TRANSLATING: Final = Busbar("busbar, translating to Anthropic", "anthropic")
 
 
 class Scenario(Struct, frozen=True):
@@ -74,6 +77,7 @@ class Scenario(Struct, frozen=True):
     unit: str  # what the CPU time is divided by
     count: int  # requests in one run
     bar: float | None = None  # the ratio that must not be exceeded
+    over_bar: float | None = None  # microseconds per unit that the subject may use over what it stands beside
     others: tuple[Variant, ...] = ()  # measured in the same rounds, where they are installed
     kind: Kind = "whole"
     connections: int = 32
@@ -186,6 +190,8 @@ SCENARIOS: Final = (
         unit="request",
         count=4000,
         kind="translated",
+        over_bar=45.0,
+        others=(BUSBAR, BUSBAR_TRANSLATING),
     ),
     Scenario(
         name="translate-sse",
@@ -195,6 +201,8 @@ SCENARIOS: Final = (
         unit="chunk",
         count=64,
         kind="stream",
+        over_bar=6.0,
+        others=(BUSBAR, BUSBAR_TRANSLATING),
     ),
     Scenario(
         name="cache",

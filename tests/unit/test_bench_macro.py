@@ -7,19 +7,24 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
 
 from bench.macro import wire
+from bench.macro.busbar import Busbar
+from bench.macro.certificates import issue
 from bench.macro.h2load import parse
 from bench.macro.load import Ran
 from bench.macro.overhead import added
-from bench.macro.processes import BenchError, cpu_ns, family, on, other_cpus, proxy_cpus
+from bench.macro.processes import BenchError, Upstream, cpu_ns, family, on, other_cpus, proxy_cpus
 from bench.macro.proxies import Direct
 from bench.macro.rows import Cost, less, row_of, table_of
 from bench.macro.scenarios import SCENARIOS, Scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SAID = """
 finished in 812.50ms, 12307.69 req/s, 7.05MB/s
@@ -50,6 +55,41 @@ def test_the_ratio_is_the_median_of_the_rounds() -> None:
 def test_a_bar_is_reached_when_it_is_not_exceeded(bar: float | None, reached: bool) -> None:
     """A value equal to the bar reaches it; without a bar it is always reached."""
     assert row_of(scenario(bar), named([(Cost(10, 1), Cost(20, 1))])).reached is reached
+
+
+@pytest.mark.parametrize(("over_bar", "reached"), [(None, True), (45.0, True), (44.9, False)])
+def test_what_a_subject_may_use_over_another_is_bounded(over_bar: float | None, reached: bool) -> None:
+    """The bound is one of microseconds: the median of the differences within each round."""
+    rounds = [(Cost(60, 1), Cost(20, 1)), (Cost(70, 1), Cost(25, 1)), (Cost(90, 1), Cost(30, 1))]
+    row = row_of(scenario(None, over_bar=over_bar), named(rounds))
+    assert (row.over_us, row.reached) == (45, reached)
+    out = io.StringIO()
+    Console(file=out, width=160).print(table_of([row]))
+    assert ("45.0" in out.getvalue()) is (over_bar is not None)
+
+
+async def test_busbar_is_compared_where_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BUSBAR names its program, which gets its configuration in a file; without it nothing is started."""
+    monkeypatch.setenv("BUSBAR", str(tmp_path / "none"))
+    assert not Busbar().installed
+    program = tmp_path / "busbar"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import os, socket, time, yaml\n"
+        "config = yaml.safe_load(open(os.environ['BUSBAR_CONFIG']))\n"
+        "assert config['advanced']['worker_threads'] == 1 and os.environ['BUSBAR_UPSTREAM_KEY']\n"
+        "place = os.path.join(os.path.dirname(os.environ['BUSBAR_CONFIG']), config['providers_file'])\n"
+        "assert yaml.safe_load(open(place))['local']['base_url'] == 'http://127.0.0.1:9'\n"
+        "host, _, port = config['listen'].partition(':')\n"
+        "made = socket.socket()\n"
+        "made.bind((host, int(port)))\nmade.listen()\ntime.sleep(60)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("BUSBAR", str(program))
+    assert Busbar().installed
+    upstream = Upstream(9, 9, issue(tmp_path))
+    async with Busbar(protocol="anthropic").started(upstream) as proxy:
+        assert proxy.pids
 
 
 @pytest.mark.parametrize(
