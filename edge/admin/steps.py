@@ -12,9 +12,10 @@ from edge.admin.answers import json_answer, problem
 from edge.admin.views import targets_view
 from edge.control.node_spending import NodeAliveError, UnknownNodeError, forget
 from edge.control.operations import NoSourceError, UnknownTargetError
+from edge.control.overriding import give_way
 from edge.control.reasons import NoReasonError
 from edge.control.sharing_deps import NothingSharedError
-from edge.control.weighing import BadWeightError, shared_weight, weigh
+from edge.control.weighing import BadWeightError, drop_weight, shared_weight, told_weight, weigh
 from edge.errors import ConfigInvalidError, EdgeError, StoreRefusedError, StoreUnavailableError
 from edge.regions.digest import EVERYWHERE
 
@@ -149,13 +150,21 @@ class Steps:
         return scopes[scope]
 
     async def _shared(self, name: str, action: Action, reason: str, region: str) -> None:
-        """Publish the operation; this node applies it at once, the others when they see it."""
+        """Publish the operation; this node applies it at once, the others when they see it.
+
+        What was done on this node itself gives way to it; on other nodes theirs stays.
+        """
         override = self._operations.checked_override(name, action, reason)
         sharing = self._node.sharing
         if sharing is None:
             raise NothingSharedError("this node shares nothing with others")
         sharing.by_hand.restored(name)
-        await sharing.by_hand.override(name, override, region)
+        with self._operations.for_many.acting(action, name):
+            await sharing.by_hand.override(name, override, region)
+        self._operations.acted(action, name, reason)
+        before = self._operations.ledger.by_hand.get(name)
+        if before is not None and not before.by:
+            give_way(self._operations, name)
 
     async def _weigh_shared(self, name: str, body: Weight, region: str) -> None:
         """Publish a weight. A weight of this node itself gives way to it; on other nodes theirs stay."""
@@ -163,11 +172,12 @@ class Steps:
         sharing = self._node.sharing
         if sharing is None:
             raise NothingSharedError("this node shares nothing with others")
-        await sharing.by_hand.weigh(name, weight, region)
+        with self._operations.for_many.acting("weight", name):
+            await sharing.by_hand.weigh(name, weight, region)
+        self._operations.acted("weight", name, told_weight(body.weight, body.reason))
         before = self._operations.ledger.weights.get(name)
         if before is not None and not before.by:
-            weigh(self._operations, name, None, "")
-            self._operations.take_shared()
+            drop_weight(self._operations, name)
 
 
 _REFUSALS: Final[dict[type[Exception], int]] = {

@@ -166,7 +166,7 @@ class Control:
         node.sharing = sharing = share(node, operations, ledger.config, spending, self._issued.table)
         chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
         node.chronicle = self._chronicle = chronicle
-        operations.acted = chronicle.acted
+        operations.acted, operations.for_many.noted = chronicle.acted, chronicle.followed
         chronicle.publish_to(MemfdCell(launch.status_fd, PublicStatus))
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._operations, self._admin, self._recorder = operations, admin, recorder

@@ -193,14 +193,26 @@ class Chronicle:
 
     def acted(self, what: str, subject: str, reason: str) -> None:
         """Remember what an operator did; it stands in the timelines of the incidents that it may concern."""
-        wall, by = clock.wall(), OPERATOR.get()
-        action = Action(wall, what, subject, reason, self._where, by)
+        action = Action(clock.wall(), what, subject, reason, self._where, OPERATOR.get())
         self.hearsay.acted(action)
+        self._remember(action)
+
+    def followed(self, what: str, subject: str, reason: str) -> None:
+        """Remember what was done for many nodes on one of them; that one tells the others.
+
+        Where it was done it is known already, and where it was followed it is not taken from the one that tells.
+        """
+        action = Action(clock.wall(), what, subject, reason, self._where)
+        if self.hearsay.followed(action):
+            self._remember(action)
+
+    def _remember(self, action: Action) -> None:
         self.history.keep([Entry(action=action)])
         for incident in self.book.open.values():
-            if not subject or subject in incident.targets or what == "reload":
-                said = f"{what} {subject}".strip() + (f" by {by}" if by else "") + (f": {reason}" if reason else "")
-                incident.tell(wall, "operator", said)
+            if not action.subject or action.subject in incident.targets or action.what == "reload":
+                who = f" by {action.by}" if action.by else ""
+                why = f": {action.reason}" if action.reason else ""
+                incident.tell(action.at, "operator", f"{action.what} {action.subject}".strip() + who + why)
                 self.keep(incident)
         self.history.flush()
 

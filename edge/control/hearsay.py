@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 
 MOST: Final = 200
 """Open incidents of other nodes in memory; further ones are not taken."""
+SAME_S: Final = 30.0
+"""Seconds within which two nodes note what was done once: clocks differ, and the store may be slow."""
 AGAIN_S: Final = 55.0
 """The counts of an open incident are written once in so long."""
+
+
+def same(action: Action, other: Action) -> bool:
+    """Return whether two nodes have noted the same act: of one kind on one subject, within the time that news take."""
+    return (action.what, action.subject) == (other.what, other.subject) and abs(action.at - other.at) < SAME_S
 
 
 class Hearsay:
@@ -44,10 +51,18 @@ class Hearsay:
         self.known: dict[str, Incident] = {}  # of other nodes, that are open or have just ended, by id here
         self._heard: dict[str, float] = {}  # up to which time the actions of each node were taken
         self._own: deque[Action] = deque(maxlen=1000)
+        self._followed: deque[Action] = deque(maxlen=1000)
 
     def acted(self, action: Action) -> None:
         """Tell the others what an operator did here."""
         self._own.append(action)
+
+    def followed(self, action: Action) -> bool:
+        """Note what was done elsewhere and holds here, too; return whether it was not done here."""
+        if any(same(action, each) for each in self._own):
+            return False
+        self._followed.append(action)
+        return True
 
     def to_tell(self, book: IncidentBook, wall: float) -> tuple[list[Incident], tuple[Action, ...]]:
         """Return what this node tells now: open incidents, and what ended or was done within the last hour."""
@@ -63,7 +78,9 @@ class Hearsay:
         new = [action for action in document.actions if action.at > after and may_take(action, node, wall)]
         if new:
             self._heard[node] = max(action.at for action in new)
-            self._keep([Entry(action=action) for action in new])
+            self._keep(
+                [Entry(action=action) for action in new if not any(same(action, each) for each in self._followed)]
+            )
 
     def open(self, wall: float) -> list[Incident]:
         """Return incidents of other nodes that last, as far as is known, and forget what is over."""

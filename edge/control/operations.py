@@ -17,6 +17,7 @@ from edge.config.check import check
 from edge.config.load import read
 from edge.config.problems import errors
 from edge.control import overriding
+from edge.control.acts import ActsForMany
 from edge.control.compose import at_addresses, compile_config, moved_targets
 from edge.control.file_watch import FileWatch, mark_of
 from edge.control.fixed_fields import unchangeable
@@ -107,6 +108,7 @@ class Operations:
         self._peers = tuple(peers)
         self.acted: Callable[[str, str, str], object] = lambda _what, _subject, _reason: None
         """Called with each thing that an operator did: what, the target or "", and the reason."""
+        self.for_many = ActsForMany()
         self._found: Mapping[str, Sequence[Endpoint]] = dict(publisher.snapshot.found)
         self._signing: Mapping[str, SigningKeys] = dict(publisher.snapshot.signing)
         self.tokens: Mapping[str, ProviderToken] = dict(publisher.snapshot.tokens)  # refresh() publishes them

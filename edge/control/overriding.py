@@ -69,7 +69,15 @@ def apply(operations: Operations, overrides: Mapping[str, ManualOverride]) -> No
             facts = {} if done is None else {"reason": done.reason, "by": done.by}
             sentence = "manual override from the cluster" + (": restore" if done is None else "")
             logs.say(logs.WARNING, sentence, target=name, **facts)
-            operations.acted("restore" if done is None else _NAMES[done.code], name, " ".join(facts.values()))
+            operations.for_many.follow("restore" if done is None else _NAMES[done.code], name, " ".join(facts.values()))
+
+
+def give_way(operations: Operations, name: str) -> None:
+    """Drop what was done to a target on this node itself, for what was just done for many."""
+    ledger = operations.ledger
+    operations.set_by_hand({known: done for known, done in ledger.by_hand.items() if known != name}, ledger.overruled)
+    logs.say(logs.WARNING, "the manual override of this node gives way to that of many", target=name)
+    operations.take_shared()
 
 
 def adopt(operations: Operations, name: str, override: ManualOverride) -> None:

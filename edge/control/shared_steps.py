@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from edge.cluster.follow import Held
 from edge.control.membership import overrides, unreadable, weights
 from edge.control.sharing_deps import NothingSharedError
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 
 MOST_IGNORED: Final = 64
 """Keys of documents that are told to be unreadable; of more the log says nothing."""
+
+
+class Withdrawn(Struct, frozen=True):
+    """A document of this node that is to be deleted, because an operator has decided since."""
+
+    value: bytes
+    revision: int  # 0: it is not known whether the store has taken it
+    relists: int  # full lists of the store by then; a later one tells what the store has
 
 
 class SharedSteps:
@@ -48,6 +58,7 @@ class SharedSteps:
         self._ignored: set[str] = set()  # keys that were told to be unreadable
         self.untold: dict[str, tuple[ManualOverride, Callable[[], None]]] = {}
         """Canaries that were taken out here, which the others do not know yet."""
+        self._withdrawn: dict[str, Withdrawn] = {}  # documents of canaries that were put back, by key
 
     async def override(self, target: str, override: ManualOverride | None, region: str = EVERYWHERE) -> None:
         """Publish a manual override of a target for a region or for all, or delete it (None).
@@ -96,13 +107,23 @@ class SharedSteps:
         """Do not tell of a canary any more, because it was put back before the others knew."""
         self.untold.pop(target, None)
 
+    @property
+    def pending(self) -> bool:
+        """Whether the store has yet to hear of something."""
+        return bool(self.untold or self._withdrawn)
+
     async def tell(self) -> None:
-        """Publish the canaries that were taken out here."""
+        """Publish the canaries that were taken out here, and delete what was published of those that are back."""
+        for key, withdrawn in list(self._withdrawn.items()):
+            try:
+                await self._withdraw(key, withdrawn)
+            except EdgeError:
+                return  # the next turn tries again; the status says that the store is away
         for target, untold in list(self.untold.items()):
             try:
                 await self._tell(target, *untold)
             except EdgeError:
-                return  # the next turn tries again; the status says that the store is away
+                return  # as above
 
     async def _tell(self, target: str, override: ManualOverride, told: Callable[[], None]) -> None:
         """Publish one, and take it back if an operator has decided meanwhile; what operators wrote is left alone."""
@@ -111,15 +132,35 @@ class SharedSteps:
         key, value = digests.override_key(target, self._region), digests.encode(override)
         held = self._follower.held.get(key)
         unchanged = Unchanged(key, 0 if held is None else held.revision)
-        revision = await self._store.txn((unchanged,), (Write(key, value),))
+        try:
+            revision = await self._store.txn((unchanged,), (Write(key, value),))
+        except EdgeError:
+            if target not in self.untold:
+                self._withdrawn[key] = Withdrawn(value, 0, self._follower.relists)
+            raise
         if revision is None:
             return  # somebody else was quicker: the next turn knows it
         if target not in self.untold:
-            await self._store.txn((Unchanged(key, revision),), (Write(key, None),))
+            self._withdrawn[key] = withdrawn = Withdrawn(value, revision, self._follower.relists)
+            await self._withdraw(key, withdrawn)
         elif self.untold[target] == (override, told):
             self._applied(key, value, revision)
             del self.untold[target]
             told()
+
+    async def _withdraw(self, key: str, withdrawn: Withdrawn) -> None:
+        """Delete a document of this node, unless somebody has written another one since."""
+        if self._store is None or self._follower is None:
+            return
+        revision, held = withdrawn.revision, self._follower.held.get(key)
+        if not revision and held is not None and held.value == withdrawn.value:
+            revision = held.revision
+        if revision:
+            await self._store.txn((Unchanged(key, revision),), (Write(key, None),))
+        elif self._follower.relists == withdrawn.relists:
+            return  # whether the store has it shows with the next full list
+        if self._withdrawn.get(key) == withdrawn:
+            del self._withdrawn[key]
 
     def begin(self) -> None:
         """Apply what the store has, unless that was done: also that it has nothing."""

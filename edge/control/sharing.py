@@ -174,7 +174,7 @@ class Sharing:
             return
         if self._follower.relists:
             self.by_hand.begin()
-        if self.by_hand.untold:
+        if self.by_hand.pending:
             self._start("telling of a canary", self.by_hand.tell())
         name_conflict = self._name_conflict.detected(now_ns)
         seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S and not name_conflict

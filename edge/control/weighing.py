@@ -51,9 +51,8 @@ def weigh(operations: Operations, name: str, weight: float | None, reason: str) 
     if weight is not None:
         weights[name] = WeightByHand(weight, reason, clock.wall())
     operations.set_weights(weights, unweighed)
-    shown = _shown(weight)
-    logs.say(logs.WARNING, "weight set by hand", target=name, weight=shown, reason=reason)
-    operations.acted("weight", name, f"{shown}: {reason}" if reason else shown)
+    logs.say(logs.WARNING, "weight set by hand", target=name, weight=_shown(weight), reason=reason)
+    operations.acted("weight", name, told_weight(weight, reason))
 
 
 def shared_weight(operations: Operations, name: str, weight: float | None, reason: str) -> SharedWeight | None:
@@ -88,7 +87,7 @@ def apply_weights(operations: Operations, shared: Mapping[str, SharedWeight]) ->
             shown = _shown(None if done is None else done.weight)
             facts = {} if done is None else {"reason": done.reason, "by": done.by}
             logs.say(logs.WARNING, "weight from the cluster", target=name, weight=shown, **facts)
-            operations.acted("weight", name, ": ".join([shown, *facts.values()]))
+            operations.for_many.follow("weight", name, ": ".join([shown, *facts.values()]))
 
 
 def told(done: WeightByHand) -> str:
@@ -96,6 +95,20 @@ def told(done: WeightByHand) -> str:
     who = f" of {done.by}" if done.by else ""
     when = datetime.fromtimestamp(done.since, UTC).strftime("%Y-%m-%d %H:%MZ")
     return f"weight {done.weight:g} by hand{who}, since {when}: {done.reason}"
+
+
+def told_weight(weight: float | None, reason: str) -> str:
+    """Return what the history says of a weight that was set; None: that of the configuration."""
+    return f"{_shown(weight)}: {reason}" if reason else _shown(weight)
+
+
+def drop_weight(operations: Operations, name: str) -> None:
+    """Drop the weight that was set on this node itself, for what was just set for many."""
+    ledger = operations.ledger
+    weights = {known: kept for known, kept in ledger.weights.items() if known != name}
+    operations.set_weights(weights, ledger.unweighed)
+    logs.say(logs.WARNING, "the weight of this node gives way to that of many", target=name)
+    operations.take_shared()
 
 
 def _checked(operations: Operations, name: str, weight: float | None, reason: str) -> str:

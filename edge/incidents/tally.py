@@ -112,10 +112,12 @@ def add_impact(impact: Impact, before: Tally, now: Tally, targets: Collection[st
         count = grown(Outcome.OK) if None in answers else sum(each or 0 for each in answers)
         if count:
             impact.answered_by[name] = impact.answered_by.get(name, 0) + count
-        if ill:
+        if ill and count:
+            # Tokens and money are counted for each target as a whole: its part is that of its answers.
+            part = min(count / max(grown(Outcome.OK), 1), 1.0)
             prompt, output = grown(TargetCounter.T_PROMPT_TOKENS), grown(TargetCounter.T_OUTPUT_TOKENS)
             instead = (prompt * ill[0].price_input + output * ill[0].price_output) * _PER_TOKEN
-            impact.extra_usd += grown(TargetCounter.T_COST_NANO) / 1e9 - instead
+            impact.extra_usd += part * (grown(TargetCounter.T_COST_NANO) / 1e9 - instead)
 
 
 def _answers(target: str, before: RouteTally | None, now: RouteTally) -> int | None:

@@ -152,6 +152,41 @@ async def test_a_canary_is_taken_out_in_its_region(tmp_path: Path, etcd: EtcdClu
             await shown(each, lambda found: found["state"] != "manual")
 
 
+async def test_what_is_done_for_a_region_replaces_what_the_node_had_done(tmp_path: Path, etcd: EtcdCluster) -> None:
+    """The node where the operator acts gives its own up, and each history has the act once; other nodes keep theirs."""
+    async with AsyncExitStack() as stack:
+        old, new = await stack.enter_async_context(versions())
+        a, b, c = [
+            await stack.enter_async_context(node(tmp_path, etcd, name, (old, new))) for name in ("eu/a", "eu/b", "eu/c")
+        ]
+        for each in (a, b):
+            await target(each, "eject", NEW, "--reason", "by itself")
+        await target(a, "drain", NEW, "--region", "--reason", "everybody")
+        found = await shown(a, lambda found: "everybody" in found["why"])
+        assert "drain" in found["why"]
+        await shown(c, lambda found: "everybody" in found["why"])
+        assert "by itself" in (await b.target(NEW))["why"]
+        await target(a, "eject", NEW, "--reason", "by itself")
+        await target(a, "restore", NEW, "--region")
+        for each in (a, c):
+            await shown(each, lambda found: found["state"] != "manual")
+        assert "by itself" in (await b.target(NEW))["why"]
+        wanted = ["drain", "eject", "eject", "eject", "restore"]
+        end = time.monotonic() + 90
+        for each in (a, b, c):  # what was done on one node reaches the others' histories within some seconds
+            while len(found := await acts(each)) < len(wanted):
+                assert time.monotonic() < end, found
+                await asyncio.sleep(0.2)
+            assert found == wanted
+
+
+async def acts(node: RunningNode) -> list[str]:
+    """Return what operators did by a node's history, sorted."""
+    status, found = await node.get("/api/actions")
+    assert status == 200, found
+    return sorted(each["what"] for each in found)
+
+
 async def etcd_put(etcd: EtcdCluster, key: str, value: str) -> None:
     """Write a key as any client of the store may."""
     pair = {name: base64.b64encode(text.encode()).decode() for name, text in (("key", key), ("value", value))}

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge.errors import StoreUnavailableError
 from edge.regions import digest as told
-from edge.regions.digest import EVERYWHERE, ManualOverride, SharedWeight
+from edge.regions.digest import EVERYWHERE, ManualOverride, SharedWeight, encode
+from edge.terms.ports import Write
 from tests.regions.sharing_world import Regions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from edge.terms.ports import Unchanged
 
 
 @pytest.fixture
@@ -107,3 +111,59 @@ async def test_a_canary_that_is_back_is_not_told(regions: Regions, monkeypatch: 
         eu.sharing.by_hand.restored("p/m")
     await regions.pass_by(8)
     assert eu.overrides == {}
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_canary_that_comes_back_while_it_is_told_is_taken_back(
+    regions: Regions, monkeypatch: pytest.MonkeyPatch, *, taken: bool
+) -> None:
+    """Its document is deleted as soon as the store takes that, also where the store had taken it without saying so."""
+    await following(regions, "eu", "us")
+    eu, _ = regions.nodes
+    real = eu.store.txn
+
+    async def slow(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
+        """Take the document while an operator puts the canary back; then the store goes away."""
+        revision = await real(conditions, writes)
+        if writes[0].key.startswith("regional/"):
+            eu.sharing.by_hand.restored("p/m")
+            monkeypatch.setattr(eu.store, "txn", gone)
+            if not taken:
+                raise StoreUnavailableError("no answer")
+        return revision
+
+    async def gone(*_: object) -> int | None:
+        raise StoreUnavailableError("no majority")
+
+    monkeypatch.setattr(eu.store, "txn", slow)
+    eu.sharing.by_hand.aborted("p/m", ManualOverride(2, "canary: slow", 5.0, "eu/n"), lambda: None)
+    await regions.pass_by(3)
+    assert "p/m" in eu.overrides, "the store has it, and cannot be told otherwise now"
+    monkeypatch.setattr(eu.store, "txn", real)
+    await regions.pass_by(3)
+    assert eu.overrides == {}
+    assert (await real((), (Write("x", b""),))) is not None
+    assert [item.key for item in (await eu.store.list("regional/")).items] == []
+    assert not eu.sharing.by_hand.pending
+
+
+async def test_what_an_operator_wrote_since_is_not_taken_back(
+    regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document of a canary is deleted only as long as it is the one that this node has written."""
+    await following(regions, "eu")
+    (eu,) = regions.nodes
+    real = eu.store.txn
+
+    async def slow(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
+        revision = await real(conditions, writes)
+        eu.sharing.by_hand.restored("p/m")
+        monkeypatch.setattr(eu.store, "txn", real)
+        await eu.store.put("regional/eu/p/m", encode(ManualOverride(1, "an operator", 6.0, "eu/z")))
+        return revision
+
+    monkeypatch.setattr(eu.store, "txn", slow)
+    eu.sharing.by_hand.aborted("p/m", ManualOverride(2, "canary: slow", 5.0, "eu/n"), lambda: None)
+    await regions.pass_by(6)
+    assert [each.reason for each in eu.overrides.values()] == ["an operator"]
+    assert not eu.sharing.by_hand.pending

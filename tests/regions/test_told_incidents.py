@@ -142,6 +142,26 @@ def test_actions_come_once_and_only_of_the_node_that_did_them(tmp_path: Path) ->
     db.close()
 
 
+def test_what_is_done_for_many_stands_once_in_each_history() -> None:
+    """A node that follows notes it itself: it does not tell it, nor take it from the node where it was done."""
+    reader = Reader()
+    assert reader.hearsay.followed(Action(NOW - 4, "drain", "p/m", "why us/n", "eu/n"))
+    reader.hear("us/n", actions=[Action(NOW - 5, "drain", "p/m", "why", "us/n", "Ana")])
+    assert reader.entries == []
+    assert reader.hearsay.to_tell(IncidentBook("eu"), NOW)[1] == ()
+    later = Action(NOW - 5, "restore", "p/m", "", "us/n", "Ana")
+    reader.hear("us/other", actions=[structs.replace(later, where="us/other")])
+    assert [entry.action and entry.action.what for entry in reader.entries] == ["restore"]
+
+
+def test_what_was_done_here_is_not_followed_here() -> None:
+    """The store shows a node what it has done itself: that is no second act."""
+    hearsay = Reader().hearsay
+    hearsay.acted(Action(NOW - 2, "drain", "p/m", "why", "eu/n", "Ana"))
+    assert not hearsay.followed(Action(NOW - 1, "drain", "p/m", "why eu/n", "eu/n"))
+    assert hearsay.followed(Action(NOW + 100, "drain", "p/m", "why us/n", "eu/n")), "another one, later"
+
+
 def test_a_node_tells_its_own_alone() -> None:
     """Open incidents and those that ended within the hour are told, older ones not; open ones are not left out."""
     hearsay = Reader().hearsay
