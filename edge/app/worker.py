@@ -15,14 +15,13 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
-import uvloop
-
 from edge import clock
 from edge.admission.tokens import Verifier
 from edge.app.freed_memory import keep_freed_memory
 from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
 from edge.app.private_memory import keep_memory_private
+from edge.app.reactor_loop import ReactorLoop
 from edge.app.record_sink import RecordSink
 from edge.app.translations import Translations
 from edge.cache.answers import Answers
@@ -330,7 +329,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_memory_private(launch)
     keep_freed_memory(os.environ)
     try:
-        uvloop.run(_run(launch, given.index, given.ready))
+        with asyncio.Runner(loop_factory=ReactorLoop) as runner:
+            runner.run(_run(launch, given.index, given.ready))
     except EdgeError as error:
         logs.say(logs.ERROR, str(error))
         sys.exit(1)

@@ -1,7 +1,9 @@
-"""Watches the descriptors of one worker with one epoll set, which the event loop hosts as a single reader.
+"""Watches the descriptors of one worker with one epoll set.
 
-A turn of the reactor handles the events of one batch and returns to the loop, so that control traffic gets its share. A
-turn ends early after TURN_NS; descriptors are watched level-triggered, so nothing is lost by that."""
+In a worker the reactor waits for asyncio too (edge/app/reactor_loop.py): asyncio's own descriptors are a set in the
+reactor's, and asyncio runs when one of them is ready, a timer is due or something was called. On any other event loop the
+reactor's set is a single reader of the loop. Either way a turn handles the events of one batch, and control traffic gets
+its share after each. A turn ends early after TURN_NS; descriptors are watched level-triggered, so nothing is lost by that."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.io.posix cimport epoll_event
@@ -41,7 +43,10 @@ cdef struct Slot:
 
 cdef class Reactor:
     cdef int epoll_fd
-    cdef int timer_fd
+    cdef int timer_fd               # -1 = none, because the reactor itself waits for the tick
+    cdef bint waits                 # the reactor waits for asyncio; otherwise the loop waits for the reactor
+    cdef bint loop_is_ready         # a descriptor of asyncio was ready in this batch
+    cdef bint is_called             # asyncio has something to run, or an earlier timer
     cdef readonly object loop
     cdef object turn_callback       # self.turn
     cdef Slot* slots
@@ -62,14 +67,17 @@ cdef class Reactor:
     cdef Py_ssize_t read_most       # bytes of one read: SCRATCH, or SMALL_READ while memory is scarce
     cdef int watch(self, Pollable handler, uint32_t events) except -1   # OSError
     cdef int change(self, Pollable handler, uint32_t events) except -1
-    cdef int unwatch(self, Pollable handler) except -1           # before its descriptor is closed
+    cdef int unwatch(self, Pollable handler) except -1
+    cdef int forget(self, Pollable handler) except -1            # its descriptor is closed next, which ends the watching
     cdef int defer(self, Deferred item) except -1                # idempotent
     cdef int flush_later(self, Pollable handler) except -1       # idempotent
     cdef int nudge(self) except -1                               # request a turn although no descriptor is ready
     cdef int tick_at(self, uint64_t due_ns) except -1            # replaces the former time
+    cdef int _turn(self, uint64_t until_ns) except -1
+    cdef int _patience(self, uint64_t until_ns) noexcept
     cdef int _dispatch(self, epoll_event* events, uint64_t until_ns) except -1
     cdef int _flush(self) except -1
-    cdef int _forget(self) except -1
+    cdef int _drop_queues(self) except -1
     cdef int _run_deferred(self) except -1
     cdef int _report(self, object item, object error) except -1
 

@@ -1,4 +1,4 @@
-"""Runs one epoll set inside the event loop.
+"""Runs one epoll set, and waits for asyncio with it or is waited for by the event loop.
 
 A batch of events is handled without a return to Python for each. What the batch has queued is written after it, back to
 back: a peer that is woken once takes all of it, where a write after each event would wake it as often. Then runs what was
@@ -22,8 +22,9 @@ from os import strerror
 
 cdef enum:
     BATCH = 256
-    # The slot number of the timer, which is in no table.
+    # The slot numbers of the timer and of asyncio's own epoll set, which are in no table.
     TIMER = 0xFFFFFFFF
+    ASYNCIO = 0xFFFFFFFE
     FIRST_CAPACITY = 64
     # A deferred item may defer others; after this many rounds the event loop runs first.
     ROUNDS = 8
@@ -31,6 +32,9 @@ cdef enum:
 cdef uint64_t TICK_NS = 10_000_000
 # A turn ends after this time; the remaining events are reported again in the next turn.
 cdef uint64_t TURN_NS = 2_000_000
+cdef uint64_t NEVER_NS = <uint64_t>-1
+# The longest wait, below the greatest int of milliseconds.
+cdef uint64_t LONGEST_NS = 3_600_000_000_000
 
 
 cdef class Deferred:
@@ -65,10 +69,11 @@ cdef class Reactor:
     """The descriptors of one worker.
 
     Args:
-        loop: the running loop that hosts the reactor.
+        loop: the running loop. An edge.app.reactor_loop.ReactorLoop is waited for; any other one hosts the reactor.
 
     Raises:
         OSError: the kernel has no descriptor left for the epoll set.
+        RuntimeError: another reactor waits for the loop.
     """
 
     def __cinit__(self):
@@ -79,6 +84,7 @@ cdef class Reactor:
 
     def __init__(self, loop):
         cdef epoll_event event
+        cdef int other_fd
         self.loop = loop
         self.scratch = <char*>malloc(SCRATCH)
         self.read_most = SCRATCH
@@ -87,22 +93,29 @@ cdef class Reactor:
         self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll_fd < 0:
             raise OSError(errno, strerror(errno))
-        self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
         event.events = EPOLLIN
-        event.data.u64 = TIMER
-        if self.timer_fd < 0 or epoll_ctl(self.epoll_fd, EPOLL_CTL_ADD, self.timer_fd, &event) != 0:
+        wait_in = getattr(loop, "wait_in", None)
+        self.waits = wait_in is not None
+        if self.waits:
+            event.data.u64 = ASYNCIO
+            other_fd = wait_in(self)
+        else:
+            event.data.u64 = TIMER
+            other_fd = self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+        if other_fd < 0 or epoll_ctl(self.epoll_fd, EPOLL_CTL_ADD, other_fd, &event) != 0:
             raise OSError(errno, strerror(errno))
         self.deadlines = Wheel(monotonic_ns(), TICK_NS, 512)
         self.tick_at(monotonic_ns() + TICK_NS)
-        self.turn_callback = self.turn
-        loop.add_reader(self.epoll_fd, self.turn_callback)
+        if not self.waits:
+            self.turn_callback = self.turn
+            loop.add_reader(self.epoll_fd, self.turn_callback)
 
     def __dealloc__(self):
         if self.epoll_fd >= 0:
             close(self.epoll_fd)
         if self.timer_fd >= 0:
             close(self.timer_fd)
-        self._forget()
+        self._drop_queues()
         free(self.slots)
         free(self.scratch)
 
@@ -161,10 +174,14 @@ cdef class Reactor:
         epoll_ctl(self.epoll_fd, EPOLL_CTL_MOD, handler.fd, &event)
 
     cdef int unwatch(self, Pollable handler) except -1:
+        if handler.slot >= 0:
+            epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, handler.fd, NULL)
+            self.forget(handler)
+
+    cdef int forget(self, Pollable handler) except -1:
         cdef int slot = handler.slot
         if slot < 0:
             return 0
-        epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, handler.fd, NULL)
         handler.slot = -1
         handler.interest = 0
         self.slots[slot].handler = NULL
@@ -198,7 +215,7 @@ cdef class Reactor:
             if not self.in_turn:
                 self.nudge()
 
-    cdef int _forget(self) except -1:
+    cdef int _drop_queues(self) except -1:
         """Drop what is deferred and what is not flushed."""
         cdef Deferred item
         cdef Pollable handler
@@ -214,7 +231,7 @@ cdef class Reactor:
             Py_DECREF(handler)
 
     cdef int nudge(self) except -1:
-        if not self.is_nudged and self.epoll_fd >= 0:
+        if not self.is_nudged and not self.waits and self.epoll_fd >= 0:
             self.is_nudged = True
             self.loop.call_soon(self.turn_callback)
 
@@ -223,6 +240,8 @@ cdef class Reactor:
         cdef uint64_t now_ns = monotonic_ns()
         cdef uint64_t left_ns = due_ns - now_ns if due_ns > now_ns else 1
         self.tick_due_ns = due_ns
+        if self.waits:
+            return 0
         value.it_interval.tv_sec = 0
         value.it_interval.tv_nsec = 0
         value.it_value.tv_sec = left_ns // 1_000_000_000
@@ -231,16 +250,64 @@ cdef class Reactor:
 
     def turn(self):
         """Handle the events of one batch, what they defer, and the tick if it is due."""
-        cdef epoll_event[BATCH] events
-        cdef uint64_t now_ns
-        cdef Ticker ticker
         self.is_nudged = False
         if self.in_turn or self.epoll_fd < 0:
             return
+        self._turn(0)
+        if self.first_deferred != NULL or self.last_unflushed != NULL:
+            self.nudge()
+
+    def call(self):
+        """Let :meth:`wait` return, because asyncio has something to run or an earlier timer."""
+        self.is_called = True
+
+    def wait(self, timeout):
+        """Take turns until asyncio has something to do.
+
+        Args:
+            timeout: seconds until asyncio's next timer; None = it has none.
+
+        Returns:
+            Whether a descriptor of asyncio is ready.
+        """
+        cdef uint64_t until_ns = NEVER_NS
+        if self.in_turn or self.epoll_fd < 0:
+            return True
+        if timeout is not None:
+            until_ns = monotonic_ns() + (<uint64_t>(<double>timeout * 1e9) if timeout > 0 else 0)
+        self.is_called = self.loop_is_ready = False
+        while True:
+            self._turn(until_ns)
+            if self.loop_is_ready or self.is_called or self.epoll_fd < 0 or monotonic_ns() >= until_ns:
+                return self.loop_is_ready
+
+    cdef int _patience(self, uint64_t until_ns) noexcept:
+        """Return for how many milliseconds the next turn may wait for an event."""
+        cdef uint64_t due_ns = min(until_ns, self.tick_due_ns if self.tick_due_ns else NEVER_NS)
+        cdef uint64_t now_ns
+        if until_ns == 0 or self.first_deferred != NULL or self.last_unflushed != NULL:
+            return 0
+        now_ns = monotonic_ns()
+        # A whole millisecond more rather than less: a wait that ends early is followed by another one.
+        return 0 if due_ns <= now_ns else <int>((min(due_ns - now_ns, LONGEST_NS) + 999_999) // 1_000_000)
+
+    cdef int _turn(self, uint64_t until_ns) except -1:
+        """Take one turn. Without events it begins when there is one, at ``until_ns`` or with the tick."""
+        cdef epoll_event[BATCH] events
+        cdef uint64_t now_ns
+        cdef Ticker ticker
+        cdef int wait_ms
         self.in_turn = True
         try:
             self._flush()       # what was written outside of a turn
-            self.count = epoll_wait(self.epoll_fd, events, self.batch, 0)
+            wait_ms = self._patience(until_ns)
+            if wait_ms == 0:
+                self.count = epoll_wait(self.epoll_fd, events, self.batch, 0)
+            else:
+                with nogil:
+                    self.count = epoll_wait(self.epoll_fd, events, self.batch, wait_ms)
+                if self.count < 0:
+                    self.is_called = True       # a signal, whose handler the interpreter runs
             self.position = 0
             now_ns = monotonic_ns()
             self.is_cut_short = False
@@ -270,8 +337,7 @@ cdef class Reactor:
                     self._run_deferred()
         finally:
             self.in_turn = False
-        if self.first_deferred != NULL or self.last_unflushed != NULL:
-            self.nudge()
+        return 0
 
     cdef int _dispatch(self, epoll_event* events, uint64_t until_ns) except -1:
         """Handle events from ``position`` on. After an exception ``position`` stands behind the event that raised it."""
@@ -282,7 +348,8 @@ cdef class Reactor:
             where = events[self.position].data.u64
             number = <uint32_t>where      # its lower half
             self.position += 1
-            if number == <uint32_t>TIMER or self.slots == NULL:
+            if number >= <uint32_t>ASYNCIO or self.slots == NULL:
+                self.loop_is_ready = self.loop_is_ready or number == <uint32_t>ASYNCIO
                 continue
             if self.slots[number].handler == NULL or self.slots[number].generation != <uint32_t>(where >> 32):
                 continue
@@ -352,7 +419,10 @@ cdef class Reactor:
         cdef int index
         if self.epoll_fd < 0:
             return
-        self.loop.remove_reader(self.epoll_fd)
+        if self.waits:
+            self.loop.wait_in(None)
+        else:
+            self.loop.remove_reader(self.epoll_fd)
         for _ in range(<int>ROUNDS):        # who is told of an end may begin something
             for index in range(self.capacity):
                 if self.slots[index].handler != NULL:
@@ -365,4 +435,4 @@ cdef class Reactor:
         self.epoll_fd = -1
         self.ticker = None
         self.turn_callback = None       # the bound method refers to this object
-        self._forget()
+        self._drop_queues()

@@ -1,8 +1,8 @@
 """A data plane for tests: the whole native data path in the test's own process.
 
 Configuration text goes through the real loader, check, planner and router; connections through the real opener; and
-the data plane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are
-strangers to it. Only processes, control and the admin listener are left out: those have tests of their own.
+the data plane runs on the loop of a worker, in a thread of its own, so that peers and clients of the test are strangers
+to it. Only processes, control and the admin listener are left out: those have tests of their own.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import uvloop
 from wires import Said, over_http2
 
 from edge import clock
 from edge.admission.tokens import Verifier
+from edge.app.reactor_loop import ReactorLoop
 from edge.app.record_sink import RecordSink
 from edge.app.translations import Translations
 from edge.cache.answers import Answers
@@ -176,10 +176,10 @@ class OneDataPlane:
 
 
 class LoopThread:
-    """uvloop in a thread; unhandled errors are kept and reported at the end."""
+    """A worker's loop in a thread; unhandled errors are kept and reported at the end."""
 
     def __init__(self) -> None:
-        self.loop = uvloop.new_event_loop()
+        self.loop = ReactorLoop()
         self.faults: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, what: self.faults.append(what))
         self.thread = threading.Thread(target=self._serve, daemon=True)
