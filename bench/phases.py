@@ -51,6 +51,7 @@ _OF_NATIVE: Final = {
     "codec/json_walk": _BODY,
     "codec/request_peek": _BODY,
     "codec/response_peek": _BODY,
+    "codec/repeated_event": _BODY,
     "codec/sse": _BODY,
     "codec/usage": _BODY,
     "codec/otlp_values": _ACCOUNT,

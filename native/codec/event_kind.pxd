@@ -15,5 +15,7 @@ cpdef enum Said:            # bits
     SAID_CALL = 256         # a part of a tool call
     SAID_CHOICES = 512      # choices as OpenAI's dialects have them, whose streams end with [DONE]
 
+# Returns whether this is UTF-8 (RFC 3629).
+cdef bint is_utf8(const unsigned char* p, const unsigned char* end) noexcept nogil
 # Returns the bits (Said) of one event, from its data and its event name. whole = False: the data was truncated.
 cdef int classify(const char* data, const char* end, const Text* name, bint whole, Facts* facts) noexcept nogil

@@ -54,7 +54,7 @@ cdef extern from *:
     ) noexcept nogil
 
 
-cdef bint _is_utf8(const unsigned char* p, const unsigned char* end) noexcept nogil:
+cdef bint is_utf8(const unsigned char* p, const unsigned char* end) noexcept nogil:
     """Return whether this is UTF-8 (RFC 3629): SDKs decode a line before they parse it, and fail at the first fault."""
     cdef const unsigned char* begin = p
     cdef int more
@@ -81,7 +81,7 @@ cdef bint _is_object(const char* data, const char* end) noexcept nogil:
     data = skip_space(data, end)
     begin(&scan, data, end - data)
     return data < end and data[0] == c"{" and at_end(walk_value(data, &scan, 0), &scan) and (
-        _is_utf8(<const unsigned char*>data, <const unsigned char*>end)
+        is_utf8(<const unsigned char*>data, <const unsigned char*>end)
     )
 
 
@@ -143,7 +143,7 @@ cdef int classify(const char* data, const char* end, const Text* name, bint whol
         return SAID_DONE
     begin(&scan, data, end - data)
     if not at_end(walk_event(data, &scan, facts), &scan) or (whole and (
-        data[0] != c"{" or not _is_utf8(<const unsigned char*>data, <const unsigned char*>end)
+        data[0] != c"{" or not is_utf8(<const unsigned char*>data, <const unsigned char*>end)
     )):
         clear(&facts.usage)
         if whole:

@@ -4,6 +4,8 @@ The results of ``feed``, followed by ``rest``, are the stream, byte for byte. Th
 the stream was cut into chunks. Source: WHATWG HTML 9.2; comments between events as DeepSeek sends them."""
 
 from libc.stdint cimport int64_t, uint64_t
+from native.codec.event cimport Facts
+from native.codec.repeated_event cimport RepeatedEvent
 from native.codec.shown cimport Shown
 from native.codec.usage cimport Usage
 
@@ -27,6 +29,7 @@ cdef class Scanner:
     cdef uint64_t[2] ended
     cdef readonly Py_ssize_t error_start # where it begins there; 0 = before it
     cdef public Shown shown       # the text so far, for another target to go on with; None = it is not kept
+    cdef RepeatedEvent former       # the last event that was nothing but text
     cdef bytes carry                # the incomplete event at the end
     cdef bint begun                 # past the place of a byte order mark
     cdef int mark                   # bytes of a byte order mark seen at the start; 3 = settled
@@ -45,4 +48,5 @@ cdef class Scanner:
     cdef int _scan(self, const char* start, Py_ssize_t held, Py_ssize_t size, Py_ssize_t* border) except -1
     # Returns the bits of the event; HOLLOW_DATA = it has data, which is empty
     cdef int _judge(self, const char* p, const char* end, const char* line) except -1
+    cdef int _add_text(self, const Facts* facts, int bits) except -1
     cdef int _cut(self, const char* p, const char* end, Py_ssize_t start, int bits) except -1

@@ -2,7 +2,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
 from native.codec.event cimport Facts
 from native.codec.event_kind cimport SAID_CALL, SAID_COMMENT, SAID_CONTENT, SAID_ERROR, SAID_ERROR_FIRST, SAID_GARBAGE, classify
-from native.codec.json_walk cimport Text
+from native.codec.json_walk cimport Text, text_is
+from native.codec.repeated_event cimport RepeatedEvent
 from native.codec.shown cimport Shown
 from native.codec.spoken cimport PICTURE_SAID
 from native.codec.usage cimport Tokens, clear, merge_usage, resolve_usage
@@ -62,6 +63,7 @@ cdef class Scanner:
             raise ValueError(f"limit must be at least 1 byte, not {limit}")
         self.limit = limit
         self.shown = shown
+        self.former = RepeatedEvent.__new__(RepeatedEvent)
         self.carry = b""
         self.error_end = -1
         clear(&self.usage)
@@ -253,6 +255,10 @@ cdef class Scanner:
             data = PyBytes_AS_STRING(joined)
             data_end = data + PyBytes_GET_SIZE(joined)
         facts.keeps = self.shown is not None
+        if whole and pieces is None and not text_is(&name, b"error", 5):
+            bits = self.former.recognise(data, data_end, &facts)
+            if bits:
+                return self._add_text(&facts, bits)
         bits = classify(data, data_end, &name, whole or not self.fields, &facts)
         if bits & SAID_COMMENT and found and whole:
             self.fresh |= SAID_COMMENT
@@ -278,6 +284,18 @@ cdef class Scanner:
                 bits |= SAID_ERROR_FIRST
         if bits & SAID_CONTENT:
             self.events += 1
+            if whole and pieces is None:
+                self.former.remember(data, data_end, bits, &facts)
+        self.fresh |= bits
+        self.said |= bits
+        return bits
+
+    cdef int _add_text(self, const Facts* facts, int bits) except -1:
+        """Add an event like the one before, whose choices and tokens are known."""
+        if facts.keeps:
+            self.shown.note(facts, bits)
+        self.said_size += facts.said
+        self.events += 1
         self.fresh |= bits
         self.said |= bits
         return bits

@@ -1,0 +1,3 @@
+# Recognises an event that differs from the one before in its text alone.  The contract is in repeated_event.pxd.
+
+class RepeatedEvent: ...
