@@ -39,7 +39,11 @@ class HAProxy(Struct, frozen=True):
         return _found("haproxy") is not None
 
     def config(self, port: int, upstream: Upstream) -> str:
-        """Return the configuration: idle connections are shared by all clients, and kept."""
+        """Return the configuration: idle connections are shared by all clients, and kept.
+
+        Without ``http-no-delay`` it would send each event of a stream with MSG_MORE, and the kernel would keep events
+        for up to 200 ms.
+        """
         bind, server = ["bind", f"127.0.0.1:{port}"], ["server", "upstream"]
         server.append(f"127.0.0.1:{upstream.tls_port if self.tls_out else upstream.port}")
         if self.tls_in:
@@ -60,6 +64,7 @@ defaults
     timeout client 1h
     timeout server 1h
     http-reuse always
+    option http-no-delay
 frontend clients
     {" ".join(bind)}
     default_backend upstream

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.macro import wire
 from bench.macro.envoy import Envoy, envoy_config
 from bench.macro.load import Order, carry_out
 from bench.macro.others import HAProxy, Nginx
@@ -51,6 +53,22 @@ async def test_bodies_and_streams_pass(variant: type[HAProxy | Nginx], kind: Kin
         ran = await carry_out(Order(proxy.port, 8, 8, kind=kind))
     assert (ran.right, ran.wrong) == (8, 0)
     assert 0 <= ran.chunks <= ran.events
+
+
+async def test_events_of_slow_streams_come_singly() -> None:
+    """HAProxy relays each event when it comes, as the others do, and does not keep it for those behind it."""
+    if not HAProxy().installed:
+        pytest.skip("haproxy is not installed")
+    read, reads = b"", 0
+    async with upstream() as behind, HAProxy().started(behind) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(wire.PACED_REQUEST)
+        while not read.endswith(wire.LAST_CHUNK):
+            read += await asyncio.wait_for(reader.read(65536), 10)
+            reads += 1
+        writer.close()
+        await writer.wait_closed()
+    assert reads > 0.6 * wire.PACED_EVENTS
 
 
 def test_envoy_is_lean() -> None:
