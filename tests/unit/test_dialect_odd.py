@@ -324,3 +324,48 @@ def test_an_answer_that_another_dialect_cannot_say_is_the_targets_failure() -> N
     for target, body in (("gemini", picture), ("anthropic", ran)):
         with pytest.raises(UnreadableAnswerError):
             asked("openai").answer(target, json.dumps(body).encode(), "q1")
+
+
+THOUGHTS = {"omitted": {"type": "thinking", "thinking": "", "signature": "EqQB"},
+            "shown": {"type": "thinking", "thinking": "Hm", "signature": "EqQB"},
+            "redacted": {"type": "redacted_thinking", "data": "EmwK"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("name", THOUGHTS)
+@pytest.mark.parametrize("client", ["openai", "responses", "gemini"])
+def test_thoughts_of_anthropics_come_back_as_they_were(client: str, name: str, streamed: bool) -> None:
+    """Omitted, shown and redacted ones pass through a client of another dialect, and reach Anthropic unchanged."""
+    block, call_of = THOUGHTS[name], {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    if streamed:
+        begun = {**block, **({"thinking": "", "signature": ""} if block["type"] == "thinking" else {})}
+        deltas = [] if name == "redacted" else [{"type": "signature_delta", "signature": "EqQB"}]
+        deltas = [{"type": "thinking_delta", "thinking": "Hm"}, *deltas] if name == "shown" else deltas
+        message = {"id": "m", "type": "message", "role": "assistant", "model": "up", "content": [], "usage": {}}
+        sent: list[Any] = [
+            {"type": "message_start", "message": message},
+            {"type": "content_block_start", "index": 0, "content_block": begun},
+            *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+            {"type": "content_block_stop", "index": 0},
+            {"type": "content_block_start", "index": 1, "content_block": call_of},
+            {"type": "content_block_stop", "index": 1},
+            {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 2}},
+            {"type": "message_stop"},
+        ]
+        stream = asked(client).stream("anthropic", "q1")
+        said = b"".join(stream.push_events(dialect_streams.written("anthropic", sent))) + stream.finish()
+        answer = dialect_streams.whole(client, said)
+    else:
+        body = {"id": "m", "content": [block, call_of], "stop_reason": "tool_use"}
+        answer = json.loads(asked(client).answer("anthropic", json.dumps(body).encode(), "q1"))
+    user: dict[str, Any] = {"role": "user", "content": "Hi"}
+    again: dict[str, Any]
+    if client == "openai":
+        result = {"role": "tool", "tool_call_id": "a", "content": "1"}
+        again = {"messages": [user, answer["choices"][0]["message"], result]}
+    elif client == "responses":
+        again = {"input": [user, *answer["output"], {"type": "function_call_output", "call_id": "a", "output": "1"}]}
+    else:
+        part = {"functionResponse": {"name": "f", "id": "a", "response": {"result": 1}}}
+        again = {"contents": [{"parts": [{"text": "Hi"}]}, answer["candidates"][0]["content"], {"parts": [part]}]}
+    assert written(client, "anthropic", again)[0]["messages"][1]["content"][0] == block

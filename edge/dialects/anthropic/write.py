@@ -268,8 +268,8 @@ def _prose(part: chat.Refused | chat.Reasoning) -> list[dict[str, Any]]:
         return []  # only its issuer believes a thought
     if part.redacted:
         return [{"type": "redacted_thinking", "data": part.signature}]
-    # a signature whose thoughts the client has dropped proves nothing
-    return [{"type": "thinking", "thinking": part.text, "signature": part.signature}] if part.text else []
+    # newer models omit their thoughts, and find them in the signature
+    return [{"type": "thinking", "thinking": part.text, "signature": part.signature}]
 
 
 def _media(part: chat.Media) -> dict[str, Any]:

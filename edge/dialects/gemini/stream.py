@@ -126,7 +126,9 @@ class Writer:
             if isinstance(delta, chat.ToolStart):
                 self._calls[delta.choice, delta.index] = (delta, [])
             else:
-                self._signatures[delta.choice] = signatures.seal(delta.signature, delta.issuer, DIALECT)
+                self._signatures[delta.choice] = signatures.seal(
+                    delta.signature, delta.issuer, DIALECT, redacted=delta.redacted
+                )
             return said
         return self._write_rare(delta)
 

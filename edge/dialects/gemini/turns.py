@@ -24,7 +24,7 @@ def add_parts(parts: list[chat.Part], more: list[chat.Part]) -> None:
     for part in more:
         last = parts[-1] if parts else None
         if isinstance(part, chat.Reasoning) and isinstance(last, chat.Reasoning) and not last.signature:
-            parts[-1] = chat.Reasoning(last.text + part.text, part.signature, part.issuer)
+            parts[-1] = chat.Reasoning(last.text + part.text, part.signature, part.issuer, part.redacted)
         else:
             parts.append(part)
 
@@ -90,7 +90,9 @@ class Turns:
         signature, issuer = signatures.unseal(kept, DIALECT) if kept else ("", "")
         if part.thought:
             return [chat.Reasoning(part.text or "", signature, issuer)]
-        read: list[chat.Part] = [chat.Reasoning("", signature, issuer)] if signature else []
+        read: list[chat.Part] = []
+        if kept and signature:
+            read.append(chat.Reasoning("", signature, issuer, redacted=signatures.is_redacted(kept)))
         call = part.function_call or part.function_call2
         if call is not None:
             identifier = call.id or f"call_{self._count}"

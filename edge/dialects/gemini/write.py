@@ -254,7 +254,7 @@ def _answer_parts(parts: Sequence[chat.Part]) -> list[dict[str, Any]]:
     for part in parts:
         if isinstance(part, chat.Reasoning):
             if part.signature:
-                signature = signatures.seal(part.signature, part.issuer, DIALECT)
+                signature = signatures.seal(part.signature, part.issuer, DIALECT, redacted=part.redacted)
             if part.text:
                 said.append({"text": part.text, "thought": True})
             continue

@@ -138,6 +138,8 @@ def _reasoning(message: schema.Message) -> Iterator[chat.Reasoning]:
         issuer = _ISSUERS.get(detail.format or "", "")
         kept = detail.data if detail.type == "reasoning.encrypted" else detail.signature
         signature = kept or ""
+        if detail.type == "reasoning.text" and detail.text is None:
+            signature = ""  # the client has dropped what was signed
         if not issuer and signature:
             signature, issuer = signatures.unseal(signature, DIALECT)
         yield chat.Reasoning(

@@ -247,7 +247,8 @@ def write_usage(usage: chat.Usage) -> dict[str, Any]:
 def reasoning_detail(text: str, signature: str, issuer: str, redacted: bool) -> dict[str, Any]:
     """Return a piece of reasoning with its signature, as clients send it back (OpenRouter's form)."""
     form = FORMATS.get(issuer, "unknown")
-    if redacted or not text:
+    # Anthropic's newer models omit their thoughts: the empty text and the signature go back together
+    if redacted or (not text and issuer != "anthropic"):
         return {"type": "reasoning.encrypted", "data": signature, "format": form}
     return {"type": "reasoning.text", "text": text, "signature": signature, "format": form}
 

@@ -134,7 +134,8 @@ def _reasoning(item: schema.Item) -> chat.Reasoning:
     signature, issuer = signatures.unseal(item.encrypted_content, DIALECT)
     if issuer == DIALECT:
         signature = f"{item.id or ''}:{signature}"
-    return chat.Reasoning(text, signature, issuer, redacted=issuer == "anthropic" and not text, id=item.id or "")
+    redacted = signatures.is_redacted(item.encrypted_content)
+    return chat.Reasoning(text, signature, issuer, redacted=redacted, id=item.id or "")
 
 
 def _content(content: str | list[schema.Part] | None, where: str) -> Iterator[chat.Part]:

@@ -127,7 +127,9 @@ class Reader:
             deltas += [chat.RefusalDelta(0, part.refusal) for part in item.content if part.refusal]
         elif item.type == "reasoning":
             if not told:
-                deltas += [chat.ReasoningDelta(0, part.text) for part in item.summary or () if part.text]
+                shown = item.summary or item.content
+                parts = shown if isinstance(shown, list) else []
+                deltas += [chat.ReasoningDelta(0, part.text) for part in parts if part.text]
             if item.encrypted_content:
                 signature, issuer = signatures.unseal(item.encrypted_content, DIALECT)
                 if issuer == DIALECT:

@@ -205,9 +205,9 @@ class Writer:
 
     def _sign(self, delta: chat.SignatureDelta) -> bytes:
         said = self._thoughts()
-        return said + self._close(delta.signature, delta.issuer)
+        return said + self._close(delta.signature, delta.issuer, redacted=delta.redacted)
 
-    def _close(self, signature: str = "", issuer: str = "") -> bytes:
+    def _close(self, signature: str = "", issuer: str = "", *, redacted: bool = False) -> bytes:
         """Close the open message or thoughts."""
         item = self._open
         if item is None:
@@ -224,7 +224,7 @@ class Writer:
                 part = {"type": "summary_text", "text": text}
                 said = self._fields("response.reasoning_summary_text.done", **place, text=text)
                 said += self._fields("response.reasoning_summary_part.done", **place, part=part)
-            done = reasoning_item(item.id, text, signature, issuer)
+            done = reasoning_item(item.id, text, signature, issuer, redacted=redacted)
         self._items[item.index] = done
         return said + self._fields("response.output_item.done", output_index=item.index, item=done)
 

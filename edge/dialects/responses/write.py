@@ -279,7 +279,9 @@ def message_item(identifier: str, content: list[dict[str, Any]]) -> dict[str, An
     return {"id": identifier, "type": "message", "role": "assistant", "status": "completed", "content": content}
 
 
-def reasoning_item(identifier: str, text: str, signature: str, issuer: str) -> dict[str, Any]:
+def reasoning_item(
+    identifier: str, text: str, signature: str, issuer: str, *, redacted: bool = False
+) -> dict[str, Any]:
     """Return thoughts of the output."""
     if issuer == DIALECT and ":" in signature:
         identifier, _, signature = signature.partition(":")
@@ -289,7 +291,7 @@ def reasoning_item(identifier: str, text: str, signature: str, issuer: str) -> d
         "summary": [{"type": "summary_text", "text": text}] if text else [],
     }
     if signature:
-        item["encrypted_content"] = signatures.seal(signature, issuer, DIALECT)
+        item["encrypted_content"] = signatures.seal(signature, issuer, DIALECT, redacted=redacted)
     return item
 
 
@@ -322,7 +324,8 @@ def write_output(parts: Sequence[chat.Part], identifier: str, custom: frozenset[
             call = structs.replace(part, custom=part.name in custom)
             items.append(call_item(f"{'ctc' if call.custom else 'fc'}_{identifier}_{place}", call))
         elif isinstance(part, chat.Reasoning):
-            items.append(reasoning_item(f"rs_{identifier}_{place}", part.text, part.signature, part.issuer))
+            name = f"rs_{identifier}_{place}"
+            items.append(reasoning_item(name, part.text, part.signature, part.issuer, redacted=part.redacted))
         elif isinstance(part, chat.Text | chat.Refused):
             if not part.text:
                 continue
