@@ -19,7 +19,7 @@ from native.state.shared_state cimport (
 )
 from native.state.tokens cimport LONGEST_TOKEN, Token, Tokens
 
-cdef extern from "native/state/sha256.h" nogil:
+cdef extern from "native/codec/sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
     void edge_sha256_plain(const void* data, size_t size, unsigned char* out)
 

@@ -16,7 +16,7 @@ cdef extern from "<sys/mman.h>" nogil:
     void* MAP_FAILED
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
-cdef extern from "native/state/sha256.h" nogil:
+cdef extern from "native/codec/sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
 
 cdef uint64_t MAGIC = 0x6564676569647331        # "edgeids1"
