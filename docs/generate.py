@@ -110,8 +110,9 @@ def providers() -> str:
         variables = ", ".join(f"`{name}`" for name in (*known.key_variables, known.url_variable))
         probe = f"`GET {known.probe}`" if known.probe else "none in this dialect"
         offered = ", ".join(known.capabilities)
+        law = "its region's" if known.laws else known.jurisdiction
         lines.append(
-            f"| {known.name} | `{known.base_url}` | {known.jurisdiction} | {offered} | {probe} | {variables} |"
+            f"| {known.name} | `{known.base_url or known.regional_url}` | {law} | {offered} | {probe} | {variables} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -99,6 +99,7 @@ def _target_view(target: Target) -> dict[str, Any]:
         "proxy_credentials": bool(target.proxy_credentials),  # whether there are any
         "fields": [name for name, _ in target.fields],  # names only: the values are credentials
         "renewed": target.renewed,  # a name too
+        "signing": None if target.signing is None else [target.signing.region, target.signing.service],  # no keys
         "outcomes": target.outcomes,
         "jurisdiction": target.jurisdiction,
         "capabilities": list(target.capabilities),

@@ -112,12 +112,13 @@ class Identities:
 
         A target that is out because the token before was refused is asked again.
         """
-        before = {target.id: target.fields for target in self._publisher.snapshot.targets}
+        before = {target.id: (target.fields, target.signing) for target in self._publisher.snapshot.targets}
         self._operations.tokens = tokens
         snapshot = self._operations.refresh()
         self._keep(snapshot)
         for target in () if snapshot is None else snapshot.targets:
-            if target.renewed and before.get(target.id) != target.fields and self._is_refused(target.slot):
+            is_new = before.get(target.id) != (target.fields, target.signing)
+            if target.renewed and is_new and self._is_refused(target.slot):
                 self._shared_state.clear_quarantine(target.slot)
 
     def _is_refused(self, slot: int) -> bool:

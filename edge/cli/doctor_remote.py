@@ -18,9 +18,12 @@ from edge import clock
 from edge.admission.signing_keys import KeySetError
 from edge.app.discover import discover
 from edge.cli.doctor_finding import Finding, fault, ok
+from edge.config import effective
 from edge.config.check_discovery import sources
 from edge.control.compose import compile_config
-from edge.terms.snapshot import ProviderToken
+from edge.credentials.sigv4 import probe_fields
+from edge.providers import KNOWN
+from edge.terms.credentials import ProviderToken
 from edge.upstream.tls import TlsContexts, TlsError, library_context
 
 if TYPE_CHECKING:
@@ -49,10 +52,8 @@ async def of_remote(config: Config) -> list[Finding]:
     held: dict[str, Found] = {"found": {}}
     findings = await _discovered(config, held)
     tokens: dict[str, ProviderToken] = {}
-    fetched = {name: provider.auth for name, provider in config.providers.items()}
-    findings += await asyncio.gather(
-        *(_token(name, auth, tokens) for name, auth in fetched.items() if auth is not None and auth.fetched)
-    )
+    fetched = effective.auths(config, KNOWN)
+    findings += await asyncio.gather(*(_token(name, auth, tokens) for name, auth in fetched.items()))
     snapshot = compile_config(config, now=clock.wall(), found=held["found"], tokens=tokens)
     chosen: dict[tuple[str, ...], Target] = {}
     for target in snapshot.targets:
@@ -126,7 +127,7 @@ async def _token(name: str, auth: ProviderAuth, tokens: dict[str, ProviderToken]
         )
     except TimeoutError:
         return fault(subject, f"no token within {2 * PATIENCE_S:g} s", "check routes, firewalls and security groups")
-    tokens[name] = ProviderToken(grant.token, now, grant.expires, auth.identity)
+    tokens[name] = ProviderToken(grant.token, now, grant.expires, auth.identity, grant.signing)
     return ok(subject, f"expires in {grant.expires - now:.0f} s")
 
 
@@ -183,7 +184,7 @@ async def _probed(
     host = f"[{target.host}]" if ":" in target.host else target.host
     async with client.get(
         f"{scheme}://{host}:{target.port}{target.probe_path}",
-        headers=dict(target.fields),
+        headers=probe_fields(target, target.probe_path or "", clock.wall()),
         ssl=True if target.tls is None else contexts.get(target.tls),
         server_hostname=None if target.tls is None else target.tls.server_name,
         allow_redirects=False,

@@ -232,8 +232,9 @@ def _target(
         sentence = f"{name} has retired {upstream}; write {name}/{successor}"
         yield Problem(path, sentence, severity="warning")
     allowed = model.require.jurisdiction
-    if allowed and provider.jurisdiction not in allowed:
-        law = f"is in jurisdiction {provider.jurisdiction}" if provider.jurisdiction else "has no known jurisdiction"
+    here = effective.law(provider, known.get(name), upstream)
+    if allowed and here not in allowed:
+        law = f"is in jurisdiction {here}" if here else "has no known jurisdiction"
         yield Problem(path, f"{name} {law}, and this model requires {' or '.join(allowed)}; remove the target")
     offered = provider.capabilities or ()
     lacking = [wanted for wanted in model.require.capabilities if wanted in CAPABILITIES and wanted not in offered]

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Final
 
-from edge.config import addresses, words
+from edge.config import addresses, effective, words
 from edge.config.files import read_file
 from edge.config.problems import Path, Problem, spell
 from edge.config.shared_keys import shares_keys
@@ -89,11 +89,19 @@ def providers(
             yield from _base_url(config, (*path, "base_url"), provider.base_url, variable)
         if name in known and known[name].needs_key and _lacks_key(provider) and not document.written(*path, "api_key"):
             yield Problem(path, f"api_key is missing: {name} will refuse every request", severity="warning")
+        yield from _region(path, provider, known.get(name))
         if provider.api_version and not (name in known and known[name].root):
             yield Problem((*path, "api_version"), "only kind azure-openai has versions; remove it, or write the kind")
         elif not re.fullmatch(r"[A-Za-z0-9.-]{0,32}", provider.api_version):
             yield Problem((*path, "api_version"), "a version is such as 2024-10-21 or 2025-04-01-preview")
         yield from _called(path, provider)
+
+
+def _region(path: Path, provider: Provider, known: places.Provider | None) -> Iterator[Problem]:
+    if provider.region and not (known is not None and known.regional_url):
+        yield Problem((*path, "region"), "only kind bedrock has regions; remove it, or write the kind")
+    elif provider.region and not effective.REGION.fullmatch(provider.region):
+        yield Problem((*path, "region"), f"{provider.region!r} is not a region of AWS; write one such as eu-west-1")
 
 
 def _lacks_key(provider: Provider) -> bool:
@@ -102,6 +110,8 @@ def _lacks_key(provider: Provider) -> bool:
 
 def words_of_place(known: places.Provider) -> str:
     """Return where a known provider without a default URL is, with an example."""
+    if known.regional_url:
+        return "has a URL in each region of AWS: write region, such as eu-west-1"
     if known.root:
         return "has a host for each resource, such as https://NAME.openai.azure.com"
     if known.needs_key:

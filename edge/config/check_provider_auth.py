@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.config import addresses
 from edge.config.check_network import readable
+from edge.config.effective import REGION, region_of
 from edge.config.problems import Problem
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ _TAKES: Final[dict[str, frozenset[str]]] = {
     "header": frozenset({"header"}),
     "azure_ad": frozenset({"token_url", "client_id", "client_secret", "tenant", "scope", "token_file", "ca"}),
     "google": frozenset({"scope", "credentials", "ca"}),
-    "aws_sigv4": frozenset({"token_file", "region", "role", "profile", "ca"}),
+    "aws_sigv4": frozenset({"token_file", "region", "service", "role", "profile", "ca"}),
+    "bedrock_key": frozenset({"token_file", "region", "role", "profile", "ca"}),
     "oauth2": frozenset({"token_url", "client_id", "client_secret", "scope", "audience", "token_file", "ca"}),
 }
 _FIELD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TEXT: Final = re.compile(r"[!-~]*")
-_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+_SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_RELAYED: Final = frozenset({"batches", "conversations", "files", "fine_tuning", "vector_stores"})
+"""Bodies for these are relayed as they come, and a signature covers the whole body."""
 _OURS: Final = frozenset({"host", "content-length", "content-type", "connection", "transfer-encoding", "te", "upgrade"})
 
 
@@ -49,6 +53,29 @@ def _one(path: Path, provider: Provider, auth: ProviderAuth) -> Iterator[Problem
     if auth.fetched and provider.base_url.startswith("http://") and _is_far(provider.base_url):
         yield Problem((*path, "base_url"), "its token would be sent unencrypted; write https")
     yield from _endpoint(place, auth)
+    if auth.is_aws:
+        yield from _aws(path, provider, auth)
+
+
+def _aws(path: Path, provider: Provider, auth: ProviderAuth) -> Iterator[Problem]:
+    place: Path = (*path, "auth")
+    told = region_of(provider.base_url)
+    if auth.region and not REGION.fullmatch(auth.region):
+        yield Problem((*place, "region"), f"{auth.region!r} is not a region of AWS; write one such as eu-west-1")
+    elif told and auth.region and told != auth.region:
+        sentence = f"base_url is in {told}, which takes no signature for {auth.region}; write one of them"
+        yield Problem((*place, "region"), sentence)
+    if not auth.signs:
+        return
+    if auth.service and not _SERVICE.fullmatch(auth.service):
+        yield Problem((*place, "service"), f"{auth.service!r} is not a service of AWS; write one such as bedrock")
+    for name in provider.headers:
+        if name.lower().startswith("x-amz-") or name.lower() == "authorization":
+            yield Problem((*path, "headers", name), "aws_sigv4 writes this field itself; remove it")
+    relayed = sorted(_RELAYED.intersection(provider.capabilities or ()))
+    if relayed:
+        sentence = f"{', '.join(relayed)} cannot be signed, because their bodies are relayed as they come; remove them"
+        yield Problem((*path, "capabilities"), sentence)
 
 
 def _texts(place: Path, auth: ProviderAuth) -> Iterator[Problem]:
@@ -62,8 +89,6 @@ def _texts(place: Path, auth: ProviderAuth) -> Iterator[Problem]:
         yield from readable((*place, field), getattr(auth, field))
     if auth.token_file is not None and auth.client_secret:
         yield Problem((*place, "token_file"), "client_secret and token_file prove the same; write one of them")
-    if auth.region and not _REGION.fullmatch(auth.region):
-        yield Problem((*place, "region"), f"{auth.region!r} is not a region of AWS; write one such as eu-west-1")
 
 
 def _endpoint(place: Path, auth: ProviderAuth) -> Iterator[Problem]:

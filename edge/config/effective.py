@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge.config.schema import Config, Provider
+    from edge.config.schema_provider_auth import ProviderAuth
     from edge.terms import places
 
 
 UNKNOWN_MAX_OUTPUT: Final = 131_072
 """Output tokens that a response of an unknown model is believed to have at most: the limit of most large models."""
 
+REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+"""Names of AWS's regions."""
+
+_OF_AWS: Final = re.compile(r"https://[a-z0-9.-]*\.(" + REGION.pattern + r")\.(?:amazonaws\.com(?:\.cn)?|api\.aws)[:/]")
 _DATE: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
 
 
@@ -31,6 +36,7 @@ def named(config: Config, known: Mapping[str, places.Provider]) -> dict[str, pla
 def provider(name: str, written: Provider, known: Mapping[str, places.Provider]) -> Provider:
     """Return the provider with every field set. Anthropic's ``/models`` needs a version field, which no probe has."""
     facts = known.get(name)
+    written = _in_region(written, facts)
     dialect = written.dialect or (facts.dialect if facts else "openai")
     probe = "" if dialect == "anthropic" else "/models"
     return structs.replace(
@@ -42,6 +48,45 @@ def provider(name: str, written: Provider, known: Mapping[str, places.Provider])
         probe=(facts.probe if facts else probe) if written.probe is None else written.probe,
         status_page=_status_page(written, facts),
     )
+
+
+def region_of(base_url: str) -> str:
+    """Return the region in a URL of AWS; "": it has none."""
+    found = _OF_AWS.match(base_url + "/")
+    return found[1] if found else ""
+
+
+def auths(config: Config, known: Mapping[str, places.Provider]) -> dict[str, ProviderAuth]:
+    """Return how the credential of each provider whose credential is fetched is had, by the provider's name."""
+    completed = whole(config, known).providers
+    return {name: one.auth for name, one in completed.items() if one.auth is not None and one.auth.fetched}
+
+
+def _in_region(written: Provider, facts: places.Provider | None) -> Provider:
+    """Return a provider of AWS with its region in its URL and in what signs its requests, and with the region's law."""
+    auth = written.auth
+    region = written.region or (auth.region if auth is not None else "") or region_of(written.base_url)
+    if auth is not None and auth.is_aws and not auth.region:
+        auth = structs.replace(auth, region=region)
+    if facts is None or not facts.regional_url:
+        return structs.replace(written, auth=auth)
+    return structs.replace(
+        written,
+        auth=auth,
+        region=region,
+        base_url=written.base_url or (facts.regional_url.format(region=region) if region else ""),
+        jurisdiction=written.jurisdiction or facts.laws.get(region, ""),
+    )
+
+
+def law(provider: Provider, facts: places.Provider | None, model: str) -> str:
+    """Return the jurisdiction of an upstream model, ``*`` being any; "": none.
+
+    Some models of a regional provider are computed in other regions too, whatever the region that is asked.
+    """
+    if facts is None or not facts.several_laws or provider.jurisdiction != facts.laws.get(provider.region):
+        return provider.jurisdiction
+    return "" if model == "*" or model.startswith(facts.several_laws) else provider.jurisdiction
 
 
 def _status_page(written: Provider, facts: places.Provider | None) -> str:

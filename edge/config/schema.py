@@ -118,6 +118,10 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         about("URL at which its API begins, such as https://api.openai.com/v1. Known names have one; others need it."),
     ] = ""
+    region: Annotated[
+        str,
+        about("Of kind bedrock: the region of AWS, such as eu-west-1, which is a part of its URL and has its law."),
+    ] = ""
     discover: Annotated[
         str,
         about(

@@ -12,15 +12,17 @@ from edge.config.fields import FilePath, Secret, about
 class ProviderAuth(Struct, frozen=True, forbid_unknown_fields=True):
     """How edge authenticates to a provider, where that is not api_key as its dialect sends it.
 
-    Tokens of azure_ad, google, aws_sigv4 and oauth2 are fetched by the control process and renewed ahead of their end.
+    What azure_ad, google, aws_sigv4, bedrock_key and oauth2 need is fetched by the control process and renewed ahead of
+    its end.
     """
 
     type: Annotated[
-        Literal["bearer", "header", "azure_ad", "google", "aws_sigv4", "oauth2"],
+        Literal["bearer", "header", "azure_ad", "google", "aws_sigv4", "bedrock_key", "oauth2"],
         about(
             "bearer: api_key as Authorization: Bearer. header: api_key in the field `header`. azure_ad: Microsoft "
             "Entra ID, by client_secret, by a federated token, or by managed identity. google: application default "
-            "credentials. aws_sigv4: a short-term API key of Amazon Bedrock, signed with AWS keys. oauth2: client "
+            "credentials. aws_sigv4: each request is signed with AWS keys (Signature Version 4). bedrock_key: AWS keys "
+            "make a short-term API key of Amazon Bedrock, which is sent as Authorization: Bearer. oauth2: client "
             "credentials at token_url."
         ),
     ]
@@ -45,7 +47,7 @@ class ProviderAuth(Struct, frozen=True, forbid_unknown_fields=True):
         FilePath | None,
         about(
             "File with a token that proves who edge is, read anew at each renewal. Default: AZURE_FEDERATED_TOKEN_FILE "
-            "for azure_ad, AWS_WEB_IDENTITY_TOKEN_FILE for aws_sigv4; oauth2 then needs no client_secret."
+            "for azure_ad, AWS_WEB_IDENTITY_TOKEN_FILE for AWS; oauth2 then needs no client_secret."
         ),
     ] = None
     credentials: Annotated[
@@ -55,15 +57,29 @@ class ProviderAuth(Struct, frozen=True, forbid_unknown_fields=True):
             "else the metadata server."
         ),
     ] = None
-    region: Annotated[str, about("Region of aws_sigv4. Default: AWS_REGION.")] = ""
-    role: Annotated[str, about("ARN of a role to assume, of aws_sigv4. Default: AWS_ROLE_ARN with a token file.")] = ""
-    profile: Annotated[str, about("Profile in AWS's files, of aws_sigv4. Default: AWS_PROFILE.")] = ""
+    region: Annotated[
+        str,
+        about("Region of AWS. Default: the provider's region, that in a base_url of AWS, or AWS_REGION."),
+    ] = ""
+    service: Annotated[str, about("Service of AWS that aws_sigv4 signs for, such as sagemaker. Default: bedrock.")] = ""
+    role: Annotated[str, about("ARN of a role of AWS to assume. Default: AWS_ROLE_ARN with a token file.")] = ""
+    profile: Annotated[str, about("Profile in AWS's files. Default: AWS_PROFILE.")] = ""
     ca: Annotated[FilePath | None, about("PEM file of authorities to trust for tokens. Default: the system's.")] = None
 
     @property
     def fetched(self) -> bool:
         """Whether the credential is a token that control fetches."""
         return self.type not in ("bearer", "header")
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether the credential begins with AWS keys."""
+        return self.type in ("aws_sigv4", "bedrock_key")
+
+    @property
+    def signs(self) -> bool:
+        """Whether each request is signed, rather than sent with a token."""
+        return self.type == "aws_sigv4"
 
     @property
     def identity(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from edge.balance import outcomes, policy
+from edge.config import effective
 from edge.config.addresses import is_loopback, parse_address
 from edge.config.check import check
 from edge.config.fields import Secret
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge.config.schema import Config
+    from edge.terms.credentials import ProviderToken
     from edge.terms.places import Endpoint, Peer
-    from edge.terms.snapshot import Listener, ProviderToken, SigningKeys, Snapshot, Target
+    from edge.terms.snapshot import Listener, SigningKeys, Snapshot, Target
 
 # If one of these changes, the id means another target, and what was learned about the old one does not apply.
-_IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
+_IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields", "signing")
 
 
 def checked(document: Document) -> Config:
@@ -118,7 +120,7 @@ def compile_config(
     )
     if weights is None:
         weights = previous.weights if previous is not None else {}
-    snapshot = weighed(snapshot, weights)
+    snapshot = _with_keys(weighed(snapshot, weights), tokens)
     signing = {source: keys for source, keys in signing.items() if source in sources}
     if described is None:
         described = previous.described if previous is not None else {}
@@ -135,14 +137,13 @@ def compile_config(
 
 def _usable(config: Config, tokens: Mapping[str, ProviderToken], now: float) -> dict[str, ProviderToken]:
     """Return the tokens that the configuration asks for and that have not expired."""
-    auths = {name: provider.auth for name, provider in config.providers.items()}
+    if not tokens:
+        return {}
+    auths = effective.auths(config, KNOWN)
     return {
         name: token
         for name, token in tokens.items()
-        if (auth := auths.get(name)) is not None
-        and auth.fetched
-        and token.expires > now
-        and token.wanted == auth.identity
+        if name in auths and token.expires > now and token.wanted == auths[name].identity
     }
 
 
@@ -155,6 +156,18 @@ def _with_tokens(config: Config, tokens: Mapping[str, ProviderToken]) -> Config:
         for name, provider in config.providers.items()
     }
     return structs.replace(config, providers=providers)
+
+
+def _with_keys(snapshot: Snapshot, tokens: Mapping[str, ProviderToken]) -> Snapshot:
+    """Return the Snapshot with the keys that sign the requests to its targets."""
+    keys = {name: token.signing for name, token in tokens.items() if token.signing is not None}
+    if not keys:
+        return snapshot
+    targets = tuple(
+        target if target.signing is None else structs.replace(target, signing=keys.get(target.provider, target.signing))
+        for target in snapshot.targets
+    )
+    return structs.replace(snapshot, targets=targets)
 
 
 def _demands_keys(config: Config) -> bool:
@@ -173,7 +186,8 @@ def _identity(target: Target) -> list[object]:
     tls = target.tls if target.tls is None else structs.replace(target.tls, content="")  # a renewed certificate
     # a token that is renewed is no other credential; whether there is one matters
     fields = [(name, "" if name == target.renewed else value) for name, value in target.fields]
-    seen = {"tls": tls, "fields": fields}
+    signing = target.signing and (target.signing.region, target.signing.service, bool(target.signing.access))
+    seen = {"tls": tls, "fields": fields, "signing": signing}
     return [seen[name] if name in seen else getattr(target, name) for name in _IDENTITY]
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from edge.config.schema import Config  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.terms.credentials import ProviderToken  # noqa: TC001  # as above
 from edge.terms.places import Endpoint  # noqa: TC001  # as above
-from edge.terms.snapshot import ProviderToken, SigningKeys  # noqa: TC001  # as above
+from edge.terms.snapshot import SigningKeys  # noqa: TC001  # as above
 
 Mark = tuple[int, int, int, int]
 """Identity of a file's content: mtime in nanoseconds, size, inode, device."""

@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from edge.control.spend import Spending
     from edge.native import SharedState
     from edge.regions.digest import ManualOverride, SharedWeight
+    from edge.terms.credentials import ProviderToken
     from edge.terms.places import Endpoint, Peer
-    from edge.terms.snapshot import ProviderToken, SigningKeys, Snapshot, Target
+    from edge.terms.snapshot import SigningKeys, Snapshot, Target
 
 
 class NoSourceError(EdgeError):

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 
+from edge import clock
 from edge.control.rounds import Rounds
+from edge.credentials.sigv4 import probe_fields
 from edge.telemetry import logs
 from edge.upstream.proxies import proxy_of
 from edge.upstream.tls import TlsContexts, TlsError, library_context
@@ -141,7 +143,7 @@ class Asker:
         host = f"[{target.host}]" if ":" in target.host else target.host
         return await client.get(
             f"{scheme}://{host}:{target.port}{path}",
-            headers={**_OF_DIALECT.get(target.dialect, {}), **dict(target.fields)},
+            headers={**_OF_DIALECT.get(target.dialect, {}), **probe_fields(target, path, clock.wall())},
             proxy=None if proxy is None else proxy.url,
             proxy_headers=None if proxy is None else proxy.fields(),
             ssl=True if target.tls is None else self._contexts.get(target.tls),

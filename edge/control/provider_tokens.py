@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge import clock as real
+from edge.config import effective
 from edge.credentials.exchange import CredentialError
 from edge.credentials.fetch import fetch
+from edge.providers import KNOWN
 from edge.telemetry import logs
-from edge.terms.snapshot import ProviderToken
+from edge.terms.credentials import ProviderToken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -94,15 +96,12 @@ class ProviderTokens:
         self._fetch = fetch
         self._followed: dict[str, _Followed] = {}
         for token in known.values():
-            logs.redact_until(token.token, token.expires, clock.wall())
+            for secret in token.secrets:
+                logs.redact_until(secret, token.expires, clock.wall())
 
     def follow(self, config: Config) -> None:
         """Follow the providers of this configuration from now on; those that stay are not disturbed."""
-        wanted = {
-            name: provider.auth
-            for name, provider in config.providers.items()
-            if provider.auth is not None and provider.auth.fetched
-        }
+        wanted = effective.auths(config, KNOWN)
         for name, followed in list(self._followed.items()):
             if wanted.get(name) != followed.auth:
                 if followed.task is not None:
@@ -203,11 +202,13 @@ class ProviderTokens:
 
     def _take(self, name: str, one: _Followed, grant: Grant) -> None:
         wall = self._clock.wall()
-        logs.redact_until(grant.token, grant.expires, wall)  # before anything can be logged of it
+        taken = ProviderToken(grant.token, wall, grant.expires, one.auth.identity, grant.signing)
+        for secret in taken.secrets:
+            logs.redact_until(secret, grant.expires, wall)  # before anything can be logged of it
         if one.error:
             logs.say(logs.INFO, "a provider's token can be fetched again", provider=name)
         one.error = ""
-        one.known = self._known[name] = ProviderToken(grant.token, wall, grant.expires, one.auth.identity)
+        one.known = self._known[name] = taken
         logs.say(logs.DEBUG, "a provider's token was fetched", provider=name, expires_s=round(grant.expires - wall))
         self._changed(dict(self._known))
 

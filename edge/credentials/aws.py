@@ -1,14 +1,15 @@
-"""Bearer tokens for Amazon Bedrock, signed by AWS keys: a short-term API key is a presigned request, in base64.
+"""AWS keys, and short-term API keys for Amazon Bedrock that they sign: a presigned request, in base64.
 
-So SigV4 is computed once for many requests, by control: a signature over each request's body would have to be computed
-on the data path. Where the keys come from is AWS's own order: environment, profile, web identity (IRSA), container
-(Pod Identity, ECS), machine (IMDSv2).
+Workers sign each request with the keys (native/codec/sigv4), or send the API key, which control signs once for many
+requests. Where the keys come from is AWS's own order: environment, profile, web identity (IRSA), container (Pod
+Identity, ECS), machine (IMDSv2).
 """
 
 from __future__ import annotations
 
 import configparser
 import datetime as dt
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ import msgspec
 from edge.config.addresses import is_loopback, parse_link
 from edge.credentials.exchange import CredentialError, Grant, secret_file
 from edge.credentials.sigv4 import AwsKeys, Call, presigned, signed_fields
+from edge.terms.credentials import Signing
 
 if TYPE_CHECKING:
     from edge.config.schema_provider_auth import ProviderAuth
@@ -33,10 +35,15 @@ CONTAINER: Final = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 STS = "https://sts.{region}.amazonaws.com/"
 _MACHINE_KEYS: Final = "/latest/meta-data/iam/security-credentials/"
 _SESSION: Final = "edge"
+_FROM_A_CONTAINER: Final = "; the machine answers containers only if its metadata hop limit is 2"
+_CARRIED: Final = re.compile(r"[!-+\-.0-~]{1,128} [!-~]{1,256} [!-~]{0,16384}")
+"""Access key (no comma and no slash: it stands before them), secret key, session token."""
 
 
 async def fetch(exchange: Exchange, auth: ProviderAuth) -> Grant:
-    """Return a token for Bedrock in a region; it lasts 12 hours, and no longer than the keys that sign it.
+    """Return the keys that sign requests, or a token for Bedrock; both last 12 hours, and no longer than the keys.
+
+    Keys without an end are fetched again after that time: a file with them may have been rotated.
 
     Raises:
         CredentialError: there are no keys, or they cannot be exchanged.
@@ -47,7 +54,12 @@ async def fetch(exchange: Exchange, auth: ProviderAuth) -> Grant:
     keys = await _keys(exchange, auth, region)
     if keys.expires and keys.expires <= exchange.now:
         raise CredentialError("the AWS keys have expired")
-    return bedrock_token(keys, region, exchange.now)
+    if not _CARRIED.fullmatch(f"{keys.access} {keys.secret} {keys.session}"):
+        raise CredentialError("the AWS keys have characters that a request cannot carry")
+    if not auth.signs:
+        return bedrock_token(keys, region, exchange.now)
+    signing = Signing(region, auth.service or "bedrock", keys.access, keys.secret, keys.session, keys.expires)
+    return Grant("", keys.expires or exchange.now + LASTS_S, signing)
 
 
 def bedrock_token(keys: AwsKeys, region: str, now: float) -> Grant:
@@ -108,7 +120,11 @@ async def _of_container(exchange: Exchange) -> AwsKeys:
 async def _of_machine(exchange: Exchange) -> AwsKeys:
     """Return the keys of this machine's role, by IMDSv2: a session first, which a forwarded request cannot open."""
     lasts = {"X-aws-ec2-metadata-token-ttl-seconds": "300"}
-    session = (await exchange.machine("PUT", f"{MACHINE}/latest/api/token", lasts)).decode("ascii", "replace").strip()
+    try:
+        opened = await exchange.machine("PUT", f"{MACHINE}/latest/api/token", lasts)
+    except CredentialError as error:
+        raise CredentialError(f"{error}{_FROM_A_CONTAINER}") from error
+    session = opened.decode("ascii", "replace").strip()
     with_session = {"X-aws-ec2-metadata-token": session}
     name = (await exchange.machine("GET", MACHINE + _MACHINE_KEYS, with_session)).decode("utf-8", "replace").strip()
     if not name or not name.replace("-", "").replace("_", "").replace("+", "").replace(".", "").isalnum():

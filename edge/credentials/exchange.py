@@ -17,6 +17,7 @@ from msgspec import Struct
 from edge.config.addresses import forbidden, is_loopback, parse_link
 from edge.config.files import read_file
 from edge.errors import EdgeError
+from edge.terms.credentials import Signing  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.version import VERSION
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ class CredentialError(EdgeError):
 
 
 class Grant(Struct, frozen=True):
-    """A token, and the Unix time at which it expires."""
+    """A token or keys, and the Unix time at which they expire."""
 
-    token: str
+    token: str  # "": requests are signed
     expires: float
+    signing: Signing | None = None
 
     def __repr__(self) -> str:
         return f"<Grant until {self.expires:.0f}>"
@@ -205,9 +207,9 @@ def _code(body: bytes) -> str:
         said = msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return ""
-    code = said.get("error") if isinstance(said, dict) else None
+    code = said.get("error", said.get("Error")) if isinstance(said, dict) else None
     if isinstance(code, dict):
-        code = code.get("status") or code.get("code")
+        code = code.get("status") or code.get("code") or code.get("Code")  # the last one is AWS's
     return f" ({code})" if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 

@@ -17,6 +17,7 @@ _TYPES: Final[dict[str, Callable[[Exchange, ProviderAuth], Awaitable[Grant]]]] =
     "azure_ad": azure.fetch,
     "google": google.fetch,
     "aws_sigv4": aws.fetch,
+    "bedrock_key": aws.fetch,
     "oauth2": oauth2.fetch,
 }
 

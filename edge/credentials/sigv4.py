@@ -1,4 +1,7 @@
-"""AWS Signature Version 4 over a request without a body, in its query or in its header fields. Pure."""
+"""AWS Signature Version 4, in the query of a request or in its header fields: for control's own requests. Pure.
+
+Workers sign by native/codec/sigv4, whose reference model this is.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import hashlib
 import hmac
 import time
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from edge.terms.snapshot import Target
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 EMPTY: Final = hashlib.sha256(b"").hexdigest()
@@ -52,7 +57,7 @@ def presigned(call: Call, keys: AwsKeys, query: Mapping[str, str], now: float, l
         "X-Amz-SignedHeaders": "host",
         **({"X-Amz-Security-Token": keys.session} if keys.session else {}),
     }
-    return f"{_query(fields)}&X-Amz-Signature={_signature(call, keys, fields, {'host': call.host}, stamp)}"
+    return f"{_query(fields)}&X-Amz-Signature={signature_of(call, keys, fields, {'host': call.host}, stamp)}"
 
 
 def signed_fields(
@@ -63,14 +68,15 @@ def signed_fields(
     fields = {**more, "host": call.host, "x-amz-date": stamp}
     if keys.session:
         fields["x-amz-security-token"] = keys.session
-    signature = _signature(call, keys, query, fields, stamp)
+    signature = signature_of(call, keys, query, fields, stamp)
     names = ";".join(sorted(fields))
     credential = f"{keys.access}/{_scope(call, stamp)}"
     fields["authorization"] = f"{_ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
     return fields
 
 
-def _signature(call: Call, keys: AwsKeys, query: Mapping[str, str], fields: Mapping[str, str], stamp: str) -> str:
+def signature_of(call: Call, keys: AwsKeys, query: Mapping[str, str], fields: Mapping[str, str], stamp: str) -> str:
+    """Return the signature over ``fields``, which have lower-case names and one value each, at the time ``stamp``."""
     names = sorted(fields)
     canonical = "\n".join(
         (
@@ -88,6 +94,27 @@ def _signature(call: Call, keys: AwsKeys, query: Mapping[str, str], fields: Mapp
     for part in (stamp[:8], call.region, call.service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def probe_fields(target: Target, path: str, now: float) -> dict[str, str]:
+    """Return the header fields of a GET request to a target, which is signed if its requests are.
+
+    Args:
+        target: a target.
+        path: path and query of the request.
+        now: Unix time.
+    """
+    fields, keys = dict(target.fields), target.signing
+    if keys is None or not keys.access:
+        return fields
+    path, _, query = path.partition("?")
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    host = host if target.port == (80 if target.tls is None else 443) else f"{host}:{target.port}"
+    call = Call("GET", host, path, keys.region, keys.service)
+    pair = AwsKeys(keys.access, keys.secret, keys.session)
+    signed = signed_fields(call, pair, dict(parse_qsl(query, keep_blank_values=True)), {}, now)
+    del signed["host"]  # the client writes it
+    return fields | signed
 
 
 def _query(fields: Mapping[str, str]) -> str:

@@ -106,8 +106,8 @@ def set_stage(path: Path | None, *, route: str = "", environ: Mapping[str, str],
     plan = snapshot.routes[snapshot.models[name]]
     snapshot = structs.replace(
         snapshot,
-        # the model of the outside speaks HTTP/1.1, whatever the provider offers
-        targets=tuple(structs.replace(target, protocol="http1") for target in snapshot.targets),
+        # the model of the outside speaks HTTP/1.1, whatever the provider offers, and no keys are fetched to sign with
+        targets=tuple(structs.replace(target, protocol="http1", signing=None) for target in snapshot.targets),
         # nobody can issue tokens for a drill: callers show keys, or nothing where only tokens are accepted
         issuers=(),
         listeners=tuple(

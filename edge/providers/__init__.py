@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from edge.providers import (
     anthropic,
     azure_openai,
+    bedrock,
     cohere,
     deepseek,
     fireworks,
@@ -36,24 +37,26 @@ IN_ENVIRONMENT: Final[dict[str, Provider]] = {
 """Providers whose keys are read from the environment when there is no configuration file, in order of preference."""
 
 KNOWN: Final[dict[str, Provider]] = IN_ENVIRONMENT | {
-    known.PROVIDER.name: known.PROVIDER
+    known.name: known
     for known in (
-        azure_openai,
-        vertex,
-        mistral,
-        groq,
-        openrouter,
-        together,
-        fireworks,
-        xai,
-        moonshot,
-        zhipu,
-        qwen,
-        cohere,
-        vllm,
-        sglang,
-        ollama,
-        llama_cpp,
+        azure_openai.PROVIDER,
+        bedrock.PROVIDER,
+        bedrock.ANTHROPIC,
+        vertex.PROVIDER,
+        mistral.PROVIDER,
+        groq.PROVIDER,
+        openrouter.PROVIDER,
+        together.PROVIDER,
+        fireworks.PROVIDER,
+        xai.PROVIDER,
+        moonshot.PROVIDER,
+        zhipu.PROVIDER,
+        qwen.PROVIDER,
+        cohere.PROVIDER,
+        vllm.PROVIDER,
+        sglang.PROVIDER,
+        ollama.PROVIDER,
+        llama_cpp.PROVIDER,
     )
 }
 """All known providers by name, which is also what ``kind`` of a provider in the configuration names."""

@@ -12,6 +12,7 @@ from edge.config.files import content_of
 from edge.config.schema_policy import FIRST_BYTE
 from edge.terms import places
 from edge.terms import snapshot as plan_of
+from edge.terms.credentials import Signing
 from edge.terms.places import Peer
 from edge.terms.snapshot import Listener, Member
 
@@ -89,8 +90,14 @@ def credential_field(provider: schema.Provider, known: places.Provider | None) -
     return _CREDENTIALS.get(provider.dialect or "openai", ("authorization", "Bearer "))
 
 
+def signing(provider: schema.Provider) -> Signing | None:
+    """Return for what each request is signed, without keys, which control fetches; None: it is not signed."""
+    auth = provider.auth
+    return Signing(auth.region, auth.service or "bedrock") if auth is not None and auth.signs else None
+
+
 def renewed(provider: schema.Provider, known: places.Provider | None) -> str:
-    """Return the field whose value is a token that is renewed; "": none is."""
+    """Return the field whose value is a token, or a signature, that is renewed; "": none is."""
     return credential_field(provider, known)[0] if provider.auth is not None and provider.auth.fetched else ""
 
 

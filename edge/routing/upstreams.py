@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from edge.config import addresses
+from edge.config import addresses, effective
 from edge.config.compiled import compiled
 from edge.routing import allowances, reach
 from edge.terms.snapshot import Queue, Route, Target, UpstreamTls
@@ -47,8 +47,9 @@ def model(
         protocol=reach.provider_protocol(provider, tls=tls is not None),
         fields=reach.fields(provider, known),
         renewed=reach.renewed(provider, known),
+        signing=reach.signing(provider),
         outcomes=outcomes,
-        jurisdiction=provider.jurisdiction or None,
+        jurisdiction=effective.law(provider, known, model) or None,
         capabilities=provider.capabilities or (),
         prefill=reach.prefill(provider, known),
         proxy_credentials=str(provider.proxy_credentials),

@@ -76,7 +76,7 @@ _DEFAULT_MODELS: dict[Operation, str] = {
 }
 _SOUND = ("speech", "transcription", "translation")
 _VERTEX = re.compile(r"^/v1/projects/[^/]+/locations/[^/]+/publishers/google/")
-_AZURE = tuple(map(re.compile, (r"^/openai/deployments/[^/]+/", r"^/openai/v1/", r"^/openai/")))
+_AZURE = tuple(map(re.compile, (r"^/openai/deployments/[^/]+/", r"^/openai/v1/", r"^/openai/", r"^/anthropic/v1/")))
 _NEVER_STREAMED = ("embeddings", "moderation", "rerank")
 ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
@@ -194,7 +194,7 @@ def pace_of_model(model: str, pace: Pace) -> Pace:
 
 
 def plain_path(path: str) -> str:
-    """Return a path of Azure's as OpenAI writes it, one of Vertex as Gemini does, and every other as it is."""
+    """Return a path of Azure's, Bedrock's or Vertex's as the maker of its API writes it, and every other as it is."""
     path = _VERTEX.sub("/v1beta/", path)
     for beginning in _AZURE:
         path = beginning.sub("/v1/", path)

@@ -28,6 +28,7 @@ from edge.sim.delivery import before, deliver, error
 from edge.sim.faults import Asks, Fault, FaultBoard, decode
 from edge.sim.kept import Shelf, is_kept
 from edge.sim.kept_vendors import VendorShelf, is_kept_by_vendor
+from edge.sim.signatures import Identity, unsigned
 from edge.sim.vendor_answers import LANGUAGES, error_in
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class ProviderSpec(Struct, frozen=True, forbid_unknown_fields=True):
     # with it, starts over, refuses the request, or repeats the words that it is asked to begin with.
     prefill: Literal["continue", "restart", "refuse"] = "restart"
     turn: Literal["continue", "restart", "repeat"] = "repeat"
+    aws: tuple[Identity, ...] = ()  # who may ask, by AWS's signature; empty: it takes keys
+    ahead_s: float = 0.0  # how far its clock is ahead, for signatures
 
 
 class SimProvider:
@@ -260,10 +263,10 @@ class SimProvider:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         fields, path = self._fields(), asked.plain_path(request.path)
-        if self.spec.key is not None and not _bears(request, self.spec.key):
-            message = "Incorrect API key provided: use the key that this simulated provider was started with."
-            return error(401, message, fields, path=path)
         body = await request.read()
+        refused = self._refused(request, body, fields, path)
+        if refused is not None:
+            return refused
         if asked.operation_of(path) is None:
             return await self._look_up(request, body, fields)
         if request.method != "POST":
@@ -284,6 +287,18 @@ class SimProvider:
         self._shelf.keep(ask, lambda: LANGUAGES[ask.operation](ask, self.spec.name, serial, now).whole())
         answer = LANGUAGES[ask.operation](ask, self.spec.name, serial, now)
         return await deliver(request, answer, fault, fields)
+
+    def _refused(
+        self, request: web.Request, body: bytes, fields: dict[str, str], path: str
+    ) -> web.StreamResponse | None:
+        """Return the answer to a request that has not the key, or not the signature, that this provider asks for."""
+        if self.spec.key is not None and not _bears(request, self.spec.key):
+            message = "Incorrect API key provided: use the key that this simulated provider was started with."
+            return error(401, message, fields, path=path)
+        why = unsigned(request, body, self.spec.aws, clock.wall() + self.spec.ahead_s) if self.spec.aws else None
+        if why is None:
+            return None
+        return _json({"message": why.message}, 403, {**fields, "x-amzn-ErrorType": why.code})
 
     def _resumed(self, ask: Ask) -> Ask:
         """Return what is asked, with what the response leaves out if it goes on with a simulated answer.

@@ -17,4 +17,5 @@ def redact_snapshot(snapshot: Snapshot, now: float) -> None:
     if snapshot.peers is not None:
         logs.redact([snapshot.peers.token])
     for token in snapshot.tokens.values():
-        logs.redact_until(token.token, token.expires, now)
+        for secret in token.secrets:
+            logs.redact_until(secret, token.expires, now)

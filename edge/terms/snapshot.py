@@ -15,6 +15,7 @@ from typing import Final, Literal
 from msgspec import Struct, field
 
 from edge.terms.copies import Shadow  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.terms.credentials import ProviderToken, Signing  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.terms.places import Endpoint, Prefill  # noqa: TC001  # msgspec reads the annotation at run time
 
 PRIORITIES: Final = ("high", "normal", "low")
@@ -115,7 +116,8 @@ class Target(Struct, frozen=True):
     credential: int = -1  # index into Snapshot.credentials; -1: its limits are unknown
     price: Price | None = None  # None: not a model
     model_prices: dict[str, Price] = field(default_factory=dict)  # of a provider's wildcard target, by upstream model
-    renewed: str = ""  # the field of ``fields`` whose value is a token that is renewed; "": none is
+    renewed: str = ""  # the field of a request whose value is a token or signature that is renewed; "": none is
+    signing: Signing | None = None  # None: requests are not signed
     media: Literal["openai", "anthropic", "gemini"] = "openai"  # how it counts pictures, sound and files
     # How it is told to continue a last message of the assistant; "": it does not. plain: by that message alone; prefix,
     # partial: by this member of the message; final: by continue_final_message in the body.
@@ -310,18 +312,6 @@ class SigningKeys(Struct, frozen=True):
     def usable_until(self, stale_ns: int) -> float:
         """Return the Unix time until which they count if the source stays dark: at least ``stale`` after it was not."""
         return self.confirmed + stale_ns * (1 + 1 / CONFIRMED_WITHIN) / 1e9
-
-
-class ProviderToken(Struct, frozen=True):
-    """A token that control has fetched for a provider; it also stands in ``Target.fields``. Times are Unix seconds."""
-
-    token: str
-    fetched: float
-    expires: float
-    wanted: str  # changes with what the configuration says of it
-
-    def __repr__(self) -> str:
-        return f"<ProviderToken until {self.expires:.0f}>"
 
 
 class Credential(Struct, frozen=True):

@@ -3,6 +3,7 @@
 An attempt gets the connection that became idle last. If none is idle, the attempt waits for a new one."""
 
 from libc.stdint cimport int64_t, uint64_t
+from native.codec.sigv4 cimport Signer
 from native.http.stream cimport ClientEvents, ClientStream
 
 cdef struct PoolCounters:       # where upstream connections are counted, in shared memory
@@ -75,6 +76,7 @@ cdef class ConnectionPool:
     cdef readonly bytes api_version     # of Azure's paths; None = they have none
     cdef readonly str dialect
     cdef readonly list fields
+    cdef Signer signer                  # of every request; None = requests are not signed
     cdef tuple told                     # the x-edge-target field of answers to clients
     cdef tuple secrets                  # the credentials in ``fields``, which must never reach a client
     cdef readonly bytes verdicts        # 600 action codes, indexed by status

@@ -32,6 +32,8 @@ cdef uint64_t TAIL_NS = 30_000_000_000
 
 # Shorter values could be ordinary words, which the text of an error may contain by chance.
 cdef Py_ssize_t SHORTEST_SECRET = 8
+# Secrets of before a renewal that answers in flight may still quote.
+cdef int MOST_BEFORE = 4
 
 # Maximum number of concurrent exchanges on an HTTP/2 connection; the upstream may allow fewer. When every connection is
 # full, more connections are opened.
@@ -128,16 +130,33 @@ cdef class ConnectionPool:
         self.api_version = plan.api_version.encode() or None
         self.dialect = plan.dialect
         self.told = (b"x-edge-target", name.encode())
-        self.fields = [(name.encode(), value.encode("latin-1")) for name, value in plan.fields]
-        # the last word of "Bearer KEY" is a secret by itself
-        words = [value.rpartition(b" ")[2] for _, value in self.fields]
-        self.secrets = tuple([word for word in words if len(word) >= SHORTEST_SECRET])
+        self.secrets = ()
+        self.renew(plan)
         self.verdicts = verdicts
         self.hints = hints
         self.wordings = {}
 
     def __repr__(self):
         return f"<ConnectionPool {self.name} live={self.live} idle={self.idle_count} opening={self.opening}>"
+
+    def renew(self, plan not None):
+        """Take other credentials: attempts that begin from now on carry them, over the connections that are there.
+
+        Args:
+            plan: the target's plan, which differs from the one before in credentials alone.
+        """
+        cdef tuple before = self.secrets        # an answer to what was sent with them may still quote them
+        self.plan = plan
+        self.fields = [(name.encode(), value.encode("latin-1")) for name, value in plan.fields]
+        # the last word of "Bearer KEY" is a secret by itself
+        words = [value.rpartition(b" ")[2] for _, value in self.fields]
+        self.signer = None
+        if plan.signing is not None:
+            keys = plan.signing
+            self.signer = Signer(keys.region, keys.service, keys.access, keys.secret, keys.session, int(keys.expires))
+            words += [keys.secret.encode(), keys.session.encode()]
+        held = tuple([word for word in words if len(word) >= SHORTEST_SECRET])
+        self.secrets = held + tuple([word for word in before[:MOST_BEFORE] if word not in held])
 
     def learn_words(self, tuple wordings):
         """Take the Snapshot's wordings, which say what the error texts of models' targets mean."""

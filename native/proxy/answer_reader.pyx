@@ -9,6 +9,7 @@ from native.codec.content_coding cimport new_decoder
 from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH
 from native.codec.numbers cimport parse_length
 from native.codec.pieces cimport add_piece
+from native.codec.sigv4 cimport KEYS_REFUSED, NOT_PERMITTED, error_of, key_fault
 from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.shown cimport Shown, new_shown
 from native.codec.response_peek cimport Verdict, peek_response
@@ -376,6 +377,9 @@ cdef class AnswerReader:
         cdef bytes content = b"".join(self.held)
         cdef int action = self._action_of(content)
         cdef str detail = f"status {self.head.status}"
+        cdef str code = error_of(self.head.fields, content)
+        if code is not None:
+            detail = f"{detail} ({code})"
         self.detail = detail
         self.text = content
         if action == ACTION_CLIENT:
@@ -401,6 +405,11 @@ cdef class AnswerReader:
     cdef int _action_of(self, bytes content):
         """Return the Action of an error status; what stands in the body may change it."""
         cdef int action = -1
+        cdef int fault = key_fault(self.head.fields)
+        if fault == <int>KEYS_REFUSED or (fault == <int>NOT_PERMITTED and self.upstream.model):
+            return ACTION_QUARANTINE
+        if fault == <int>NOT_PERMITTED:
+            return ACTION_CLIENT        # the caller has chosen the model
         if self.upstream.is_worded(self.head.status):
             action = self._action_by_words(content[:WORDS_LIMIT].lower())
         if action >= 0:

@@ -83,6 +83,7 @@ cdef class Attempt(ClientEvents):
     cdef int declined           # the Action of an answer with which the target declined the request; 0 = it did not
     cdef Head head
     cdef begin(self)
+    cdef bint _refuse_unsigned(self)     # end the attempt if its request cannot be signed; True: it has ended
     cdef int prepare(self) except -1     # set what the request needs to know before it is sent
     # What a kind of attempt does with the answer.
     cdef int hear_head(self, Head head, uint64_t now) except -1

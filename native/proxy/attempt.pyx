@@ -5,7 +5,7 @@ from native.codec.grpc cimport (
 )
 from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED
 from native.io.atomics cimport add32, add64
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport monotonic_ns, wall_ns
 from native.proxy.accounting cimport (
     circuit_open, late_bound_ns, learn_limits, note_late, note_slow, set_aside, settle_health, slow_after_ns, trial_bound_ns,
 )
@@ -14,7 +14,7 @@ from native.proxy.runtime cimport NEVER
 from native.proxy.upload_watch cimport upload_blocked, upload_stuck
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_MALFORMED, FAIL_RESET,
-    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, OK, T_ATTEMPTS, T_SPILLED, RouteRec,
+    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, OK, REFUSED_CREDENTIAL, T_ATTEMPTS, T_SPILLED, RouteRec,
 )
 
 from native.state.counters import Outcome
@@ -116,11 +116,23 @@ cdef class Attempt(ClientEvents):
         add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
         if self.route.pool.spilled(self.facts.index):
             add64(&self.target.rec.count[<int>T_SPILLED], 1)
+        if self.upstream.signer is not None and self._refuse_unsigned():
+            return
         got = self.upstream.acquire(self)
         if got < 0:
             self.end(CANCELLED, "every connection to it is in use")
         elif got == 0:
             self.facts.waiting_ns = monotonic_ns()
+
+    cdef bint _refuse_unsigned(self):
+        cdef str why = self.upstream.signer.objection(wall_ns() // 1_000_000_000)
+        if why is not None:
+            self.end(REFUSED_CREDENTIAL, f"{why}: see providers.{self.target.plan.provider}.auth")
+            return True
+        if self.request.is_model() or self.request.received:
+            return False
+        self.end(CANCELLED, "its body is relayed as it comes, and a signature covers the whole of it")
+        return True
 
     cdef int on_connection(self, ClientStream stream) except -1:
         cdef Request request = self.request

@@ -33,6 +33,8 @@ from native.http.protocol_detect import AcceptedConnections
 from native.http.upstream_detect import UpstreamDetect
 from native.io.listener import Listener
 
+from msgspec import structs
+
 # What drives a new connection, by the protocol of its target.
 cdef dict CLIENTS = {"http1": Http1Client, "h2c": Http2Client, "h2": Http2Client, "alpn": UpstreamDetect}
 # Of clients' connections: idle ones, heads, stalls.
@@ -48,6 +50,13 @@ cdef uint64_t SWEEP_NS = 1_000_000_000
 cdef uint64_t FLUSH_NS = 100_000_000
 cdef Py_ssize_t FLUSH_AT = 128
 cdef Py_ssize_t FLUSH_MOST = 512
+
+
+cdef bint is_the_same(object before, object plan):
+    """Return whether a target's connections go on: nothing has changed, or only a credential that is renewed."""
+    return before == plan or (
+        plan.renewed != "" and structs.replace(before, fields=plan.fields, signing=plan.signing) == plan
+    )
 
 
 cdef class DataPlaneTick(Ticker):
@@ -207,8 +216,10 @@ cdef class DataPlane(Acceptor):
             target = <Target>item
             kept = self.pools.pop(target.id, None)
             hints = snapshot.hints.get(target.plan.outcomes, ())
-            if kept is not None and (<ConnectionPool>kept).plan == target.plan:
+            if kept is not None and is_the_same((<ConnectionPool>kept).plan, target.plan):
                 pool = <ConnectionPool>kept
+                if pool.plan != target.plan:
+                    pool.renew(target.plan)
                 pool.verdicts = snapshot.outcomes[target.plan.outcomes]
                 pool.hints = hints
             else:

@@ -13,7 +13,7 @@ from native.codec.json_text cimport escape_json, splice, unescape_json
 from native.codec.media cimport PICTURE, SOUND, media_tokens
 from native.codec.pieces cimport add_piece
 from native.codec.request_peek cimport MODEL_LONGEST, PEEK_LONG_NAME, PEEK_OK, peek_request, with_model, with_usage
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport monotonic_ns, wall_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query, versioned_path
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.issuer cimport FOUND_UNKNOWN, search_everywhere, seek_issuer
@@ -418,7 +418,10 @@ cdef class ModelRequest(Request):
                 path = self.model_path(self.target_model(upstream))
         if upstream.api_version is not None:
             path = versioned_path(path, self.target_model(upstream), upstream.api_version)
-        stream.send_request(b"POST", upstream.base_path + path, upstream.authority, fields, PyBytes_GET_SIZE(body))
+        path = upstream.base_path + path
+        if upstream.signer is not None:
+            fields = upstream.signer.sign(b"POST", path, upstream.authority, fields, body, wall_ns() // 1_000_000_000)
+        stream.send_request(b"POST", path, upstream.authority, fields, PyBytes_GET_SIZE(body))
         stream.send_data(body)
         return True
 

@@ -9,6 +9,7 @@ from native.codec.numbers cimport parse_seconds
 from native.codec.pieces cimport add_piece
 from native.codec.trace_context cimport write_traceparent
 from native.http.stream cimport ClientStream
+from native.io.clock cimport wall_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, versioned_path
 from native.proxy.issuer cimport FOUND_NONE, FOUND_OWN, FOUND_UNKNOWN, owner_of, search_everywhere, seek_issuer
 from native.proxy.kept_paths cimport dialect_of_kept, id_of_segment, is_upload, path_at, path_of_kept, segment_of_id
@@ -268,6 +269,11 @@ cdef class StoredRequest(ServiceRequest):
         add_items(fields, upstream.fields)
         self.asked = True
         self.upstream = stream
+        if upstream.signer is not None:     # then all of it has come
+            fields = upstream.signer.sign(
+                self.head.method, self.target_path(upstream), upstream.authority, fields, b"".join(self.body),
+                wall_ns() // 1_000_000_000,
+            )
         stream.send_request(
             self.head.method, self.target_path(upstream), upstream.authority, fields, self.head.length
         )

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from secure import Secure
 
     from edge.sim.wire_tls import TlsWire
+    from edge.terms.credentials import ProviderToken
     from edge.terms.snapshot import SigningKeys, Snapshot
 
 
@@ -145,13 +146,21 @@ class OneDataPlane:
                 await asyncio.sleep(0.01)
         return self.records
 
-    async def swap(self, text: str, signing: Mapping[str, SigningKeys] | None = None) -> None:
+    async def swap(
+        self,
+        text: str,
+        signing: Mapping[str, SigningKeys] | None = None,
+        held: Mapping[str, ProviderToken] | None = None,
+    ) -> None:
         """Replace the configuration of the running data plane: same listeners, no more targets than before.
 
-        ``signing`` are the signing keys of issuers, by source; None: as before.
+        ``signing`` are the signing keys of issuers, by source; ``held`` the tokens of providers; None: as before.
         """
         self.snapshot = compile_config(
-            checked(read_text(text, "test", Path.cwd(), {})), now=clock.wall(), signing=signing or self.snapshot.signing
+            checked(read_text(text, "test", Path.cwd(), {})),
+            now=clock.wall(),
+            signing=signing or self.snapshot.signing,
+            tokens=self.snapshot.tokens if held is None else held,
         )
 
         async def take() -> None:
@@ -202,16 +211,19 @@ class LoopThread:
 
 @contextlib.asynccontextmanager
 async def one_data_plane(
-    text: str, folder: Path | None = None, signing: Mapping[str, SigningKeys] | None = None
+    text: str,
+    folder: Path | None = None,
+    signing: Mapping[str, SigningKeys] | None = None,
+    held: Mapping[str, ProviderToken] | None = None,
 ) -> AsyncIterator[OneDataPlane]:
     """Run a data plane with this configuration on a free loopback port; ``listen`` is added if missing.
 
-    ``signing`` are the signing keys of issuers, by source.
+    ``signing`` are the signing keys of issuers, by source; ``held`` the tokens of providers, by name.
     """
     if "listen:" not in text:
         text += SECURE.listen if SECURE is not None else f'\nlisten: [{{address: "127.0.0.1:0", {HOSTS}}}]\n'
     config = checked(read_text(text, "test", folder or Path.cwd(), {}))
-    snapshot = compile_config(config, now=clock.wall(), signing=signing)
+    snapshot = compile_config(config, now=clock.wall(), signing=signing, tokens=held)
     targets, routes = capacities(snapshot)
     shared_state = SharedState.create(
         targets, routes, 2, allowance_capacity=allowance_capacity(snapshot), pin_bytes=snapshot.limits.affinity

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from issuer import rsa_key
+from msgspec import structs
 from token_endpoint import TokenEndpoint
 
 from edge.cli.doctor_remote import of_remote
@@ -76,6 +77,7 @@ async def test_a_file_that_is_rotated_is_read_anew(endpoint: TokenEndpoint, tmp_
     ("status", "body", "said"),
     [
         (500, b"oops a/secret:1", "answers with status 500"),
+        (400, b'{"Error": {"Code": "InvalidIdentityToken"}}', r"status 400 \(InvalidIdentityToken\)"),
         (401, b'{"error": "invalid_client", "error_description": "a/secret:1"}', r"status 401 \(invalid_client\)"),
         (302, b"", "answers with status 302"),
         (200, b"<html>", "does not answer with JSON"),
@@ -282,9 +284,17 @@ async def test_where_aws_keys_come_from(
     auth = ProviderAuth("aws_sigv4", region="eu-west-1")
 
     async def key(auth: ProviderAuth, **environ: str) -> tuple[str, float]:
-        grant = await fetch(auth, home | environ, NOW)
+        signs = await fetch(auth, home | environ, NOW)
+        assert signs.token == ""
+        assert signs.signing is not None
+        assert (signs.signing.region, signs.signing.service) == ("eu-west-1", "bedrock")
+        assert signs.signing.expires in (0, signs.expires)  # keys without an end are fetched again after 12 hours
+        assert "AKIA" not in repr(signs)
+        grant = await fetch(structs.replace(auth, type="bedrock_key"), home | environ, NOW)
+        assert grant.signing is None
         url = base64.b64decode(grant.token.removeprefix("bedrock-api-key-")).decode()
-        return url.partition("X-Amz-Credential=")[2].partition("%2F")[0], grant.expires - NOW
+        assert url.partition("X-Amz-Credential=")[2].partition("%2F")[0] == signs.signing.access
+        return signs.signing.access, signs.expires - NOW
 
     assert await key(auth, AWS_ACCESS_KEY_ID="AKIAENV", AWS_SECRET_ACCESS_KEY="s") == ("AKIAENV", 43200)
     assert await key(auth) == ("ASIATEMP", 1800)  # of the machine
@@ -304,8 +314,34 @@ async def test_where_aws_keys_come_from(
     assert endpoint.asked[-1][2]["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIABASE/")
     with pytest.raises(CredentialError, match="no profile"):
         await key(auth, AWS_PROFILE="none")
-    with pytest.raises(CredentialError, match="needs a region"):
-        await fetch(ProviderAuth("aws_sigv4"), home, NOW)
+
+
+async def test_a_machine_that_does_not_answer(endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IMDSv2 alone is asked. Its first answer may not leave the machine, so the sentence names the hop limit."""
+    monkeypatch.setattr(aws, "MACHINE", endpoint.url)
+    monkeypatch.setattr(exchange, "LIMIT_S", 0.05)
+    endpoint.slow_s = 5
+    with pytest.raises(CredentialError, match=r"does not answer within .*hop limit"):
+        await fetch(ProviderAuth("aws_sigv4", region="eu-west-1"), {"HOME": "/nonexistent"}, NOW)
+    assert [(method, path) for method, path, _, _ in endpoint.asked] == [("PUT", "/latest/api/token")]
+
+
+@pytest.mark.parametrize(
+    ("region", "environ", "said"),
+    [
+        ("", {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s"}, "needs a region"),
+        ("eu-west-1", {"AWS_ACCESS_KEY_ID": "A/b", "AWS_SECRET_ACCESS_KEY": "s"}, "that a request cannot carry"),
+        (
+            "eu-west-1",
+            {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "x\r\nhost: y"},
+            "that a request cannot carry",
+        ),
+    ],
+)
+async def test_aws_keys_that_cannot_be_used(region: str, environ: dict[str, str], said: str) -> None:
+    """Each has a sentence, which repeats nothing of them."""
+    with pytest.raises(CredentialError, match=said):
+        await fetch(ProviderAuth("aws_sigv4", region=region), environ, NOW)
 
 
 async def test_doctor_names_what_keeps_a_token_away(endpoint: TokenEndpoint) -> None:

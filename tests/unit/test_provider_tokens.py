@@ -20,7 +20,7 @@ from edge.control.compose import compile_config, moved_targets
 from edge.control.provider_tokens import ProviderTokens
 from edge.credentials.exchange import CredentialError, Grant
 from edge.providers import KNOWN
-from edge.terms.snapshot import ProviderToken
+from edge.terms.credentials import ProviderToken, Signing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +116,29 @@ async def test_a_dark_endpoint_changes_nothing_and_is_asked_again() -> None:
     source.dark = False
     await source.next()
     assert (tokens.states()[0].error, len(seen)) == ("", 2)
+    await tokens.stop()
+
+
+async def test_aws_keys_serve_while_their_source_is_dark_for_an_hour() -> None:
+    """Workers keep them until they end, and get no key after that, so that nothing is sent unsigned."""
+    auth = ProviderAuth("aws_sigv4", region="eu-west-1")
+    source, seen = Issuing(21600), []
+
+    async def fetch(auth: ProviderAuth, environ: Mapping[str, str], now: float) -> Grant:
+        granted = await source.fetch(auth, environ, now)
+        return Grant("", granted.expires, Signing("eu-west-1", "bedrock", "AKIA", granted.token, "", granted.expires))
+
+    tokens = ProviderTokens(seen.append, {}, {}, source, fetch)
+    await tokens.start(config(auth))
+    source.dark = True
+    began = source.wall_s + await source.next()
+    while source.wall_s < began + 3600:
+        await source.next()
+        (target,) = compile_config(config(auth), now=source.wall_s, tokens=seen[-1]).targets[:1]
+        assert target.signing == seen[-1]["p"].signing
+        assert tokens.states()[0].error == "the endpoint is dark"
+    (target,) = compile_config(config(auth), now=NOW + 21600, tokens=seen[-1]).targets[:1]
+    assert target.signing == Signing("eu-west-1", "bedrock")
     await tokens.stop()
 
 
@@ -240,6 +263,8 @@ def test_how_a_key_is_sent(auth: object, fields: tuple[tuple[str, str], ...]) ->
         ("{type: azure_ad, profile: x}", "it has no effect with type azure_ad"),
         ("{type: google, credentials: /no/such/file}", "/no/such/file"),
         ("{type: aws_sigv4, region: Ireland}", "is not a region of AWS"),
+        ("{type: aws_sigv4, region: eu-west-1, service: Bed Rock}", "is not a service of AWS"),
+        ("{type: bedrock_key, region: eu-west-1, service: bedrock}", "it has no effect with type bedrock_key"),
         ("{type: header}", "write the name of the field"),
         ("{type: header, header: host}", "write the name of the field"),
         ("{type: kerberos}", "kerberos"),

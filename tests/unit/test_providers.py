@@ -195,10 +195,10 @@ def test_fields_that_tell_limits_say_how_long_to_wait(known: Provider) -> None:
 
 
 def test_the_catalogue_has_every_provider_that_was_asked_for() -> None:
-    """The twenty names under which a configuration finds facts."""
+    """The names under which a configuration finds facts."""
     names = (
         "deepseek openai azure-openai anthropic gemini vertex mistral groq openrouter together fireworks xai moonshot "
-        "zhipu qwen cohere vllm sglang ollama llama.cpp"
+        "zhipu qwen cohere vllm sglang ollama llama.cpp bedrock bedrock-anthropic"
     )
     assert set(KNOWN) == set(names.split())
 
