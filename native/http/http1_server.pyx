@@ -464,6 +464,7 @@ cdef class Http1Server(RequestEvents):
         cdef ServerEvents events
         self.tunnel = True
         self.early = None
+        stream.slot = self.slot
         self.writer.flush()
         self.resume_reading()
         events = stream.events

@@ -71,6 +71,7 @@ cdef class ServerStream:
     cdef Py_ssize_t uploaded            # bytes of the request that are held and still come
     cdef Pace upload                    # begins anew when edge itself has paused the upload
     cdef bint is_call                   # a call of gRPC that a service, or edge itself, answers: it takes its time
+    cdef object slot                    # the ConnectionSlot of a connection that has become a tunnel; else None
     cdef bint body_buffered             # the whole body is read before the answer begins (no bidirectional streaming)
     cdef int send_interim(self, int status) except -1
     cdef int send_head(self, int status, list fields, int64_t length) except -1

@@ -6,6 +6,7 @@ from native.codec.websocket cimport (
     BINARY, CLOSE, GOING_AWAY, PING, POLICY, PONG, TEXT, TRY_LATER, UNSUPPORTED, close_payload,
     code_of_close, is_utf8, write_frame, write_text,
 )
+from native.http.connection_slot cimport ConnectionSlot
 from native.io.clock cimport monotonic_ns
 from native.proxy.socket_request cimport SocketRequest
 from native.proxy.socket_turn cimport new_turn
@@ -21,6 +22,8 @@ cdef bytes LANE_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 cdef int MOST_WAITING = 64
 # The ids of conversations that are not kept any more; what they were is asked of no provider.
 cdef int MOST_DROPPED = 256
+# A response with a longer id is not gone on from.
+cdef Py_ssize_t LONGEST_ID = 256
 # How long edge waits for the client's Close behind its own.
 cdef uint64_t CLOSING_NS = 1_000_000_000
 # Deadlines are checked at least this often.
@@ -120,8 +123,8 @@ cdef class ResponsesSocket(ServerEvents):
         upgrade._close(101)
         self._arm(monotonic_ns())
         self.stream.send_head(101, fields, TUNNEL)
-        if self.stream is not None and self.runtime.acceptor.draining:
-            self.retire()
+        if self.stream is not None and not self.running:
+            self._rest()
 
     # --- the client --------------------------------------------------------------------------------------------------
     cdef int on_request_data(self, bytes data) except -1:
@@ -226,7 +229,7 @@ cdef class ResponsesSocket(ServerEvents):
         cdef Lane lane
         cdef TurnMessage message
         cdef bint again = True
-        if self.beginning:
+        if self.beginning or self.stream is None:
             return 0
         self.beginning = True
         while again and self.stream is not None and self.running < MOST_RUNNING:
@@ -244,7 +247,7 @@ cdef class ResponsesSocket(ServerEvents):
                 else:
                     self._begin(lane, message)
         self.beginning = False
-        if self.stream is not None and not self.running and not self.waiting:
+        if self.stream is not None and not self.running:
             self._rest()
 
     cdef int _begin(self, Lane lane, TurnMessage message) except -1:
@@ -262,6 +265,8 @@ cdef class ResponsesSocket(ServerEvents):
             return self._warm_up(lane, message, before)
         turn = new_turn(self.turns, self.stream, self.runtime, lane)
         lane.turn = turn
+        if self.running == 0:
+            (<ConnectionSlot>self.stream.slot).busy()
         self.running += 1
         body = message.body(before)
         if before is not None or message.previous is None:
@@ -304,7 +309,7 @@ cdef class ResponsesSocket(ServerEvents):
         self._hold(-turn.kept)
         if turn.response is not None and turn.conversation is not None:
             name = member_text(turn.response, 0, b"response", b"id")
-            items = None if name is None else self.runtime.replies.socket_items(turn.response)
+            items = None if name is None or PyBytes_GET_SIZE(name) > LONGEST_ID else self.runtime.replies.socket_items(turn.response)
             if items is not None:
                 self._keep(lane, name, join_items(turn.conversation, items))
         turn.response = turn.conversation = None
@@ -382,7 +387,7 @@ cdef class ResponsesSocket(ServerEvents):
         if self.closing_ns:
             if now >= self.closing_ns:
                 return self._end()
-        elif not self.leaving and self._is_aged(now):
+        elif not self.leaving and (self._is_aged(now) or (<ConnectionSlot>self.stream.slot).aged):
             self._leave()
         elif self.frames.is_within() and silent > self.runtime.limits.client_idle_ns:
             self._close(POLICY, "a message stopped coming")
@@ -408,12 +413,14 @@ cdef class ResponsesSocket(ServerEvents):
             self._begin_waiting()
 
     cdef int _rest(self) except -1:
-        """Close if the connection is to end, because no turn runs or waits."""
+        """Close if the connection is to end, because no turn runs. Else another connection may take its place."""
         if self._is_aged(monotonic_ns()):
             self._refuse(new_lane(None), "socket_age", "")
             self._close(GOING_AWAY, "the connection is too old")
-        elif self.leaving or self.runtime.acceptor.draining:
-            self._close(GOING_AWAY, "this edge is stopping")
+        elif self.leaving or (<ConnectionSlot>self.stream.slot).retires():
+            self._close(GOING_AWAY, "this edge is stopping" if self.runtime.acceptor.draining else "open another connection")
+        else:
+            (<ConnectionSlot>self.stream.slot).rest()
 
     cdef int _close(self, int code, str reason) except -1:
         if self.stream is None or self.closing_ns:

@@ -6,7 +6,7 @@ from native.proxy.request cimport refusal
 
 cdef bint asks_for_socket(Head head) noexcept:
     """Return whether a request asks for a WebSocket (RFC 6455 4.2.1). The head has an Upgrade field."""
-    return PyBytes_GET_SIZE(head.upgrade) == 9 and head.upgrade.lower() == b"websocket"
+    return head.version == 11 and PyBytes_GET_SIZE(head.upgrade) == 9 and head.upgrade.lower() == b"websocket"
 
 
 cdef class SocketRequest(Request):

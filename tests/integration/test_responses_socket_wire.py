@@ -47,6 +47,7 @@ async def test_who_may_open_one() -> None:
             (upgrade(bearer("alice"), key=b"short"), 400, "websocket_key"),
             (upgrade(bearer("alice")).replace(b"GET", b"POST"), 405, "method_not_allowed"),
             (upgrade(bearer("alice")).replace(b"Connection: Upgrade\r\n", b""), 405, "method_not_allowed"),
+            (upgrade(bearer("alice")).replace(b"HTTP/1.1", b"HTTP/1.0"), 405, "method_not_allowed"),
         ):
             answer = await plane.ask(request, b"}}")
             assert (status(answer), told(answer)) == (expected, code)
@@ -333,3 +334,30 @@ async def test_a_target_of_another_dialect() -> None:
             second = await asked(socket, text="more", store=True, previous_response_id=first[-1]["response"]["id"])
             assert second[-1]["type"] == "response.completed"
         assert [item["role"] for item in bodies(upstream)[1]["messages"]] == ["user", "assistant", "user"]
+
+
+async def test_idle_ones_make_room() -> None:
+    """A connection on which no turn runs gives its place to a new one; one that answers a turn keeps it."""
+    hold = asyncio.Event()
+    slow = (ReadMessage(), Hold(hold), Send(sse(CREATED, DELTA, completed("resp_1"))))
+    async with ScriptedServer(slow) as upstream:
+        text = patient(models(upstream.url, extra="limits: {connections: 2}"))
+        async with one_data_plane(text) as plane, opened(plane) as socket, opened(plane) as idle:
+            await socket.send(json.dumps(turn()))
+            await upstream.wait_asked(1)
+            async with opened(plane) as third:
+                (refused,) = await asked(third, model="nothing")
+                assert refused["error"]["code"] == "model_not_found"
+                await asyncio.wait_for(idle.wait_closed(), 20)
+                hold.set()
+                assert (await answered(socket))[-1]["type"] == "response.completed"
+
+
+async def test_the_age_of_a_listeners_connections() -> None:
+    """Where a listener bounds the age of connections, a WebSocket is closed when no turn runs."""
+    async with ScriptedServer(GOOD) as upstream:
+        text = patient(models(upstream.url))
+        text += '\nlisten: [{address: "127.0.0.1:0", max_connection_age: 1s, hosts: [edge]}]\n'
+        async with one_data_plane(text) as plane, opened(plane) as socket:
+            assert (await asked(socket))[-1]["type"] == "response.completed"
+            assert await closed(socket) == (1001, "open another connection")
