@@ -1,7 +1,5 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
 from native.codec.head cimport NO_BODY
-from native.io.reactor cimport Reactor
-from native.io.stream_socket cimport StreamSocket
 from native.codec.head_writer cimport FRAME_CHUNKED, FRAME_LENGTH, FRAME_NONE, frame_chunk, last_chunk
 
 # A chunk up to this size is copied into one buffer with its framing. The parts of larger ones are written as they are.
@@ -14,17 +12,6 @@ cdef int framing_of(int status, int64_t length, bint bodiless, int version) noex
     if length >= 0 or length == NO_BODY:
         return FRAME_LENGTH
     return FRAME_NONE if bodiless or version == 10 else FRAME_CHUNKED
-
-
-cdef inline int write_early(StreamSocket socket) except -1:
-    """Send a complete message now, if the batch has no other event.
-
-    What is done behind the end of a message (counters, records, the next deadline) need not delay it. With more events in
-    the batch all of them are written together after it, see native/io/reactor.pyx."""
-    cdef Reactor reactor = socket.reactor
-    if reactor is not None and reactor.in_turn and reactor.position >= reactor.count:
-        socket.flush()
-    return 0
 
 
 cdef class MessageWriter:
@@ -58,11 +45,10 @@ cdef class MessageWriter:
 
     cdef int end(self, list trailers) except -1:
         cdef bytes head = self.head
-        if self.chunked:
-            self.head = None
-            if head is not None:
-                self.socket.write(head)
-            self.socket.write(last_chunk(trailers))
-        else:
+        if not self.chunked:
             self.flush()
-        write_early(self.socket)
+            return 0
+        self.head = None
+        if head is not None:
+            self.socket.write(head)
+        self.socket.write(last_chunk(trailers))
