@@ -25,28 +25,27 @@ MODULE: Final = "github.com/prometheus/prometheus"
 
 
 async def prometheus(folder: Path) -> list[Case]:
-    """Let promtool judge the metrics, and a Prometheus scrape them, if one is on PATH."""
-    promtool = await go_tool("promtool", "github.com/prometheus/prometheus/cmd/promtool", MODULE, PROMETHEUS)
+    """Let promtool judge the metrics, and a Prometheus scrape them: the one on PATH, else one that is built."""
+    promtool = await go_tool("promtool", f"{MODULE}/cmd/promtool", MODULE, PROMETHEUS)
+    program = shutil.which("prometheus") or await go_tool("prometheus", f"{MODULE}/cmd/prometheus", MODULE, PROMETHEUS)
     async with provider("--tps", "0", "--ttft", "0s") as address, node(folder, models(address)) as edge:
         await _ask(edge, 20)
         async with aiohttp.ClientSession() as client, client.get(f"{edge.admin}/metrics") as answer:
             text = await answer.read()
         judged = await run([promtool, "check", "metrics"], given=text)
         cases = [Case("promtool check metrics", judged.status == 0, detail=f"{judged.out} {judged.err}"[-600:])]
-        program = shutil.which("prometheus")
-        if program is not None:
-            cases.append(await _scraped(folder, program, edge))
+        cases.append(await _scraped(folder, program, edge))
     return cases
 
 
-async def _scraped(folder: Path, program: str, edge: RunningNode) -> Case:
+async def _scraped(folder: Path, program: str | Path, edge: RunningNode) -> Case:
     """Let a Prometheus scrape a node each second until it knows its requests."""
     port = free_port()
     file = folder / "prometheus.yml"
     target = edge.admin.removeprefix("http://")
     jobs = [{"job_name": "edge", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}]
     file.write_text(yaml.safe_dump({"scrape_configs": jobs}))
-    command = [program, f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
+    command = [str(program), f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
     command.append(f"--storage.tsdb.path={folder / 'data'}")
     async with running(command, port), aiohttp.ClientSession() as client:
         query = f"http://127.0.0.1:{port}/api/v1/query?query=sum(edge_requests_total)"
