@@ -32,15 +32,16 @@ class Local:
     """Answers local HTTP requests for one worker.
 
     Args:
-        models: returns the JSON list of a Snapshot's models; with a predicate, only those that it accepts.
-        model: returns the JSON of one model by name; None if there is none.
+        models: returns the JSON list of a Snapshot's models in the form of an API; with a predicate, only those that it
+            accepts.
+        model: returns the JSON of one model by name, in that form; None if there is none.
         status: returns what clients may know of outages; None: control has not written it.
     """
 
     def __init__(
         self,
-        models: Callable[[Snapshot, Callable[[str], bool] | None], bytes],
-        model: Callable[[Snapshot, str], bytes | None],
+        models: Callable[[Snapshot, Callable[[str], bool] | None, str], bytes],
+        model: Callable[[Snapshot, str, str], bytes | None],
         status: Callable[[], PublicStatus | None] = lambda: None,
     ) -> None:
         self._models = models
@@ -49,10 +50,16 @@ class Local:
         self._status_read_ns = 0
         self._status_known: PublicStatus | None = None
         self._list_of: Snapshot | None = None
-        self._list = b""
+        self._lists: dict[str, bytes] = {}
 
     def answer(
-        self, operation: int, _method: bytes, path: bytes, snapshot: Snapshot, caller: Caller | None = None
+        self,
+        operation: int,
+        _method: bytes,
+        path: bytes,
+        snapshot: Snapshot,
+        caller: Caller | None = None,
+        dialect: str = "openai",
     ) -> Reply:
         """Return the reply; the connection omits the body of a response to HEAD.
 
@@ -62,6 +69,7 @@ class Local:
             path: as sent, without the query.
             snapshot: the Snapshot of this exchange.
             caller: the owner of the key that was sent; the reply shows only what that key may use.
+            dialect: the API of the client, whose form models are listed in.
         """
         if operation == Operation.OPERATION_HEALTH:
             return Reply(200, _JSON, _HEALTHY) if path == _HEALTH else self._status_at(path)
@@ -69,11 +77,11 @@ class Local:
             return Reply(204, [], b"")  # the data path adds what the page may do
         name = unquote_to_bytes(path[len(_MODELS) + 1 :])
         if not name:
-            return Reply(200, _JSON, self._list_for(snapshot, caller))
+            return Reply(200, _JSON, self._list_for(snapshot, caller, dialect))
         text = name.decode("utf-8", "replace")
         if caller is not None and not caller.allows(text):
             return reply.problem("model_not_allowed", text)
-        one = self._model(snapshot, text)
+        one = self._model(snapshot, text, dialect)
         if one is None:
             return reply.problem("unknown_model", text)
         return Reply(200, _JSON, one)
@@ -89,9 +97,11 @@ class Local:
             self._status_read_ns, self._status_known = now_ns, self._status()
         return self._status_known
 
-    def _list_for(self, snapshot: Snapshot, caller: Caller | None) -> bytes:
+    def _list_for(self, snapshot: Snapshot, caller: Caller | None, dialect: str) -> bytes:
         if caller is not None and not caller.everything:
-            return self._models(snapshot, caller.allows)
+            return self._models(snapshot, caller.allows, dialect)
         if self._list_of is not snapshot:
-            self._list_of, self._list = snapshot, self._models(snapshot, None)
-        return self._list
+            self._list_of, self._lists = snapshot, {}
+        if dialect not in self._lists:
+            self._lists[dialect] = self._models(snapshot, None, dialect)
+        return self._lists[dialect]

@@ -6,6 +6,8 @@ from native.http.connection_pool cimport ConnectionPool
 # The API that a request for what is kept belongs to: "openai", "anthropic" or "gemini". The files of all three may have
 # the same path, and are told by the fields that each vendor's clients send.
 cdef str dialect_of_kept(Head head)
+# The API of a client on a path that several have, by the fields that each vendor's clients send.
+cdef str dialect_of_client(Head head)
 # The path without its other ways of being written; the segment that holds its id, or -1 if it can hold none.
 cdef bytes path_of_kept(bytes path)
 cdef Py_ssize_t segment_of_id(bytes path)

@@ -18,13 +18,16 @@ cdef str dialect_of_kept(Head head):
         return "gemini"
     if path.startswith((BATCHES, BATCHES[3:])):
         return "anthropic"
-    if path.startswith(SHARED):
-        if field_value(head.fields, b"anthropic-version") is not None:
-            return "anthropic"
-        if field_value(head.fields, b"x-goog-api-key") is not None or (
-            field_value(head.fields, b"x-goog-api-client") is not None
-        ):
-            return "gemini"
+    return dialect_of_client(head) if path.startswith(SHARED) else "openai"
+
+
+cdef str dialect_of_client(Head head):
+    if field_value(head.fields, b"anthropic-version") is not None:
+        return "anthropic"
+    if head.path.startswith(GEMINI) or field_value(head.fields, b"x-goog-api-key") is not None or (
+        field_value(head.fields, b"x-goog-api-client") is not None
+    ):
+        return "gemini"
     return "openai"
 
 

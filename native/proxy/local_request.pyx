@@ -1,4 +1,5 @@
 from native.codec.grpc cimport unframe
+from native.proxy.kept_paths cimport dialect_of_client
 from native.proxy.request cimport Refusal, refusal
 from native.proxy.router cimport OPERATION_MODELS, written_out
 
@@ -36,8 +37,11 @@ cdef class LocalQuery(Request):
     """A request over HTTP that edge answers itself: the list of models, one model, /healthz, or a refusal."""
 
     cdef tuple answer(self):
+        cdef bytes path = self.head.path
+        if self.operation == OPERATION_MODELS:
+            path = b"/v1" + path[7:] if path.startswith(b"/v1beta/") else written_out(path)
         status, fields, content = self.runtime.local(
-            self.operation, self.head.method,
-            written_out(self.head.path) if self.operation == OPERATION_MODELS else self.head.path, self.runtime.router.snapshot, self.identity.caller
+            self.operation, self.head.method, path, self.runtime.router.snapshot, self.identity.caller,
+            dialect_of_client(self.head),
         )
         return status, list(fields), content

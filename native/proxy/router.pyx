@@ -158,6 +158,9 @@ cdef int operation_of(bytes path) except -1:
             return Operation.OPERATION_BATCHES
         if path.startswith(b"/v1/models/") and len(path) > 11:
             return Operation.OPERATION_MODELS
+        # Gemini's methods stand behind a colon, which no name of a model has
+        if path == b"/v1beta/models" or (path.startswith(b"/v1beta/models/") and b":" not in path and len(path) > 15):
+            return Operation.OPERATION_MODELS
     if size and p[size - 1] == c"/" and path != b"/v1/models/" and path != b"/healthz/":
         return operation_of(path[:-1]) if size > 4 and p[size - 2] != c"/" else Operation.OPERATION_UNKNOWN
     if size > 12 and (memcmp(p, b"/v1/messages/", 13) == 0 or memcmp(p, b"/v1beta/", 8) == 0 or p[1] == c"u"):

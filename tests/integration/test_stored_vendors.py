@@ -207,6 +207,23 @@ async def test_a_prompt_and_a_batch_of_gemini_are_their_key_s() -> None:
         assert (await alice.caches.get(name=kept.name)).name == kept.name
 
 
+async def test_models_are_listed_in_the_form_of_each_vendor() -> None:
+    """Every official client finds the aliases by its own call, whole and one by one."""
+    async with world() as place:
+        claude, google = place.claude(), place.google()
+        assert [each.id async for each in claude.models.list()][:2] == ["claude", "gemini"]
+        one = await claude.models.retrieve("claude")
+        assert (one.id, one.display_name, one.type, one.lifecycle) == ("claude", "claude", "model", "active")
+        assert [each.name async for each in await google.models.list()][:2] == ["models/claude", "models/gemini"]
+        assert (await google.models.get(model="gemini")).name == "models/gemini"
+        async with httpx.AsyncClient(base_url=place.plane.url) as client:
+            assert (await client.get("/v1beta/models")).json()["models"][0]["displayName"] == "claude"
+            assert (await client.get("/v1beta/models/gemini-a/sim")).json()["name"] == "models/gemini-a/sim"
+            assert (await client.get("/v1beta/models/nothing")).status_code == 404
+            assert (await client.get("/v1/models")).json()["object"] == "list"
+        assert place.asked() == {}
+
+
 async def test_what_names_no_id_goes_to_the_first_provider_of_its_dialect() -> None:
     """Lists and uploads of each API are asked of a provider that has that API."""
     async with world() as place:
