@@ -10,6 +10,7 @@ import pytest
 from one_data_plane import models, one_data_plane, patient, sse
 from openai import AsyncOpenAI
 from openai.types.responses.responses_server_event import ResponseWsError
+from soon import until
 from turns import CREATED, DELTA, ENDS, answered, asked, bodies, completed, opened, said, text_of, turn
 
 from edge.native import Outcome
@@ -60,7 +61,7 @@ async def test_the_official_sdk(provider_pair: tuple[SimProvider, SimProvider]) 
                 "invalid_request_error",
             )
         await client.close()
-        assert plane.outcomes("p0/m")[Outcome.OK] == 4
+        await until(lambda: plane.outcomes("p0/m")[Outcome.OK] == 4)
 
 
 @pytest.fixture
@@ -82,8 +83,7 @@ async def test_a_lost_target_between_turns(provider_pair: tuple[SimProvider, Sim
         assert second[-1]["type"] == "response.completed"
         third = await asked(socket, text="and then?", previous_response_id=second[-1]["response"]["id"])
         assert third[-1]["type"] == "response.completed"
-        assert plane.outcomes("p0/m")[Outcome.OK] == 1
-        assert plane.outcomes("p1/m")[Outcome.OK] == 2
+        await until(lambda: (plane.outcomes("p0/m")[Outcome.OK], plane.outcomes("p1/m")[Outcome.OK]) == (1, 2))
 
 
 async def test_what_a_target_is_asked() -> None:
@@ -263,4 +263,4 @@ async def test_rescue_within_a_turn() -> None:
             assert messages[-1]["type"] == "response.completed"
             await broken.switch()
             assert text_of(messages) == text_of(await asked(socket))
-            assert plane.outcomes("p1/sim-small")[Outcome.OK] == 1
+            await until(lambda: plane.outcomes("p1/sim-small")[Outcome.OK] == 1)

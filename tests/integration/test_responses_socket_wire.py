@@ -13,7 +13,18 @@ from soon import until
 from turns import CREATED, DELTA, answered, asked, bodies, completed, opened, said, turn
 
 from edge.native import WorkerCounter
-from edge.sim.wire import Again, Close, Hold, ReadMessage, ReadToEnd, ReadUntil, ScriptedServer, Send, play_client
+from edge.sim.wire import (
+    Again,
+    Close,
+    Hold,
+    Pause,
+    ReadMessage,
+    ReadToEnd,
+    ReadUntil,
+    ScriptedServer,
+    Send,
+    play_client,
+)
 from tests.reference.websocket import masked
 
 if TYPE_CHECKING:
@@ -361,3 +372,16 @@ async def test_the_age_of_a_listeners_connections() -> None:
         async with one_data_plane(text) as plane, opened(plane) as socket:
             assert (await asked(socket))[-1]["type"] == "response.completed"
             assert await closed(socket) == (1001, "open another connection")
+
+
+async def test_an_error_behind_pings() -> None:
+    """A client that waits gets Pings, and an error behind them has its status."""
+    slow = (ReadMessage(), Pause(0.8))
+    async with ScriptedServer(slow) as upstream:
+        text = patient(models(upstream.url, extra="limits: {keepalive_comment: 200ms}"))
+        async with one_data_plane(text) as plane:
+            script = (Send(upgrade() + masked(1, TEXT)), ReadUntil(b"\x89\x00"), ReadUntil(b"}}"), Close())
+            peer = await play_client(plane.port, *script)
+            message = peer.received[peer.received.index(b'{"type"') :]
+            error = json.JSONDecoder().raw_decode(message.decode("latin-1"))[0]
+            assert (error["type"], error["status"], error["error"]["code"]) == ("error", 503, "no_usable_target")
