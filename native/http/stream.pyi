@@ -34,7 +34,7 @@ class Acceptor:
     def note_refusal(
         self,
         fields: list[tuple[bytes, bytes]],
-        peer: object,
+        peer: tuple[str, int] | None,
         scheme: str,
         version: int,
         status: int,

@@ -26,7 +26,7 @@ class DataPlane(Acceptor):
     def note_refusal(
         self,
         fields: list[tuple[bytes, bytes]],
-        peer: object,
+        peer: tuple[str, int] | None,
         scheme: str,
         version: int,
         status: int,
