@@ -38,10 +38,13 @@ cdef class LocalQuery(Request):
 
     cdef tuple answer(self):
         cdef bytes path = self.head.path
+        cdef str dialect = dialect_of_client(self.head)
         if self.operation == OPERATION_MODELS:
             path = b"/v1" + path[7:] if path.startswith(b"/v1beta/") else written_out(path)
         status, fields, content = self.runtime.local(
             self.operation, self.head.method, path, self.runtime.router.snapshot, self.identity.caller,
-            dialect_of_client(self.head),
+            dialect,
         )
+        if status >= 400 and dialect != "openai" and self.runtime.translations is not None:
+            content = self.runtime.translations.own_error(dialect, status, content, "")
         return status, list(fields), content

@@ -219,9 +219,27 @@ async def test_models_are_listed_in_the_form_of_each_vendor() -> None:
         async with httpx.AsyncClient(base_url=place.plane.url) as client:
             assert (await client.get("/v1beta/models")).json()["models"][0]["displayName"] == "claude"
             assert (await client.get("/v1beta/models/gemini-a/sim")).json()["name"] == "models/gemini-a/sim"
-            assert (await client.get("/v1beta/models/nothing")).status_code == 404
+            missing = await client.get("/v1beta/models/nothing")
+            assert (missing.status_code, missing.json()["error"]["status"]) == (404, "NOT_FOUND")
             assert (await client.get("/v1/models")).json()["object"] == "list"
         assert place.asked() == {}
+
+
+async def test_what_is_not_relayed_is_refused_in_the_form_of_each_vendor() -> None:
+    """A path that edge does not have, and a model that nobody has, are errors that each official client understands."""
+    async with world() as place:
+        claude, google = place.claude(), place.google()
+        with pytest.raises(anthropic.NotFoundError, match="/v1/skills") as refused:
+            await claude.beta.skills.list()
+        assert refused.value.body["error"]["type"] == "not_found_error"  # type: ignore[index]
+        with pytest.raises(anthropic.NotFoundError, match="nothing") as refused:
+            await claude.models.retrieve("nothing")
+        assert refused.value.body["error"]["type"] == "not_found_error"  # type: ignore[index]
+        with pytest.raises(genai.errors.ClientError, match="fileSearchStores") as said:
+            await google.file_search_stores.create()
+        assert (said.value.code, said.value.status) == (404, "NOT_FOUND")
+        async with httpx.AsyncClient(base_url=place.plane.url) as client:
+            assert (await client.post("/v1/assistants", json={})).json()["error"]["code"] == "unknown_path"
 
 
 async def test_what_names_no_id_goes_to_the_first_provider_of_its_dialect() -> None:
