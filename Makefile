@@ -11,7 +11,7 @@ NATIVE := $(wildcard native/*.pxd native/*/*.pyx native/*/*.pxd native/*/*.h) se
 ARGS ?=
 SANITIZED := build/sanitized
 
-.PHONY: regions build run one check test prove interop lint bench wire clean help dev sanitize
+.PHONY: regions build run one check test prove interop lint bench wire clean help dev sanitize sanitized-copy
 .DELETE_ON_ERROR:
 
 help:
@@ -52,8 +52,12 @@ check: lint
 test: dev sanitize
 	$(PY) -m pytest -q $(SHARED) tests
 
-prove: dev
+# Without ARGS, mutated TLS and HTTP/2 run a second time, against the sanitized copy.
+prove: dev sanitized-copy
 	$(PY) -m pytest -q -m prove $(ARGS) tests
+	@test -n "$(ARGS)" || \
+	  PYTHON=$(CURDIR)/$(PY) SANITIZED=$(CURDIR)/$(SANITIZED) TESTS=tests/integration/test_mutated_wires.py LIMIT=14400 \
+	  sh deploy/sanitized.sh -m prove -o log_cli=true
 
 lint: dev
 	$(VENV)/bin/ruff check .
@@ -121,6 +125,9 @@ $(SANITIZED)/.built: $(NATIVE) | $(VENV)/.built
 	@cd $(SANITIZED) && EDGE_SANITIZE=address,undefined $(CURDIR)/$(PY) setup.py --quiet build_ext --inplace
 	@touch $@
 
-sanitize: dev $(SANITIZED)/.built
+# What runs against the copy is copied each time, for it may have changed.
+sanitized-copy: $(SANITIZED)/.built
 	@rm -rf $(SANITIZED)/edge $(SANITIZED)/tests && cp -r edge tests $(SANITIZED)/ && cp native/*.md $(SANITIZED)/native/
+
+sanitize: dev sanitized-copy
 	@PYTHON=$(CURDIR)/$(PY) SANITIZED=$(CURDIR)/$(SANITIZED) sh deploy/sanitized.sh $(SHARED)

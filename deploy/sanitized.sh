@@ -1,9 +1,10 @@
 #!/bin/sh
-# Runs tests/native against the sanitized copy, where every memory access is checked.
+# Runs tests against the sanitized copy, where every memory access is checked.
 #
-# PYTHON is the interpreter, SANITIZED the copy that `make sanitize` built; arguments go to pytest. The interpreter
-# itself is not instrumented, so the sanitizer's library is loaded first. Leaks are not reported, because Python keeps
-# memory on purpose. Python's own allocator is bypassed, because it would hide overruns inside its arenas.
+# PYTHON is the interpreter, SANITIZED the copy that `make sanitize` built, TESTS what is run (tests/native), and LIMIT
+# for how many seconds at most (600); arguments go to pytest. The interpreter itself is not instrumented, so the
+# sanitizer's library is loaded first. Leaks are not reported, because Python keeps memory on purpose. Python's own
+# allocator is bypassed, because it would hide overruns inside its arenas.
 set -eu
 cd "$(dirname "$0")/.."
 library=$("${CC:-gcc}" -print-file-name=libasan.so)
@@ -20,4 +21,4 @@ export PYTHONMALLOC=malloc
     echo "the sanitized run found another build of native/ than its own" >&2
     exit 1
 }
-exec timeout 600 "$PYTHON" -m pytest -q -p no:cacheprovider "$@" tests/native
+exec timeout "${LIMIT:-600}" "$PYTHON" -m pytest -q -p no:cacheprovider "$@" "${TESTS:-tests/native}"

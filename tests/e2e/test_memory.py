@@ -1,7 +1,8 @@
 """The memory that connections, streams and requests leave in a worker, measured by the kernel per process.
 
 EDGE_MEMORY_REQUESTS sets the number of requests of the flat run (200,000 take about ten seconds on two cores; over TLS
-a tenth as many are sent), EDGE_MEMORY_STREAMS that of the slow streams.
+a tenth as many are sent), EDGE_MEMORY_STREAMS that of the slow streams. The figures are logged (pytest shows them with
+``-o log_cli=true``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import resource
 import ssl
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
 pytestmark = pytest.mark.alone
-
+logger = logging.getLogger(__name__)
 
 STREAMS = int(os.environ.get("EDGE_MEMORY_STREAMS", "2000"))
 STREAM_KIB = 12
@@ -273,6 +275,7 @@ async def test_slow_streams_are_small(world: World) -> None:
     second = world.rss_kib()
     await _close_streams(world, callers)
     each = (first - before) / STREAMS
+    logger.warning("%.1f KiB for each of %d streams; %d KiB for as many again", each, STREAMS, second - first)
     assert each < STREAM_KIB, f"{each:.1f} KiB a stream: {before} KiB grew to {first}"
     assert second - first < FLAT_MIB * 1024, f"{first} KiB grew to {second} with streams that had room before"
 
@@ -284,6 +287,7 @@ async def test_memory_is_flat(world: World) -> None:
     before = world.rss_kib()
     await _ask(world, REQUESTS, 240.0)
     after = world.rss_kib()
+    logger.warning("%d KiB for %d requests", after - before, REQUESTS)
     assert after - before < FLAT_MIB * 1024, f"{before} KiB grew to {after} over {REQUESTS} requests"
 
 
@@ -294,4 +298,5 @@ async def test_memory_is_flat_over_tls(tls_world: World) -> None:
     before = tls_world.rss_kib()
     await _ask(tls_world, REQUESTS // 10, 240.0)
     after = tls_world.rss_kib()
+    logger.warning("%d KiB for %d requests", after - before, REQUESTS // 10)
     assert after - before < FLAT_MIB * 1024, f"{before} KiB grew to {after} over {REQUESTS // 10} requests"
