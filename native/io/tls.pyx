@@ -18,6 +18,12 @@ cdef bytes CIPHERS = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AESGCM
 cdef char[RECORD] JOINED
 
 
+cdef inline void forget_errors() noexcept:
+    """Empty this thread's queue of errors, by which OpenSSL tells why its next call fails."""
+    if ERR_peek_error() != 0:       # emptying costs much more than a look, and the queue is empty nearly always
+        ERR_clear_error()
+
+
 cdef str reason_of(unsigned long error):
     """Return OpenSSL's reason in its own upper-case form, as ``ssl.SSLError.reason`` has it."""
     cdef const char* text = ERR_reason_error_string(error)
@@ -253,7 +259,7 @@ cdef class TlsSession:
 
     cdef int handshake(self):
         cdef int result
-        ERR_clear_error()
+        forget_errors()
         result = SSL_do_handshake(self.ssl)
         if result == 1:
             self.is_established = True
@@ -305,14 +311,14 @@ cdef class TlsSession:
 
     cdef Py_ssize_t read(self, char* buffer, Py_ssize_t size):
         cdef int result
-        ERR_clear_error()
+        forget_errors()
         result = SSL_read(self.ssl, buffer, <int>size)
         return result if result > 0 else self._judge(result)
 
     cdef Py_ssize_t write(self, const char* data, Py_ssize_t size):
         cdef uint32_t wanted = self.wants       # by reading, which a write that waits does not change
         cdef int result
-        ERR_clear_error()
+        forget_errors()
         result = SSL_write(self.ssl, data, <int>min(size, <Py_ssize_t>(1 << 30)))
         if result > 0:
             return result
@@ -342,7 +348,7 @@ cdef class TlsSession:
         cdef int result
         if self.ssl == NULL or not self.is_established or self.said_goodbye:
             return True
-        ERR_clear_error()
+        forget_errors()
         result = SSL_shutdown(self.ssl)
         self.said_goodbye = result >= 0 or SSL_get_error(self.ssl, result) != SSL_ERROR_WANT_WRITE
         ERR_clear_error()
