@@ -163,6 +163,39 @@ async def test_retries_and_continuations_are_signed_anew(sim: SimProvider, spare
     assert set(sim.stats()["by_status"]) | set(spare.stats()["by_status"]) == {"200", "500"}
 
 
+async def test_copies_and_hedges_are_signed(sim: SimProvider, spare: SimProvider, tmp_path: Path) -> None:
+    """A shadow copy, and the second target that is asked beside a slow one, get signatures of their own."""
+    spare.spec = structs.replace(spare.spec, aws=(WHO,))
+    signed = f"'{spare.url}/v1', auth: {{type: aws_sigv4, region: eu-west-1}}"
+    more = ", hedge: {after: 50ms, budget: 100%}, shadow: {target: claude/eu.anthropic.claude-sonnet-5-v1:0}"
+    text = config(sim, spare, more).replace(f"'{spare.url}/v1'", signed).replace("tier: 2", "weight: 0.000001")
+    async with one_data_plane(text, held=held(text, tmp_path, WHO)) as plane:
+        await sim.switch(Fault("latency", delay_s=2.0, path="/v1/chat"))
+        for _ in range(3):
+            await ask(plane)
+        await until(lambda: sim.stats()["by_path"].get("/anthropic/v1/messages", 0) >= 1)
+        await until(lambda: "200" in sim.stats()["by_status"])
+    assert set(sim.stats()["by_status"]) == {"200"}
+    assert set(spare.stats()["by_status"]) == {"200"}
+
+
+async def test_what_a_provider_keeps(sim: SimProvider, tmp_path: Path) -> None:
+    """Requests for it are signed if all of them has come; an upload, which is relayed as it comes, is not sent."""
+    auth = "auth: {type: aws_sigv4, region: eu-west-1}"
+    text = f"providers: {{own: {{base_url: '{sim.url}/v1', {auth}}}}}\nmodels: {{chat: {{targets: [own/m]}}}}\n"
+    async with one_data_plane(text, held=held(text, tmp_path, WHO)) as plane:
+        async with openai.AsyncOpenAI(base_url=f"{plane.url}/v1", api_key="x", max_retries=0) as client:
+            made = await client.responses.create(model="chat", input="x")
+            assert (await client.responses.retrieve(made.id)).id == made.id
+            assert [item async for item in client.responses.input_items.list(made.id, limit=1)]
+            await client.responses.delete(made.id)
+            assert set(sim.stats()["by_status"]) == {"200"}
+            asked = sim.stats()["requests"]
+            with pytest.raises(openai.InternalServerError, match="signature covers the whole"):
+                await client.files.create(file=("a", b"x" * 100_000), purpose="batch")
+    assert sim.stats()["requests"] == asked
+
+
 @asynccontextmanager
 async def denying() -> AsyncIterator[str]:
     """Run a server that denies access as AWS does; yield its URL."""
