@@ -142,3 +142,49 @@ async def test_claude_code_counts_and_probes(plane: OneDataPlane) -> None:
         quota = {"model": "anthropic", "max_tokens": 1, "messages": [{"role": "user", "content": "quota"}]}
         probed = await client.post("/v1/messages?beta=true", json=quota)
         assert (probed.status_code, probed.json()["type"]) == (200, "message")
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+async def test_codex_calls_a_function_in_a_namespace(plane: OneDataPlane, dialect: str) -> None:
+    """A call of an MCP server's tool names the namespace, and its result goes back under the same name."""
+    find = {"type": "function", "name": "find", "description": "Finds.", "strict": False, "parameters": {}}
+    find["parameters"] = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
+    body = codex(dialect, f"find {TOOL_MARKER}")
+    body["tools"] = [{"type": "namespace", "name": "mcp__crm", "description": "Knows customers.", "tools": [find]}]
+    told = await events(plane, "/v1/responses", CODEX_FIELDS, body)
+    done = [event["item"] for event in told if event["type"] == "response.output_item.done"]
+    (item,) = [item for item in done if item["type"] == "function_call"]
+    assert (item["namespace"], item["name"]) == ("mcp__crm", "find")
+    result = {"type": "function_call_output", "call_id": item["call_id"], "output": "none"}
+    again = await events(plane, "/v1/responses", CODEX_FIELDS, body | {"input": [*body["input"], item, result]})
+    assert again[-1]["type"] == "response.completed"
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+async def test_codex_is_told_that_no_target_searches_the_web(plane: OneDataPlane, dialect: str) -> None:
+    """Its web_search runs at OpenAI: where no target is of that API the answer is a 400 that names the tool."""
+    body = codex(dialect, "hello")
+    body["tools"].append({"type": "web_search", "external_web_access": False})
+    async with httpx.AsyncClient(base_url=plane.url, headers=CODEX_FIELDS) as client:
+        refused = await client.post("/v1/responses", json=body)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (400, "cannot_carry")
+    assert "tools[1].type web_search" in error["message"]
+
+
+@ALL
+async def test_claude_code_thinks_by_effort(plane: OneDataPlane, dialect: str) -> None:
+    """Its newer requests say how hard to think, edit the context, and bring back what a search for tools has found."""
+    body = claude_code(dialect, "hello") | {"thinking": {"type": "adaptive"}, "output_config": {"effort": "medium"}}
+    body |= {"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}}
+    del body["temperature"]
+    body["tools"].append({"name": "Find", "input_schema": {"type": "object"}, "defer_loading": True})
+    found = {
+        "type": "tool_result",
+        "tool_use_id": "toolu_9",
+        "content": [{"type": "tool_reference", "tool_name": "Find"}],
+    }
+    search = {"type": "tool_use", "id": "toolu_9", "name": "Glob", "input": {}, "caller": {"type": "direct"}}
+    body["messages"] += [{"role": "assistant", "content": [search]}, {"role": "user", "content": [found]}]
+    told = await events(plane, "/v1/messages?beta=true", CLAUDE_FIELDS, body)
+    assert [event["type"] for event in told if event["type"] != "ping"][-1] == "message_stop"
