@@ -140,6 +140,7 @@ cdef class ModelAttempt(Attempt):
             return 0
         name = response_of_events(content) if self.reader.mode == EVENTS else member_text(content, 0, None, b"id")
         if name is not None:
+            request.kept_as = name
             remember(
                 request, self.facts.index, self.head.fields if self.upstream.is_region else None, [name],
                 owner_of(request), False,

@@ -25,6 +25,7 @@ cdef class ModelRequest(Request):
     cdef bint wants_usage       # the caller is bounded: its streams ask for usage, which it did not ask for
     cdef bint with_usage        # what is sent next asks for it
     cdef bint remembers         # the answer is stored: the id in it is remembered
+    cdef bytes kept_as          # ... that id; None = no answer has told it
     cdef Refusal seek(self)                     # let only the issuer of the ids in the body be asked
     cdef Refusal read_call(self)
     cdef Refusal check_prices(self)             # a caller with a budget needs a price for every target

@@ -65,6 +65,7 @@ cdef class Response:
     cdef _end_error(self)                       # end a stream behind an error event
     cdef bytes _event(self, bytes event)        # an event of edge's own, in the client's dialect
     cdef finish(self, list trailers, bytes tail)            # the answer is complete
+    cdef str _where_kept(self)
     cdef broken(self, str detail, str target, bint deadline, bint say)  # end an answer that broke off
     cdef list own_fields(self, list fields, int attempts)   # of a reply to a request that had a route
     # A whole reply: an error of edge's own, or a target's error body. prepare() returns its fields, send() sends it.

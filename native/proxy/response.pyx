@@ -44,7 +44,7 @@ cdef tuple NO_BUFFERING = (b"x-accel-buffering", b"no")
 # Parsed heads hold these objects themselves, so that a comparison of identity finds the fields.
 cdef bytes DATE = kept_name(b"date")
 cdef bytes REQUEST_ID = kept_name(b"x-request-id")
-# A client's longer id is not repeated.
+# A client's longer id is not repeated, nor a provider's.
 cdef Py_ssize_t LONGEST_ID = 256
 
 
@@ -357,13 +357,20 @@ cdef class Response:
             # An error event was sent, and no [DONE]: that tells it from a complete answer, so the framing may end well.
             # An SDK that has read the event must not fail over the transport. With ``say`` unset it was the target's.
             if say:
-                self.stream.send_data(self._event(
-                    self.runtime.replies.event("broken", detail, target, self.request.identifier.decode())
-                ))
+                self.stream.send_data(self._event(self.runtime.replies.event(
+                    "broken", f"{detail}{self._where_kept()}", target, self.request.identifier.decode()
+                )))
             self._end_error()
         else:
             self.stream.cut()
         self.stream = None
+
+    cdef str _where_kept(self):
+        """Return where the client may look for a broken answer that its provider stores; nobody else goes on with it."""
+        cdef bytes name = (<ModelRequest>self.request).kept_as if isinstance(self.request, ModelRequest) else None
+        if name is None or PyBytes_GET_SIZE(name) > LONGEST_ID:
+            return ""
+        return f"; what its provider has stored of it is {name.decode('utf-8', 'replace')}"
 
     cdef object refused(self, Refusal why):
         cdef object reply
