@@ -1,4 +1,4 @@
-"""Chooses the target of an attempt: one of two members of the best tier with a free place, drawn by weight."""
+"""Chooses the target of an attempt: one of two random members of the best tier with a free place."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.balance.breaker cimport Policy
@@ -86,7 +86,7 @@ cdef class TargetPool:
     cdef void note(self, int index, uint64_t now_ns, int priority) noexcept nogil
     cdef int _rank(self, int priority) except -1
     cdef int _apart(self, int* group, int count, double draw) noexcept nogil
-    cdef int _drawn(self, const int* group, int count, double draw, int without) noexcept nogil
+    cdef int _drawn(self, const int* group, int count, double draw) noexcept nogil
     cdef int _best_ranked(self, int* group, int count) noexcept nogil
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil

@@ -4,8 +4,8 @@ In this order; the first rule that gives a target applies:
 1. A member that is due for its half-open trial, if this is the exchange's first attempt or no other member is usable.
 2. The member that the caller is kept at, for the sake of its prompt cache, while it is usable, does not stand aside and
    has no more than twice its share of what is in flight in its tier, and a little.
-3. Two members that are drawn by weight, in the best tier with a usable member, or among those of it that the caller
-   ranks best; the first, unless it gives way to the second (see below). A member in slow start stands aside with
+3. A member that is drawn by weight, in the best tier with a usable member, or among those of it that the caller ranks
+   best, unless it gives way to another one that is drawn (see below). A member in slow start stands aside with
    probability 1 - its share, if another member of its own or a later tier can take the attempt. So does a member that
    other regions report as unhealthy, with the weight that they have set.
 5. If no member is usable: a member whose circuit is open or on trial, once per open period each, and once a second if
@@ -273,23 +273,14 @@ cdef class TargetPool:
             return ours * self.load_each[first] >= (theirs + 1.0) * self.load_each[second]
         return slow * (ours + 1.0) * self.load_each[first] > other * (theirs + 1.0) * self.load_each[second]
 
-    cdef int _drawn(self, const int* group, int count, double draw, int without) noexcept nogil:
-        """Draw a place of a group by the weights of its members, but not the place ``without``; -1 = none is left out.
-
-        ``draw`` is from 0 to 1, 1 excluded."""
-        cdef double weights = 0.0
-        cdef int place, last = 0
-        for place in range(count):
-            if place != without:
-                weights += self.weights[group[place]]
-        draw *= weights
-        for place in range(count):
-            if place != without:
-                draw -= self.weights[group[place]]
-                last = place
-                if draw < 0:
-                    break
-        return last
+    cdef int _drawn(self, const int* group, int count, double draw) noexcept nogil:
+        """Return the place of a group that ``draw``, from 0 to the sum of its weights, falls to."""
+        cdef int place
+        for place in range(count - 1):
+            draw -= self.weights[group[place]]
+            if draw < 0:
+                return place
+        return count - 1
 
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
         out.admit = breaker_take(&self.recs[index].own, &self.policy, now_ns, last_resort, &out.generation)
@@ -324,7 +315,7 @@ cdef class TargetPool:
         cdef int[64] group
         cdef int index, tier, count, first, second, best_tier, bar
         cdef int admit = 0
-        cdef double share
+        cdef double share, weights
         out.index = -1
         out.admit = Admit.ADMIT_NO
         out.generation = 0
@@ -363,28 +354,34 @@ cdef class TargetPool:
             candidates = self._without(usable, aside)
             best_tier = INT32_MAX
             count = 0
+            weights = 0.0
             for index in range(self.size):
                 if candidates >> index & 1:
                     tier = self.tiers[index]
                     if tier < best_tier:
                         best_tier = tier
                         count = 0
+                        weights = 0.0
                     if tier == best_tier:
                         group[count] = index
                         count += 1
-            if usable & self.canaries:
-                count = self._apart(group, count, unit(mix(~rnd)))
-            if self.rank_slack >= 0:
-                count = self._best_ranked(group, count)
+                        weights += self.weights[index]
+            if usable & self.canaries or self.rank_slack >= 0:
+                if usable & self.canaries:
+                    count = self._apart(group, count, unit(mix(~rnd)))
+                if self.rank_slack >= 0:
+                    count = self._best_ranked(group, count)
+                weights = 0.0
+                for index in range(count):
+                    weights += self.weights[group[index]]
             first = 0
             if count > 1:
                 if self.uneven:
-                    first = self._drawn(group, count, <double>(rnd >> 32) / WORD, -1)
-                    second = self._drawn(group, count, <double>(rnd & 0xFFFFFFFF) / WORD, first)
+                    first = self._drawn(group, count, <double>(rnd >> 32) / WORD * weights)
                 else:
                     first = <int>((rnd >> 32) * <uint64_t>count >> 32)
-                    second = <int>((rnd & 0xFFFFFFFF) * <uint64_t>(count - 1) >> 32)
-                    second += second >= first
+                second = <int>((rnd & 0xFFFFFFFF) * <uint64_t>(count - 1) >> 32)
+                second += second >= first
                 if self.gives_way(group[first], group[second], now_ns, latency_cell):
                     first = second
             if self.take(group[first], now_ns, False, out) != Admit.ADMIT_NO:

@@ -82,6 +82,20 @@ def test_weights_hold_over_conversations() -> None:
     assert world.served["a"] == pytest.approx(4 * owners["a"], rel=0.05)
 
 
+def test_weights_hold_over_conversations_that_begin_one_by_one() -> None:
+    """Of 400 conversations that never meet, three of four begin at the target with three times the weight, and stay."""
+    world = Conversing(text_of(["a, weight: 3", "b, weight: 1"]))
+    firsts = Counter[str]()
+    for number in range(400):
+        talk = Talk(world, f"talk {number}")
+        owner = talk.turn()
+        firsts[owner] += 1
+        assert talk.turn() == owner
+    # four standard deviations of a binomial distribution
+    assert abs(firsts["a"] - 300) <= 4 * (400 * 0.75 * 0.25) ** 0.5
+    assert world.served["a"] == 2 * firsts["a"]
+
+
 @pytest.mark.parametrize(
     ("mark", "idle_s", "kept"), [(None, 280, True), (None, 310, False), (ONE_HOUR, 3500, True), (ONE_HOUR, 3620, False)]
 )

@@ -239,11 +239,10 @@ def _two_choices(members: list[Member], group: list[int], now_ns: int, rnd: int,
         return group[0]
     if len({(member.tier, member.weight) for member in members}) == len({member.tier for member in members}):
         first = group[(rnd >> 32) * len(group) >> 32]
-        others = [i for i in group if i != first]
-        second = others[(rnd & 0xFFFFFFFF) * len(others) >> 32]
     else:
         first = _drawn(members, group, rnd >> 32)
-        second = _drawn(members, [i for i in group if i != first], rnd & 0xFFFFFFFF)
+    others = [i for i in group if i != first]
+    second = others[(rnd & 0xFFFFFFFF) * len(others) >> 32]
     return second if _gives_way(members, first, second, now_ns, latency_cell) else first
 
 
