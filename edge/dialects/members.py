@@ -29,7 +29,7 @@ _SECOND: Final = 2  # a struct may stand in itself once, as the blocks of a tool
 class Members(Generic[T]):
     """Reads bodies of one kind: ``kind`` is a struct or a list of structs.
 
-    ``silent`` holds the names (``messages.content.caller``) of members that say nothing to another provider. Those at
+    ``silent`` holds the names (``input.content.logprobs``) of members that say nothing to another provider. Those at
     the top are left to the caller.
     """
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DIALECT: Final = "anthropic"
-_REQUEST: Final = Members(schema.Request, ("messages.content.caller",))
+_REQUEST: Final = Members(schema.Request)
+# Members of tools that Claude Code sends: they are known, so that they do not cost a second look at the body.
+_OF_TOOLS: Final = ("defer_loading", "eager_input_streaming")
 _ANSWER: Final = msgspec.json.Decoder(schema.Answer)
 
 # What the answer depends on, and what no other dialect has.
@@ -78,7 +80,7 @@ def read_request(body: bytes) -> chat.Request:
         stream=asked.stream is True,
         include_usage=True,
         prefill=asked.messages[-1].role == "assistant",
-        hints=dropped + few(unknown),
+        hints=dropped + few((*_of_tools(asked.tools), *unknown)),
         limits=limits + odd,
     )
 
@@ -184,6 +186,13 @@ def _tools(tools: list[schema.Tool] | None) -> tuple[tuple[chat.Tool, ...], tupl
                 )
             )
     return tuple(read), tuple(odd)
+
+
+def _of_tools(tools: list[schema.Tool] | None) -> Iterator[str]:
+    """Return the names of what tools say that no other dialect can."""
+    for name in _OF_TOOLS:
+        if any(getattr(tool, name) for tool in tools or ()):
+            yield f"tools.{name}"
 
 
 def _tool_choice(choice: schema.ToolChoice | None) -> chat.ToolChoice | None:

@@ -46,6 +46,7 @@ class Block(Struct):
     signature: str | None = None
     data: str | None = None
     tool_name: str | None = None
+    caller: Any = None
     cache_control: CacheControl | None = None
 
 
@@ -65,6 +66,8 @@ class Tool(Struct):
     input_schema: Raw = NULL
     cache_control: CacheControl | None = None
     strict: bool | None = None
+    defer_loading: bool | None = None
+    eager_input_streaming: bool | None = None
 
 
 class ToolChoice(Struct):

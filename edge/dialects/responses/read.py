@@ -47,14 +47,7 @@ def read_request(body: bytes) -> chat.Request:
     dropped, limits = hints(body, schema.Request, _LIMITS, _SILENT)
     if bytes(options.get("background", NULL)) == b"true":
         limits = (*limits, "background")
-    if bytes(options.get("store", NULL)) == b"true":
-        dropped = (*dropped, "store")
-    if bytes(options.get("truncation", NULL)) not in {b"null", b'"disabled"'}:
-        dropped = (*dropped, "truncation")
-    if b"logprobs" in bytes(options.get("include", NULL)):
-        dropped = (*dropped, "logprobs")
-    if asked.text is not None and asked.text.verbosity is not None:
-        dropped = (*dropped, "verbosity")
+    dropped += tuple(_left_out(asked, options))
     tools, odd, told = _tools(asked.tools)
     messages: list[chat.Message] = []
     if asked.instructions:
@@ -82,6 +75,21 @@ def read_request(body: bytes) -> chat.Request:
         hints=dropped + few(unknown),
         limits=limits + odd,
     )
+
+
+def _left_out(asked: schema.Request, options: dict[str, Raw]) -> Iterator[str]:
+    """Return the names of what is known here, and that no other dialect can say."""
+    if bytes(options.get("store", NULL)) == b"true":
+        yield "store"
+    if bytes(options.get("truncation", NULL)) not in {b"null", b'"disabled"'}:
+        yield "truncation"
+    if b"logprobs" in bytes(options.get("include", NULL)):
+        yield "logprobs"
+    if asked.text is not None and asked.text.verbosity is not None:
+        yield "verbosity"
+    # Codex sends it always: it is known, so that it does not cost a second look at the body
+    if not isinstance(asked.input, str) and any(item.phase for item in asked.input):
+        yield "input.phase"
 
 
 def _read_items(items: list[schema.Item], messages: list[chat.Message]) -> None:

@@ -44,6 +44,7 @@ class Item(Struct):
     encrypted_content: str | None = None
     status: str | None = None
     namespace: str | None = None
+    phase: str | None = None
 
 
 class Tool(Struct):
