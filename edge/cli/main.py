@@ -14,7 +14,7 @@ import importlib
 import io
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from edge.errors import EdgeError
 from edge.version import VERSION
@@ -52,15 +52,24 @@ _OUTPUT: Final = frozenset({errno.ENOSPC, errno.EBADF, errno.EDQUOT, errno.EFBIG
 INTERRUPTED: Final = 130  # 128 + SIGINT, the convention of shells
 
 
+class CommandParser(argparse.ArgumentParser):
+    """Refuses what a command does not know with that command's own usage; argparse prints that of edge alone."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Return the arguments; those of a subcommand come here first, through its own parser."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
+
 def parser(commands: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """Return the parser of these subcommands, of all by default.
 
     Raises:
         ImportError: a module of ``COMMANDS`` is missing.
     """
-    whole = argparse.ArgumentParser(
-        prog="edge", description="Keeps applications answered while AI providers and services fail."
-    )
+    whole = CommandParser(prog="edge", description="Keeps applications answered while AI providers and services fail.")
     whole.add_argument("--version", action="version", version=f"edge {VERSION}")
     subparsers = whole.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS if commands is None else commands:
