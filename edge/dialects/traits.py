@@ -13,8 +13,9 @@ Facts, each looked up on 2026-12-01:
   (https://platform.claude.com/docs/en/models/opus-5-5/migration-guide and its siblings).
 - OpenAI's models that reason take ``temperature``, ``top_p`` and penalties only where they do not reason, which is the
   default from gpt-5.1 to gpt-5.5 (github.com/vercel/ai issue 10932), and o3 and o4-mini no ``stop`` (the types of
-  OpenAI's SDK). Efforts: low, medium and high of o1, o3 and o4; minimal of gpt-5 alone; none from gpt-5.1, xhigh from
-  gpt-5.2, max from gpt-5.6 on (https://developers.openai.com/api/docs/guides/reasoning, and
+  OpenAI's SDK). Efforts: low, medium and high of o1, o3 and o4; minimal of gpt-5 alone; none from gpt-5.1 to gpt-6,
+  xhigh from gpt-5.2, max from gpt-5.6 on (https://developers.openai.com/api/docs/guides/reasoning,
+  https://developers.openai.com/api/docs/models/gpt-6.2-sol and
   github.com/anomalyco/opencode issue 36141). From gpt-5.6 on chat completions call functions with the effort none alone
   (github.com/itzcrazykns/vane issue 1173). Four stop words are the most (the same types), Gemini's five
   (https://ai.google.dev/api/generate-content).
@@ -86,7 +87,9 @@ def gpt(model: str) -> Gpt | None:
         return None
     if version == (5, 0):
         return Gpt(("minimal", "low", "medium", "high"), silent=False, calls=True, stop=True)
-    efforts: tuple[chat.Effort, ...] = ("none", "low", "medium", "high")
+    efforts: tuple[chat.Effort, ...] = ("low", "medium", "high")
+    if version < (6, 1):
+        efforts = ("none", *efforts)
     if version >= (5, 2):
         efforts += ("xhigh",)
     if version >= (5, 6):

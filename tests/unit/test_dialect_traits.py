@@ -50,7 +50,8 @@ def test_a_model_of_anthropics_is_told_by_its_name(model: str, takes: traits.Cla
         ("gpt-5-mini", "minimal low medium high"),
         ("gpt-5.1", "none low medium high"),
         ("gpt-5.4-2026-03-05", "none low medium high xhigh"),
-        ("openai/gpt-6.1-sol", "none low medium high xhigh max"),
+        ("openai/gpt-6-sol", "none low medium high xhigh max"),
+        ("gpt-6.2-sol", "low medium high xhigh max"),
         ("gpt-5-chat-latest", None),
         ("gpt-4o", None),
         ("gpt-4.1-mini", None),
@@ -166,6 +167,8 @@ def test_functions_are_called_without_reasoning_where_chat_completions_refuse_bo
     body, dropped = from_anthropic("gpt-5.6-terra", tools=tool, thinking=thinking)
     assert (body["reasoning_effort"], dropped) == ("none", ("reasoning",))
     assert from_anthropic("gpt-5.6-terra", tools=tool)[0]["reasoning_effort"] == "none"
+    body, dropped = from_anthropic("gpt-6.2-sol", tools=tool, thinking=thinking)
+    assert ("reasoning_effort" in body, dropped) == (False, ("reasoning",))  # it refuses none, too
     body, dropped = from_anthropic("gpt-5.6-terra", "responses", tools=tool, thinking=thinking)
     assert (body["reasoning"]["effort"], dropped) == ("medium", ())
 

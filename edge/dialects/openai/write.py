@@ -58,7 +58,7 @@ def write_request(request: chat.Request, model: str) -> Written:
     elif takes is not None and not takes.calls and request.tools:
         if effort != "none" and request.thinking is not None:
             dropped.append("reasoning")
-        effort = "none"
+        effort = "none" if "none" in takes.efforts else None
     if effort is not None:
         body["reasoning_effort"] = effort
     _add_sampling(request.sampling, body, dropped, silent=is_silent(effort, takes))
