@@ -6,6 +6,7 @@ costs nothing where all is known. Where it refuses, the body is read as usual, a
 
 from __future__ import annotations
 
+import functools
 import re
 import types
 import typing
@@ -35,9 +36,13 @@ class Members(Generic[T]):
 
     def __init__(self, kind: type[T], silent: Collection[str] = ()) -> None:
         self._decoder: Final[msgspec.json.Decoder[T]] = msgspec.json.Decoder(kind)
-        self._strict: Final = msgspec.json.Decoder(_twin(kind, (), top=True))
-        self._shape: Final = _shape_of(kind, ())
+        self._strict: Final = msgspec.json.Decoder(_twin(kind, (), {}, top=True))
+        self._kind: Final = kind
         self._silent: Final = frozenset(silent)
+
+    @functools.cached_property
+    def _shape(self) -> Shape:
+        return _shape_of(self._kind, ())
 
     def decode(self, body: bytes | msgspec.Raw) -> tuple[T, tuple[str, ...]]:
         """Return the value, and the names of members below the top that it does not hold, once each.
@@ -62,28 +67,35 @@ def _structs(hint: Any) -> list[type[Struct]]:
     return []
 
 
-def _twin(hint: Any, within: tuple[type, ...], *, top: bool = False) -> Any:
-    """Return a type whose structs refuse members that they do not have; those at the top stay as they are."""
+def _twin(hint: Any, within: tuple[type, ...], made: dict[Any, Any], *, top: bool = False) -> Any:
+    """Return a type whose structs refuse members that they do not have; those at the top stay as they are.
+
+    ``made`` are the twins so far, by struct and by how often structs stand within themselves there.
+    """
     if isinstance(hint, type) and issubclass(hint, Struct):
         if within.count(hint) >= _SECOND:
             return hint
+        key = (hint, max(map(within.count, within), default=0))
+        if key in made:
+            return made[key]
         inner = typing.get_type_hints(hint)
         names, encoded = hint.__struct_fields__, hint.__struct_encode_fields__
         required = len(names) - len(hint.__struct_defaults__)
         fields: list[Any] = []
         for place, name in enumerate(names):
-            kind = _twin(inner[name], (*within, hint))
+            kind = _twin(inner[name], (*within, hint), made)
             default = () if place < required else (hint.__struct_defaults__[place - required],)
             fields.append((name, kind, *default))
-        return msgspec.defstruct(
+        made[key] = msgspec.defstruct(
             hint.__name__, fields, rename=dict(zip(names, encoded, strict=True)), forbid_unknown_fields=not top
         )
+        return made[key]
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is list:
-        return list[_twin(args[0], within, top=top)]  # type: ignore[misc]
+        return list[_twin(args[0], within, made, top=top)]  # type: ignore[misc]
     if origin in {Union, types.UnionType} and _structs(hint):
         # "anything" beside blocks would take a block with any member
-        return Union[(*(_twin(arg, within) for arg in args if arg is not Any), None)]
+        return Union[(*(_twin(arg, within, made) for arg in args if arg is not Any), None)]
     return hint
 
 
