@@ -2,6 +2,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memchr
 from native.codec.field_rules cimport host_of, sound_host, sound_target
 from native.codec.head cimport UNKNOWN_LENGTH
+from native.codec.http1_head cimport method_name
 from native.codec.kept_head cimport KeptHead
 
 
@@ -89,7 +90,10 @@ cdef Head take_request(HeadReader reader, bytes method, bytes target, int versio
     if version == 11 and reader.host_fields == 0:
         reader.refuse(400, "Host is missing")
         return None
-    if kept is not None and kept.target is not None and target is kept.target:
+    # The method is compared too: Python has one object for each target of one byte, whichever line it comes from.
+    if kept is not None and kept.target is not None and target is kept.target and (
+        method is method_name(kept.text.method)
+    ):
         head.target = target
         head.path = kept.path
     elif not take_target(reader, method, target):

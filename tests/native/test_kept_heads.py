@@ -133,3 +133,13 @@ def test_what_a_line_means_is_judged_for_each_head() -> None:
     requests, refusal = parse_requests([absolute.encode()] * 4)
     assert refusal is None
     assert [(head.host, head.target) for head, _, _ in requests] == [(b"b", b"/v1/models?a=1")] * 4
+
+
+@pytest.mark.parametrize(("target", "first", "then"), [("/", "GET", "CONNECT"), ("*", "OPTIONS", "GET")])
+def test_a_target_is_judged_with_its_method(target: str, first: str, then: str) -> None:
+    """A target of one byte is one object whoever makes it; a method that it is no target of is refused all the same."""
+    texts = [f"{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n" for method in (first, first, first, then)]
+    requests, refusal = parse_requests([text.encode() for text in texts])
+    assert len(requests) == 3
+    assert refusal == parse_requests([texts[3].encode()])[1]
+    assert refusal is not None
