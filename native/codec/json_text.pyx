@@ -1,4 +1,6 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memcpy
 
 
@@ -59,10 +61,22 @@ cdef bint _is_plain(bytes content) noexcept:
     return True
 
 
+# Short texts that were found plain, by their addresses, with a reference to each: names of models come again and again.
+cdef (void*)[8] FOUND_PLAIN
+cdef Py_ssize_t LONGEST_FOUND = 256
+
+
 cdef bytes escape_json(bytes utf8):
+    cdef size_t place = <size_t><void*>utf8 >> 4 & 7
     cdef bytearray out
     cdef unsigned char c
+    if FOUND_PLAIN[place] == <void*>utf8:
+        return utf8
     if _is_plain(utf8):
+        if PyBytes_GET_SIZE(utf8) <= LONGEST_FOUND:
+            Py_XDECREF(<PyObject*>FOUND_PLAIN[place])
+            Py_INCREF(utf8)
+            FOUND_PLAIN[place] = <void*>utf8
         return utf8
     out = bytearray()
     for c in utf8:

@@ -98,6 +98,30 @@ cdef extern from *:
     #endif
         return edge_long_plain_end(p, start, end);
     }
+    /* Read a member's name as nearly every encoder writes it: short, plain, with at most one space around it. Return where its
+       value begins, or NULL: then the general walk reads it. 24 bytes may be read at p. */
+    static inline const char *edge_quick_name(const char *p, int first, const char **quote, Py_ssize_t *size) {
+    #if defined(__SSE2__)
+        unsigned stops;
+        if (!first && *p++ != ',')
+            return NULL;
+        p += *p == ' ';
+        if (*p != '"')
+            return NULL;
+        stops = edge_stops16(p + 1);
+        if (!stops)
+            return NULL;
+        *quote = p;
+        *size = __builtin_ctz(stops);
+        p += 1 + *size;
+        if (p[0] != '"' || p[1] != ':')
+            return NULL;
+        p += 2 + (p[2] == ' ');
+        return (unsigned char)*p > ' ' ? p : NULL;
+    #else
+        return NULL;
+    #endif
+    }
     /* Whether four bytes are hexadecimal digits: each is looked up, and there is one branch for all of them. */
     static const unsigned char edge_no_digit[256] = {
         [0 ... '0' - 1] = 1, ['9' + 1 ... 'A' - 1] = 1, ['F' + 1 ... 'a' - 1] = 1, ['f' + 1 ... 255] = 1
@@ -108,6 +132,7 @@ cdef extern from *:
     }
     """
     const char* edge_plain_end(const char* p, const char* start, const char* end) noexcept nogil
+    const char* edge_quick_name(const char* p, bint first, const char** quote, Py_ssize_t* size) noexcept nogil
     bint edge_is_unit(const char* p) noexcept nogil
 
 
@@ -260,6 +285,12 @@ cdef const char* take_text(const char* p, Scan* scan, Text* text) noexcept nogil
 
 cdef const char* next_member(const char* p, Scan* scan, bint first, Text* key) noexcept nogil:
     cdef const char* end = scan.end
+    cdef const char* value
+    if end - p >= 24:
+        value = edge_quick_name(p, first, &key.quote, &key.size)
+        if value != NULL:
+            key.at = key.quote + 1
+            return value
     p = _space(p, end)
     if p < end and p[0] == c"}":
         key.at = NULL
@@ -375,8 +406,12 @@ cdef const char* walk_value(const char* p, Scan* scan, int depth) noexcept nogil
 cdef int64_t read_count(const char* p, const char* end) noexcept nogil:
     cdef int64_t value = 0
     cdef int digit
+    cdef const char* sure = p + 18 if end - p > 18 else end     # so many digits cannot overflow
     if p >= end or not c"0" <= p[0] <= c"9":
         return -1
+    while p < sure and c"0" <= p[0] <= c"9":
+        value = value * 10 + (p[0] - c"0")
+        p += 1
     while p < end and c"0" <= p[0] <= c"9":
         digit = p[0] - c"0"
         value = INT64_MAX if value > (INT64_MAX - digit) // 10 else value * 10 + digit

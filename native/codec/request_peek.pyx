@@ -5,7 +5,7 @@ from native.codec.json_walk cimport (
     Scan, Text, at_end, begin, fail, is_empty, skip_space, text_is, walk_elements, walk_members, walk_string, walk_value,
 )
 from native.codec.media cimport walk_media
-from native.codec.turns cimport LATEST, begin_turns, note_member, note_turn
+from native.codec.turns cimport LATEST, begin_turns, may_note, note_member, note_turn
 from native.codec.usage cimport read_amount
 
 # More answers than this are asked of no provider; a larger number would only overflow sums.
@@ -280,14 +280,14 @@ cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int d
             reading.out.reasons = True
         elif p[0] == c"[" and (text_is(key, b"tools", 5) or text_is(key, b"functions", 9)):
             reading.out.tools = reading.out.tools or not is_empty(p, after)
-        if reading.turns != NULL:
+        if reading.turns != NULL and may_note(key):
             note_member(reading.turns, key, scan.start, p, after)
         return after
     if reading.seen & known:
         return fail(scan, key.quote, PEEK_DUPLICATE)
     reading.seen |= known
     after = _read_known(p, scan, known, depth, reading.out)
-    if after != NULL and reading.turns != NULL:
+    if after != NULL and reading.turns != NULL and may_note(key):
         note_member(reading.turns, key, scan.start, p, after)
     return after
 

@@ -37,16 +37,40 @@ cdef bint read_traceparent(const char* value, Py_ssize_t size, Trace* out) noexc
     return True
 
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    /* Write eight lower-case digits at once: one byte for each, to which the distance of a letter is added from ten on. */
+    static inline void edge_write_hex8(char *p, uint32_t number) {
+        uint64_t digits = number;
+        digits = (digits | digits << 16) & 0x0000ffff0000ffffULL;
+        digits = (digits | digits << 8) & 0x00ff00ff00ff00ffULL;
+        digits = (digits | digits << 4) & 0x0f0f0f0f0f0f0f0fULL;
+        digits += 0x3030303030303030ULL + ((digits + 0x0606060606060606ULL) >> 4 & 0x0101010101010101ULL) * 0x27;
+    #if __BYTE_ORDER__ != __ORDER_BIG_ENDIAN__
+        digits = __builtin_bswap64(digits);
+    #endif
+        memcpy(p, &digits, 8);
+    }
+    static inline void edge_write_hex16(char *p, uint64_t number) {
+        edge_write_hex8(p, (uint32_t)(number >> 32));
+        edge_write_hex8(p + 8, (uint32_t)number);
+    }
+    """
+    void write_hex16 "edge_write_hex16" (char* p, uint64_t number) noexcept
+
+
 cdef bytes write_traceparent(const Trace* trace, uint64_t span):
     cdef bytes written = PyBytes_FromStringAndSize(NULL, LENGTH)
     cdef char* p = PyBytes_AS_STRING(written)
     p[0] = c"0"
     p[1] = c"0"
     p[2] = c"-"
-    write_hex(p + 3, 16, trace.high)
-    write_hex(p + 19, 16, trace.low)
+    write_hex16(p + 3, trace.high)
+    write_hex16(p + 19, trace.low)
     p[35] = c"-"
-    write_hex(p + 36, 16, span)
+    write_hex16(p + 36, span)
     p[52] = c"-"
     write_hex(p + 53, 2, trace.flags)
     return written

@@ -9,6 +9,7 @@ from native.codec.json_walk cimport Text
 
 cdef enum:
     LATEST = 16             # turns whose chain is kept: more are not added from one request to the next
+    NOTED_SIZES = 1 << 5 | 1 << 6 | 1 << 12 | 1 << 13 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 20 | 1 << 22
 
 cdef struct Turns:          # of one request
     uint64_t fixed          # of what stands beside the turns: the system prompt, prompt_cache_key
@@ -28,6 +29,9 @@ cdef void note_turn(Turns* turns, const char* p, const char* after) noexcept nog
 cdef void note_member(
     Turns* turns, const Text* key, const char* start, const char* p, const char* after
 ) noexcept nogil
+# Whether a name is as long as one that note_member() knows: most are not.
+cdef inline bint may_note(const Text* key) noexcept nogil:
+    return 0 <= key.size < 32 and <int>NOTED_SIZES >> key.size & 1
 # The fingerprint of a name, such as that of an answer; never 0.
 cdef uint64_t name_mark(const char* name, Py_ssize_t size) noexcept nogil
 # The fingerprint of bytes that follow what ``before`` is the fingerprint of.

@@ -49,6 +49,7 @@ cdef enum:
     STRINGS = 12            # texts of a turn that count
     TAIL = 64               # bytes at the end of a turn in which the mark of a prompt cache stands
 
+
 cdef uint64_t BASIS = 0x9E3779B97F4A7C15ULL
 
 
@@ -207,7 +208,7 @@ cdef void note_member(
     Turns* turns, const Text* key, const char* start, const char* p, const char* after
 ) noexcept nogil:
     cdef bint own = True
-    if key.size < 5 or key.size > 22:
+    if not may_note(key):
         return
     if text_is(key, b"system", 6) or text_is(key, b"instructions", 12) or text_is(key, b"systemInstruction", 17) or (
         text_is(key, b"system_instruction", 18)

@@ -265,7 +265,10 @@ cdef uint64_t usual_output(RouteRec* rec, bint* known) noexcept nogil:
     cdef uint64_t usual = 0
     cdef uint64_t below
     cdef int place
-    for place in range(EDGE_HIST_BUCKETS):
+    for place in range(0, EDGE_HIST_BUCKETS - 3, 4):
+        total += load64(&rec.output_hist[place]) + load64(&rec.output_hist[place + 1])
+        total += load64(&rec.output_hist[place + 2]) + load64(&rec.output_hist[place + 3])
+    for place in range(EDGE_HIST_BUCKETS // 4 * 4, EDGE_HIST_BUCKETS):
         total += load64(&rec.output_hist[place])
     known[0] = total >= ENOUGH
     if not known[0]:
