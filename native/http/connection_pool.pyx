@@ -10,7 +10,7 @@ from collections import OrderedDict
 from libc.stdint cimport int64_t, uint64_t
 from native.http.stream cimport FAILED_CONNECT, FAILED_LOCAL
 from native.io.atomics cimport add64
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport event_time_ns, monotonic_ns
 
 # An idle connection older than this is closed. Common servers close theirs after 60 to 75 s, and a request that is sent
 # into a closing connection costs a needless retry. Services often keep a connection for only 5 s (node, uvicorn).
@@ -211,7 +211,7 @@ cdef class ConnectionPool:
             if not self.take_idle(connection):
                 continue        # closed while it was idle
             if connection.is_reusable() and (
-                monotonic_ns() < connection.idle_since_ns + <uint64_t>TRUSTED_NS or connection.is_silent()
+                event_time_ns() < connection.idle_since_ns + <uint64_t>TRUSTED_NS or connection.is_silent()
             ):
                 connection.assign(who)
                 who.on_connection(connection)
@@ -273,7 +273,7 @@ cdef class ConnectionPool:
             connection.assign(who)
             who.on_connection(connection)
             return
-        connection.idle_since_ns = monotonic_ns()
+        connection.idle_since_ns = event_time_ns()
         connection.idle = True
         self.idle_count += 1
         self.idle.append(connection)
@@ -287,7 +287,7 @@ cdef class ConnectionPool:
         return True
 
     cdef int release(self, PooledConnection connection) except -1:
-        if (self.closed and not self.waiters) or monotonic_ns() - connection.born_ns > connection.lifetime_ns:
+        if (self.closed and not self.waiters) or event_time_ns() - connection.born_ns > connection.lifetime_ns:
             connection.close()
             return 0
         self.place(connection)

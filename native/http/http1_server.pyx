@@ -5,7 +5,7 @@ Pipelined requests wait for their turn. Messages are never passed through: reque
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport add64
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport event_time_ns, monotonic_ns
 from native.codec.head cimport NO_BODY, TUNNEL, Head
 from native.codec.pieces cimport add_piece
 from native.codec.head_writer cimport (
@@ -314,7 +314,7 @@ cdef class Http1Server(RequestEvents):
             self.hold_early(data[:size])
             return
         if self.incoming is not None:
-            self.wait_started_ns = monotonic_ns()
+            self.wait_started_ns = event_time_ns()
         self.parser.feed(data, size)
         if self.parser.fault is not None:
             self.refuse(self.parser.fault_status, self.parser.fault)
@@ -328,7 +328,7 @@ cdef class Http1Server(RequestEvents):
 
     # --- what the parser finds ---------------------------------------------------------------------------------------
     cdef int on_head_begin(self) except -1:
-        self.wait_started_ns = monotonic_ns()
+        self.wait_started_ns = event_time_ns()
         if self.slot.idle and self.slot.served:
             self.slot.rest()
 
@@ -405,7 +405,7 @@ cdef class Http1Server(RequestEvents):
             # a pipelined request waits with the first part of its body, and reading is paused meanwhile
             self.resume_reading()
         stream.release_backlog()
-        stream.started_ns = monotonic_ns()
+        stream.started_ns = event_time_ns()
         stream.events = self.acceptor.open(stream, stream.head)
         if backlog is not None:
             for data in backlog:
@@ -434,7 +434,7 @@ cdef class Http1Server(RequestEvents):
             else:
                 self.close()
             return 0
-        self.wait_started_ns = monotonic_ns()
+        self.wait_started_ns = event_time_ns()
         self.next_request()
 
     cdef int next_request(self) except -1:

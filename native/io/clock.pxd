@@ -23,14 +23,39 @@ cdef extern from * nogil:
     uint64_t real_monotonic_ns "edge_now_ns"()
     uint64_t real_wall_ns "edge_wall_ns"()
 
-cdef uint64_t virtual_ns            # the monotonic time of a drill; 0 = the clocks are real
-cdef int64_t virtual_wall_ns        # the wall clock of a drill, less its monotonic time
+cdef struct Clocks:
+    uint64_t virtual_ns             # the monotonic time of a drill; 0 = the clocks are real
+    int64_t virtual_wall_ns         # the wall clock of a drill, less its monotonic time
+    uint64_t event_ns               # when the event that is being handled began, or the last reading since; 0 = none is
+
+cdef Clocks* clocks                 # of this process
 
 cdef inline uint64_t monotonic_ns() noexcept nogil:
-    return virtual_ns if virtual_ns else real_monotonic_ns()
+    cdef uint64_t now_ns
+    if clocks.virtual_ns:
+        return clocks.virtual_ns
+    now_ns = real_monotonic_ns()
+    if clocks.event_ns:
+        clocks.event_ns = now_ns    # time never goes back within an event
+    return now_ns
+
+# The time of the event that is being handled, which is at most a turn of the reactor ago: for what need not be more exact.
+# A reading of the clock costs as much as looking up a model.
+cdef inline uint64_t event_time_ns() noexcept nogil:
+    return clocks.event_ns if clocks.event_ns and not clocks.virtual_ns else monotonic_ns()
+
+# An event begins now.
+cdef inline void begin_event() noexcept nogil:
+    clocks.event_ns = real_monotonic_ns()
+
+# No event is being handled any more.
+cdef inline void end_events() noexcept nogil:
+    clocks.event_ns = 0
 
 cdef void move_virtual(uint64_t now_ns, int64_t wall_ns) noexcept nogil     # see set_virtual
 
 # Since 1970; for display and records, never for deadlines.
 cdef inline uint64_t wall_ns() noexcept nogil:
-    return virtual_ns + <uint64_t>virtual_wall_ns if virtual_ns else real_wall_ns()
+    if clocks.virtual_ns:
+        return clocks.virtual_ns + <uint64_t>clocks.virtual_wall_ns
+    return real_wall_ns()

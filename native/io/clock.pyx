@@ -1,7 +1,10 @@
+cdef Clocks CLOCKS
+clocks = &CLOCKS
+
+
 cdef void move_virtual(uint64_t now_ns, int64_t wall_ns) noexcept nogil:
-    global virtual_ns, virtual_wall_ns
-    virtual_ns = now_ns
-    virtual_wall_ns = wall_ns
+    clocks.virtual_ns = now_ns
+    clocks.virtual_wall_ns = wall_ns
 
 
 def set_virtual(uint64_t now_ns, int64_t wall_ns=0):

@@ -10,7 +10,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport begin_event, end_events, monotonic_ns
 from native.io.posix cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1,
     epoll_ctl, epoll_event, epoll_wait, timerfd_create, timerfd_settime,
@@ -316,6 +316,7 @@ cdef class Reactor:
                     self._dispatch(events, now_ns + TURN_NS)
                 except BaseException as error:
                     self._give_up(events[self.position - 1].data.u64, error)
+            end_events()
             # The kernel reports first what it has not reported for the longest time. A batch that ends early would come
             # again from its beginning, so it is smaller until the turns are short again.
             self.batch = max(self.position, 1) if self.is_cut_short else min(2 * self.batch, <int>BATCH)
@@ -336,6 +337,7 @@ cdef class Reactor:
                         self._report(ticker, error)
                     self._run_deferred()
         finally:
+            end_events()
             self.in_turn = False
         return 0
 
@@ -354,6 +356,7 @@ cdef class Reactor:
             if self.slots[number].handler == NULL or self.slots[number].generation != <uint32_t>(where >> 32):
                 continue
             handler = <Pollable>self.slots[number].handler
+            begin_event()
             handler.on_events(events[self.position - 1].events)
             if (self.position & 7 == 0 or self.took_long) and monotonic_ns() > until_ns:
                 self.is_cut_short = self.position < self.count

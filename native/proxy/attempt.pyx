@@ -5,7 +5,7 @@ from native.codec.grpc cimport (
 )
 from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED
 from native.io.atomics cimport add32, add64
-from native.io.clock cimport monotonic_ns, wall_ns
+from native.io.clock cimport event_time_ns, monotonic_ns, wall_ns
 from native.proxy.accounting cimport (
     circuit_open, late_bound_ns, learn_limits, note_late, note_slow, set_aside, settle_health, slow_after_ns, trial_bound_ns,
 )
@@ -142,7 +142,7 @@ cdef class Attempt(ClientEvents):
             stream.cancel()
             return 0
         self.stream = stream
-        now = monotonic_ns()
+        now = event_time_ns()
         if self.facts.waiting_ns:
             self.facts.connected_ns = now
             if request.request_complete_ns:
@@ -380,7 +380,7 @@ cdef class Attempt(ClientEvents):
             self.events.on_interim_answer(self, status)
 
     cdef int on_head(self, Head head) except -1:
-        cdef uint64_t now = monotonic_ns()
+        cdef uint64_t now = event_time_ns()
         if self.phase != ASKING:
             return 0
         self.phase = ANSWERING
@@ -397,7 +397,7 @@ cdef class Attempt(ClientEvents):
 
     cdef int on_data(self, bytes data) except -1:
         if self.phase != OVER:
-            self.facts.last_ns = monotonic_ns()
+            self.facts.last_ns = event_time_ns()
             self.hear_data(data)
 
     cdef int on_end(self, list trailers) except -1:
@@ -447,7 +447,7 @@ cdef class Attempt(ClientEvents):
             self.request.call_code = call_code_of(self.stream.reset_code, failure)
         self.stream = None
         if failure == <int>FAILED_RESET or failure == <int>FAILED_TRUNCATED:
-            now = monotonic_ns()
+            now = event_time_ns()
             if self.request.caller_is_over(now, cancelled):
                 # gRPC servers reset a call at its deadline, and may be quicker than edge's own alarm
                 self.facts.alive = cancelled
@@ -494,7 +494,7 @@ cdef class Attempt(ClientEvents):
         cdef uint64_t now
         if self.phase == OVER:
             return 0
-        now = monotonic_ns()
+        now = event_time_ns()
         if detail is not None and len(detail) > DETAIL_LIMIT:
             detail = detail[:DETAIL_LIMIT] + "…"
         if outcome != <int>OK:

@@ -10,7 +10,7 @@ from native.codec.spoken cimport PICTURE_SAID
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 from native.http.stream cimport ClientStream
 from native.io.atomics cimport add64
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport event_time_ns, monotonic_ns
 from native.balance.price cimport Price, Used
 from native.proxy.accounting cimport (
     count_usage, note_first_content, note_good_answer, price_of, settle_credential,
@@ -77,10 +77,10 @@ cdef class ModelAttempt(Attempt):
             return 0
         self.reader.stream_begun = self.request.answer_begun
         if self.reader.mode == EVENTS:
-            self._act(self.reader.feed_end(), monotonic_ns())
+            self._act(self.reader.feed_end(), event_time_ns())
             if self.phase == OVER:
                 return 0
-        self._act(self.reader.finish(), monotonic_ns())
+        self._act(self.reader.finish(), event_time_ns())
 
     cdef int _act(self, int reading, uint64_t now) except -1:
         """Act on a Reading."""
@@ -171,7 +171,7 @@ cdef class ModelAttempt(Attempt):
         cdef int reading = self.reader.judge_part()
         if reading == READ_ON:
             return False
-        self._act(reading, monotonic_ns())
+        self._act(reading, event_time_ns())
         return True
 
     cdef bint _refuses_usage(self):

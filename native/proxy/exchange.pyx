@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t
 from native.balance.balancer cimport Choice
 from native.io.atomics cimport add64
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport event_time_ns, monotonic_ns
 from native.proxy.accounting cimport count_answered, count_begun, count_over
 from native.proxy.admission cimport admit
 from native.proxy.answer_reader cimport ACTION_TOO_LONG
@@ -53,7 +53,7 @@ cdef class Exchange(AttemptEvents):
         self.stream = stream
         self.live = LiveAttempts.__new__(LiveAttempts)
         add64(&runtime.meter.count[<int>W_REQUESTS], 1)
-        self.request = request = admit(runtime, stream, head, monotonic_ns())
+        self.request = request = admit(runtime, stream, head, event_time_ns())
         self.response = new_response(request, stream)
         if request.refused is not None:
             self._refuse(request.refused)
@@ -138,7 +138,7 @@ cdef class Exchange(AttemptEvents):
         request.identifier = runtime.next_id()
         request.begin_trace()
         self.charge = new_charge(request)
-        bound = self.charge.reserve(monotonic_ns(), &wait)
+        bound = self.charge.reserve(event_time_ns(), &wait)
         if bound:
             add64(&request.route.rec.count[<int>R_LIMITED], 1)
             self._reply_own(runtime.replies.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000)))
@@ -201,7 +201,7 @@ cdef class Exchange(AttemptEvents):
         self._arm_deadline()
 
     cdef _choose_once(self):
-        cdef uint64_t now = monotonic_ns()
+        cdef uint64_t now = event_time_ns()
         cdef Choice choice
         cdef Facts facts
         cdef int event, step
@@ -320,14 +320,14 @@ cdef class Exchange(AttemptEvents):
 
     cdef bint on_failed_answer(self, Attempt attempt):
         """A service answered with a failure. Return True to relay it; False: another target is asked instead."""
-        cdef uint64_t now = monotonic_ns()
+        cdef uint64_t now = event_time_ns()
         attempt.retry_granted = may_ask_another(self.request, self.live, self.selection, attempt, FAIL_STATUS, now)
         return not attempt.retry_granted
 
     cdef int on_result(self, Attempt attempt, AttemptResult result) except -1:
         """Act on the end of an attempt."""
         cdef Facts facts = NO_FACTS
-        cdef uint64_t now = monotonic_ns()
+        cdef uint64_t now = event_time_ns()
         cdef int step, event = event_of(self.live, attempt, result.outcome, self.state)
         if self.state == State.CLOSED:
             return 0
@@ -523,7 +523,7 @@ cdef class Exchange(AttemptEvents):
         if self.state == State.CLOSED:
             return
         self._enter(State.CLOSED)
-        now = monotonic_ns()
+        now = event_time_ns()
         if self.place is not None:
             self.place.leave(self.request, now)
         if self.flight is not None:

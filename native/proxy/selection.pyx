@@ -11,7 +11,7 @@ from native.balance.capability cimport (
 from native.balance.preference cimport PREFER_COST, PREFER_LATENCY, rank_by_cost, rank_by_latency
 from native.codec.field_rules cimport field_value
 from native.io.atomics cimport add64, load32, load64
-from native.io.clock cimport monotonic_ns
+from native.io.clock cimport event_time_ns, monotonic_ns
 from native.proxy.hooks import TargetState
 from native.proxy.affinity cimport new_affinity
 from native.proxy.issuer import ISSUED_ELSEWHERE
@@ -82,7 +82,7 @@ cdef Selection new_selection(Request request):
     if request.identity.hops is not None and request.route.regions:
         selection.exclude_visited_regions()
     if request.route.affinity and request.is_model():
-        selection.affinity = new_affinity(<ModelRequest>request, monotonic_ns())
+        selection.affinity = new_affinity(<ModelRequest>request, event_time_ns())
     return selection
 
 
@@ -354,7 +354,7 @@ cdef class Selection:
 
     cdef int remember(self, int index) except -1:
         if self.affinity is not None:
-            self.affinity.remember(index, self.tried | self.barred, monotonic_ns())
+            self.affinity.remember(index, self.tried | self.barred, event_time_ns())
 
     cdef int learn(self, int index, bytes data) except -1:
         if self.affinity is not None and self.affinity.unnamed and data is not None:
