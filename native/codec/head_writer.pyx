@@ -7,6 +7,43 @@ from libc.string cimport memcpy
 from native.codec.field_list cimport FieldView, field_at
 from native.codec.numbers cimport write_digits
 
+cdef extern from * nogil:
+    """
+    #include <string.h>
+    /* Most names and values are short: a call for each costs more than the copy. */
+    static inline void edge_copy_short(char *to, const char *from, Py_ssize_t size) {
+        if (size > 32) {
+            memcpy(to, from, (size_t)size);
+        } else if (size >= 16) {
+            char first[16], last[16];
+            memcpy(first, from, 16);
+            memcpy(last, from + size - 16, 16);
+            memcpy(to, first, 16);
+            memcpy(to + size - 16, last, 16);
+        } else if (size >= 8) {
+            char first[8], last[8];
+            memcpy(first, from, 8);
+            memcpy(last, from + size - 8, 8);
+            memcpy(to, first, 8);
+            memcpy(to + size - 8, last, 8);
+        } else if (size >= 4) {
+            char first[4], last[4];
+            memcpy(first, from, 4);
+            memcpy(last, from + size - 4, 4);
+            memcpy(to, first, 4);
+            memcpy(to + size - 4, last, 4);
+        } else if (size > 0) {
+            to[0] = from[0];
+            to[size >> 1] = from[size >> 1];
+            to[size - 1] = from[size - 1];
+        }
+    }
+    """
+    void copy_short "edge_copy_short" (char* to, const char* start, Py_ssize_t size)
+
+# Heads are written here first, because their size is known only then. Longer ones are measured.
+cdef char[8192] ROOM
+
 cdef dict STATUS_LINES = {
     int(status): b"HTTP/1.1 %d %s\r\n" % (int(status), status.phrase.encode()) for status in HTTPStatus
 }
@@ -43,17 +80,21 @@ cdef inline char* put_end(char* out) noexcept:
     return out + 2
 
 
-cdef char* put_fields(char* out, list fields) noexcept:
+cdef char* put_fields(char* out, const char* end, list fields) except? NULL:
+    """Write the field lines; NULL = they do not fit. Raises TypeError for anything but pairs of bytes."""
     cdef FieldView field
     cdef Py_ssize_t at
     for at in range(PyList_GET_SIZE(fields)):
-        if field_at(fields, at, &field):
-            memcpy(out, field.name, field.name_size)
-            out += field.name_size
-            out[0] = c":"
-            out[1] = c" "
-            memcpy(out + 2, field.value, field.value_size)
-            out = put_end(out + 2 + field.value_size)
+        if not field_at(fields, at, &field):
+            raise TypeError("a field is a pair of bytes")
+        if field.name_size + field.value_size + 4 > end - out:
+            return NULL
+        copy_short(out, field.name, field.name_size)
+        out += field.name_size
+        out[0] = c":"
+        out[1] = c" "
+        copy_short(out + 2, field.value, field.value_size)
+        out = put_end(out + 2 + field.value_size)
     return out
 
 
@@ -94,12 +135,25 @@ cdef bytes write_response_head(int status, list fields, int framing, int64_t len
     cdef char[24] room
     cdef char* digits = room
     cdef bytes line = status_line(status)
-    cdef Py_ssize_t size = size_of_framing(framing, length, &digits, room)
-    cdef bytes result = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(line) + size_of_fields(fields) + size + 2)
-    cdef char* out = put(PyBytes_AS_STRING(result), line)
-    out = put_fields(out, fields)
+    cdef Py_ssize_t framed = size_of_framing(framing, length, &digits, room) + 2
+    cdef Py_ssize_t size
+    cdef bytes result
+    cdef char* out = put_fields(put(ROOM, line), ROOM + sizeof(ROOM) - framed, fields)
+    if out != NULL:
+        out = put_end(put_framing(out, framing, digits, room + 24))
+        return PyBytes_FromStringAndSize(ROOM, out - ROOM)
+    size = PyBytes_GET_SIZE(line) + size_of_fields(fields) + framed
+    result = PyBytes_FromStringAndSize(NULL, size)
+    out = put(PyBytes_AS_STRING(result), line)
+    out = put_fields(out, PyBytes_AS_STRING(result) + size, fields)
     put_end(put_framing(out, framing, digits, room + 24))
     return result
+
+
+cdef inline char* put_request_line(char* out, bytes method, bytes target, bytes authority) noexcept:
+    out = put(out, method)
+    out[0] = c" "
+    return put_end(put(put(put(out + 1, target), VERSION_HOST), authority))
 
 
 cdef bytes write_request_head(
@@ -107,14 +161,22 @@ cdef bytes write_request_head(
 ):
     cdef char[24] room
     cdef char* digits = room
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(method) + 1 + PyBytes_GET_SIZE(target) + PyBytes_GET_SIZE(VERSION_HOST)
-    size += PyBytes_GET_SIZE(authority) + 2 + size_of_fields(fields)
-    size += size_of_framing(framing, length, &digits, room) + 2
-    cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
-    cdef char* out = put(PyBytes_AS_STRING(result), method)
-    out[0] = c" "
-    out = put(put(out + 1, target), VERSION_HOST)
-    out = put_fields(put_end(put(out, authority)), fields)
+    cdef Py_ssize_t first = PyBytes_GET_SIZE(method) + PyBytes_GET_SIZE(target) + PyBytes_GET_SIZE(VERSION_HOST) + 3
+    cdef Py_ssize_t framed = size_of_framing(framing, length, &digits, room) + 2
+    cdef Py_ssize_t size
+    cdef bytes result
+    cdef char* out = NULL
+    first += PyBytes_GET_SIZE(authority)
+    if first + framed <= <Py_ssize_t>sizeof(ROOM):
+        out = put_request_line(ROOM, method, target, authority)
+        out = put_fields(out, ROOM + sizeof(ROOM) - framed, fields)
+    if out != NULL:
+        out = put_end(put_framing(out, framing, digits, room + 24))
+        return PyBytes_FromStringAndSize(ROOM, out - ROOM)
+    size = first + size_of_fields(fields) + framed
+    result = PyBytes_FromStringAndSize(NULL, size)
+    out = put_request_line(PyBytes_AS_STRING(result), method, target, authority)
+    out = put_fields(out, PyBytes_AS_STRING(result) + size, fields)
     put_end(put_framing(out, framing, digits, room + 24))
     return result
 
@@ -151,11 +213,15 @@ cdef bytes frame_chunk(bytes held, bytes data):
 
 
 cdef bytes last_chunk(list trailers):
+    cdef Py_ssize_t size
     cdef bytes result
+    cdef char* out
     if not trailers:
         return b"0\r\n\r\n"
-    result = PyBytes_FromStringAndSize(NULL, size_of_fields(trailers) + 5)
-    put_end(put_fields(put(PyBytes_AS_STRING(result), b"0\r\n"), trailers))
+    size = size_of_fields(trailers)
+    result = PyBytes_FromStringAndSize(NULL, size + 5)
+    out = put(PyBytes_AS_STRING(result), b"0\r\n")
+    put_end(put_fields(out, out + size, trailers))
     return result
 
 
