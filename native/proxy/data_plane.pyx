@@ -32,6 +32,7 @@ from native.http.http2_client import Http2Client
 from native.http.protocol_detect import AcceptedConnections
 from native.http.upstream_detect import UpstreamDetect
 from native.io.listener import Listener
+from native.proxy.free_lists import keep_freed_objects
 
 from msgspec import structs
 
@@ -50,6 +51,8 @@ cdef uint64_t SWEEP_NS = 1_000_000_000
 cdef uint64_t FLUSH_NS = 100_000_000
 cdef Py_ssize_t FLUSH_AT = 128
 cdef Py_ssize_t FLUSH_MOST = 512
+
+keep_freed_objects()
 
 
 cdef bint is_the_same(object before, object plan):
