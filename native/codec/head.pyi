@@ -9,6 +9,11 @@ class Length(IntEnum):
     UNKNOWN_LENGTH = -2
     TUNNEL = -3
 
+class FieldMemo:
+    # What was found out about one list of fields.
+
+    ...
+
 class Head:
     # One parsed message head.
 

@@ -1,6 +1,11 @@
 cimport cython
 
 
+cdef class FieldMemo:
+    def __repr__(self):
+        return f"<FieldMemo place={self.place}>"
+
+
 @cython.freelist(64)
 cdef class Head:
     def __repr__(self):

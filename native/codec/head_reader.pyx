@@ -194,6 +194,8 @@ cdef class HeadReader:
         cdef list kept
         cdef bytes value
         cdef tuple pair
+        cdef bint changed = self.kept is None
+        cdef bint shared
         cdef int kind
         cdef int plain = 0
         cdef int i
@@ -205,8 +207,12 @@ cdef class HeadReader:
             field = &scan.fields[i]
             field.known = field.line.known if field.line != NULL else find_name(head + field.name, field.name_size)
             kind = field.known.kind if field.known != NULL else PLAIN
-            plain += kind == PLAIN or kind == CONTENT_TYPE or kind == CONTENT_ENCODING
-        kept = PyList_New(plain)
+            if kind == PLAIN or kind == CONTENT_TYPE or kind == CONTENT_ENCODING:
+                plain += 1
+                changed = changed or field.line == NULL
+        # kept lines only, and as many: the list is the same
+        shared = not changed and self.kept.fields is not None and plain == self.kept.plain
+        kept = self.kept.fields if shared else PyList_New(plain)
         plain = 0
         for i in range(scan.count):
             field = &scan.fields[i]
@@ -219,14 +225,17 @@ cdef class HeadReader:
             if kind != PLAIN and kind != CONTENT_TYPE and kind != CONTENT_ENCODING:
                 self.add_special(<bytes>pair[0], value, kind)
                 continue
-            Py_INCREF(pair)
-            PyList_SET_ITEM(kept, plain, pair)
-            plain += 1
+            if not shared:
+                Py_INCREF(pair)
+                PyList_SET_ITEM(kept, plain, pair)
+                plain += 1
             if kind == CONTENT_TYPE:
                 made.content_type = value
             elif kind == CONTENT_ENCODING:
                 made.content_encoding = value
         made.fields = kept
+        if shared:
+            made.memo = self.kept.memo
         return 0
 
     cdef int add_kept(self) except -1:
@@ -246,6 +255,7 @@ cdef class HeadReader:
             else:
                 self.add_special(<bytes>pair[0], <bytes>pair[1], line.kind)
         made.fields = self.kept.fields
+        made.memo = self.kept.memo
         return 0
 
     cdef tuple make_pair(self, const char* head, FieldSlice* field):
@@ -264,21 +274,11 @@ cdef class HeadReader:
         return pair
 
     cdef int keep(self, const char* head, HeadScan* scan, Head accepted) except -1:
-        cdef KeptHead kept = self.kept
         cdef list made = self.made
-        if kept is None or scan.all_kept:
+        if self.kept is None or scan.all_kept:
             return 0
         self.made = None
-        kept.keep(head, scan, made)
-        if kept.text.first:
-            kept.fields = accepted.fields
-            if accepted.method is not None:
-                kept.authority = accepted.authority
-                kept.host = accepted.host
-                if PyBytes_GET_SIZE(accepted.target) == <Py_ssize_t>scan.target_size:      # not in absolute form
-                    kept.target = accepted.target
-                    kept.path = accepted.path
-        return 0
+        return self.kept.keep(head, scan, made, accepted)
 
     cdef int read_connection(self, bytes value, bint close_only) except -1:
         """Take the options of a Connection field."""

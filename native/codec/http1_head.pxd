@@ -46,7 +46,7 @@ cdef struct FieldSlice:     # offsets from the head's first byte; white space ar
 
 cdef struct KeptText:       # the head before on the same connection, see KeptHead
     char* start
-    Py_ssize_t size                     # of the whole head
+    Py_ssize_t size                     # of the whole head; 0 = it is compared line by line only
     Py_ssize_t first                    # bytes of the first line; 0 = nothing is kept
     int method, version, status
     unsigned int target, target_size

@@ -327,7 +327,7 @@ cdef int scan_kept(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noexc
     scan.status = kept.status
     scan.at = scan.first = kept.first
     scan.state = FIELD
-    if end < kept.size or memcmp(p + kept.first, kept.start + kept.first, kept.size - kept.first) != 0:
+    if kept.size == 0 or end < kept.size or memcmp(p + kept.first, kept.start + kept.first, kept.size - kept.first) != 0:
         return 1
     scan.all_kept = True
     scan.count = kept.count

@@ -1,9 +1,10 @@
-from cpython.list cimport PyList_GET_ITEM
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
 from libc.string cimport memcpy
-from native.codec.field_names cimport PLAIN
+from native.codec.field_names cimport CONTENT_ENCODING, CONTENT_TYPE, PLAIN
 from native.codec.http1_head cimport FieldSlice, KeptLine
 
 # The lines of the head that is being kept: nothing else runs meanwhile.
@@ -23,14 +24,19 @@ cdef class KeptHead:
         cdef int number
         self.text.count = 0
         self.text.first = 0
+        self.text.size = 0
         self.target = self.path = self.authority = self.host = None
         self.fields = None
+        self.memo = None
         for number in range(count):
             Py_XDECREF(<PyObject*>self.text.lines[number].pair)
         return 0
 
-    cdef int keep(self, const char* head, HeadScan* scan, list made) except -1:
+    cdef int keep(self, const char* head, HeadScan* scan, list made, Head accepted) except -1:
         cdef FieldSlice* field
+        cdef FieldMemo memo = accepted.memo     # not None = the list of fields stays
+        cdef int plain = 0
+        cdef int kind
         cdef int count = scan.count
         cdef int next_made = 0
         cdef int number
@@ -57,7 +63,9 @@ cdef class KeptHead:
             STAGED[number].value = field.value - field.name
             STAGED[number].value_size = field.value_size
             STAGED[number].known = field.known
-            STAGED[number].kind = field.known.kind if field.known != NULL else PLAIN
+            kind = field.known.kind if field.known != NULL else PLAIN
+            plain += kind == PLAIN or kind == CONTENT_TYPE or kind == CONTENT_ENCODING
+            STAGED[number].kind = kind
             if field.line != NULL:      # lines are compared with those at the same place
                 STAGED[number].pair = self.text.lines[number].pair
             else:
@@ -69,7 +77,18 @@ cdef class KeptHead:
         memcpy(self.text.lines, STAGED, count * sizeof(KeptLine))
         self.text.count = count
         self.text.first = scan.first
-        self.text.size = scan.at
+        self.plain = plain
+        if PyList_GET_SIZE(accepted.fields) == plain:       # Connection names none of them
+            self.text.size = scan.at
+            self.fields = accepted.fields
+            if accepted.method is not None:
+                self.memo = accepted.memo = FieldMemo.__new__(FieldMemo) if memo is None else memo
+        if accepted.method is not None:
+            self.authority = accepted.authority
+            self.host = accepted.host
+            if PyBytes_GET_SIZE(accepted.target) == <Py_ssize_t>scan.target_size:      # not in absolute form
+                self.target = accepted.target
+                self.path = accepted.path
         self.text.method = scan.method
         self.text.target = scan.target
         self.text.target_size = scan.target_size

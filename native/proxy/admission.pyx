@@ -92,7 +92,10 @@ cdef Refusal identify(
         certified = callers.caller_of_certificate(stream.certificate.subject_alt_names)
         if certified is not None:
             tokens = None
-    who.caller = callers.find(head.fields, &shown, &who.credential_field, tokens, now_ns)
+    if head.memo is None:
+        who.caller = callers.find(head.fields, &shown, &who.credential_field, tokens, now_ns)
+    else:
+        who.caller = callers.find_again(head.memo, head.fields, &shown, &who.credential_field, tokens, now_ns)
     if who.caller is None and certified is not None:
         who.caller = certified
     elif shown == <int>SHOWN_TOKEN:

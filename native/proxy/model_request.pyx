@@ -13,7 +13,7 @@ from native.codec.json_text cimport escape_json, splice, unescape_json
 from native.codec.media cimport PICTURE, SOUND, media_tokens
 from native.codec.pieces cimport add_piece
 from native.codec.request_peek cimport MODEL_LONGEST, PEEK_LONG_NAME, PEEK_OK, peek_request, with_model, with_usage
-from native.io.clock cimport monotonic_ns, wall_ns
+from native.io.clock cimport event_time_ns, monotonic_ns, wall_ns
 from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_sse, kept_query, versioned_path
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.issuer cimport FOUND_UNKNOWN, search_everywhere, seek_issuer
@@ -25,7 +25,7 @@ from native.proxy.router cimport (
 )
 from native.proxy.needs cimport needs_of
 from native.proxy.requirements cimport require, require_one
-from native.proxy.request cimport CHAT_STREAM, PLAIN, SMALL_BODY, Identity, refusal, refuse_bound
+from native.proxy.request cimport CHAT_STREAM, NO_TRACEPARENT, PLAIN, SMALL_BODY, Identity, refusal, refuse_bound
 from native.proxy.runtime cimport NEVER, Runtime
 from native.state.allowance cimport longest_output, usual_output
 from native.state.callers cimport Caller
@@ -92,7 +92,8 @@ cdef class ModelRequest(Request):
         cdef Refusal why
         cdef bytes name
         cdef tuple pair
-        self.request_complete_ns = monotonic_ns()
+        cdef bint bounds = False
+        self.request_complete_ns = event_time_ns()
         self.content = <bytes>self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body = None
         cdef bint in_path = self.names_in_path()
@@ -125,7 +126,9 @@ cdef class ModelRequest(Request):
                 why = self.name_only_model()
                 if why is not None:
                     return why
-            name = self.content[self.peek.model_start:self.peek.model_end]
+            name = runtime.router.name_at(
+                PyBytes_AS_STRING(self.content) + self.peek.model_start, self.peek.model_end - self.peek.model_start
+            )
             if self.peek.model_escaped:
                 name = unescape_json(name)
         if name is not None and PyBytes_GET_SIZE(name) > <int>MODEL_LONGEST:
@@ -154,7 +157,11 @@ cdef class ModelRequest(Request):
             why = require_one(self)
         if why is not None:
             return why
-        if self.response_format == PLAIN:
+        if self.response_format != PLAIN:
+            self.fields = [(b"content-type", b"application/json")]
+        elif self.head.memo is not None and self.head.memo.provided is not None:
+            self.fields = self.head.memo.provided
+        else:
             self.fields = new_list(len(self.head.fields) + 1)
             for item in self.head.fields:
                 pair = <tuple>item
@@ -167,8 +174,10 @@ cdef class ModelRequest(Request):
                     why = self.bind(parse_seconds(<bytes>pair[1]), "request_timeout", <bytes>pair[1])
                     if why is not None:
                         return why
-        else:
-            self.fields = [(b"content-type", b"application/json")]
+                    bounds = True
+            if self.head.memo is not None and not bounds:
+                add_item(self.fields, NO_TRACEPARENT)
+                self.head.memo.provided = self.fields
         self.text_size = PyBytes_GET_SIZE(self.content) - self.media.size
         self.prompt_guess = self.text_size // 4
         self.needs = needs_of(self.operation, &self.peek, &self.media, self.text_size)
@@ -185,13 +194,16 @@ cdef class ModelRequest(Request):
 
     cdef Refusal seek(self):
         """Read the ids in the body. Only who issued them is asked; a conversation that nobody remembers is sought."""
-        cdef list ids = []
+        cdef list ids
         cdef Issued issued
         cdef Refusal why
         cdef int found = 0
         cdef bytes content = self.content
         cdef bint objects = self.runtime.issued.knows_objects()
         cdef bint turns = <int>OF_RESPONSES >> self.operation & 1
+        if not turns and not objects:
+            return None
+        ids = []
         # Escapes of letters can hide a name or an id, and a member that comes twice is read by each provider as it likes.
         cdef bint parses = (objects or turns) and hides_letters(content)
         if turns:

@@ -27,6 +27,8 @@ cdef class Refusal:
     cdef list fields
     cdef int counter(self) noexcept     # a native.state.shared_state.WorkerCounter
 
+cdef tuple NO_TRACEPARENT      # holds the place of an attempt's traceparent in a list of fields
+
 cdef Refusal refusal(str kind, str detail=*, list fields=*)
 
 cdef tuple LIMITED             # kinds of edge.listen.reply.PROBLEMS, indexed by native.state.allowance.Bound

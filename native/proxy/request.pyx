@@ -127,7 +127,9 @@ cdef class Request:
         chance[1] = self.runtime.random()
         chance[2] = self.runtime.random()
         trace_continued = self.runtime.recorder.begin(&self.trace, caller, self.identity.peer, self.started_ns, chance)
-        if self.fields is not None:
+        if self.head.memo is not None and self.fields is not None and self.fields is self.head.memo.provided:
+            self.trace_at = len(self.fields) - 1        # this list is shared, and never changed
+        elif self.fields is not None:
             if not trace_continued and self.operation == OPERATION_SERVICE and has_name(self.fields, TRACESTATE):
                 # it belongs to a trace that is not continued
                 self.fields = [item for item in self.fields if (<tuple>item)[0] != b"tracestate"]

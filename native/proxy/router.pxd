@@ -169,6 +169,9 @@ cdef class Router:
     cdef dict providers             # bytes -> Route (wildcards)
     cdef list patterns              # (bytes before the *, bytes after it, Route), the most exact first
     cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host
+    cdef bytes last_name            # the model that was found last
+    cdef Route last_route           # ... its route
+    cdef bytes last_wildcard        # ... and its wildcard_model()
     cdef readonly Route stored      # all providers, for what they keep; None = none keeps anything
     # Return the operation of a path (without query). The method does not matter: a wrong method is 405, not 404.
     cdef int operation(self, bytes path) noexcept
@@ -179,9 +182,13 @@ cdef class Router:
     # The route of a model name as the client wrote it (unescaped UTF-8); None = unknown. An alias wins over provider/model,
     # and that over a pattern.
     cdef Route model(self, bytes name)
+    # The name as an object: the one that was asked for last, if it is the same.
+    cdef bytes name_at(self, const char* p, Py_ssize_t size)
     # The upstream model that the name chooses: what follows the slash of a provider's wildcard, or the whole name where a
     # pattern matched; None = the target has its own.
     cdef bytes wildcard_model(self, bytes name, Route route)
+    cdef Route _model(self, bytes name)
+    cdef bytes _wildcard_model(self, bytes name, Route route)
     cdef Route _matching(self, bytes name)
     # Ask this first, then operation(): which of them wins is decided here (see router.pyx). host: lower case, no port.
     # OPERATION_SERVICE is what a match here means; operation() itself never returns it.

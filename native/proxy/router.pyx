@@ -10,7 +10,7 @@ and empty segments, so :meth:`Router.may_mislead` asks whether any of them would
 that was matched and permitted.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 from native.codec.path_readings cimport LONGEST_READ, decode_path, is_plain, other_readings
 from native.state.allowance cimport Allowance
@@ -143,11 +143,23 @@ cdef dict NATIVE = {
 }
 
 
+# The one of OWN_PATHS that was asked for last.
+cdef bytes last_path = b""
+cdef int last_operation = Operation.OPERATION_UNKNOWN
+# A longer name of a model is looked up each time.
+cdef Py_ssize_t LONGEST_KEPT = 256
+
+
 cdef int operation_of(bytes path) except -1:
+    global last_path, last_operation
     cdef const char* p = PyBytes_AS_STRING(path)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
+    if size == PyBytes_GET_SIZE(last_path) and memcmp(p, PyBytes_AS_STRING(last_path), size) == 0:
+        return last_operation
     operation = OWN_PATHS.get(path)
     if operation is not None:
+        last_path = path
+        last_operation = operation
         return operation
     if size > 3 and memcmp(p, b"/v1", 3) == 0:
         if path.endswith(b":generateContent") and model_of_path(path):
@@ -451,7 +463,24 @@ cdef class Router:
                 found[operation] = able[0]
         return found
 
+    cdef bytes name_at(self, const char* p, Py_ssize_t size):
+        cdef bytes last = self.last_name
+        if last is not None and size == PyBytes_GET_SIZE(last) and memcmp(p, PyBytes_AS_STRING(last), size) == 0:
+            return last
+        return PyBytes_FromStringAndSize(p, size)
+
     cdef Route model(self, bytes name):
+        cdef Route route
+        if name is self.last_name:
+            return self.last_route
+        route = self._model(name)
+        if route is not None and PyBytes_GET_SIZE(name) <= LONGEST_KEPT:
+            self.last_name = name
+            self.last_route = route
+            self.last_wildcard = self._wildcard_model(name, route)
+        return route
+
+    cdef Route _model(self, bytes name):
         cdef Route route = self.models.get(name)
         cdef Py_ssize_t slash
         if route is None and self.providers:
@@ -469,6 +498,11 @@ cdef class Router:
         return None
 
     cdef bytes wildcard_model(self, bytes name, Route route):
+        if name is not None and name is self.last_name:
+            return self.last_wildcard
+        return self._wildcard_model(name, route)
+
+    cdef bytes _wildcard_model(self, bytes name, Route route):
         if route is None or name in self.models:
             return None
         return name if route.is_pattern else name[name.find(b"/") + 1:]

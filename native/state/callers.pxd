@@ -3,6 +3,7 @@
 Keys are compared by their SHA-256 once, and then by a keyed hash, as tokens are. None is kept in the clear."""
 
 from libc.stdint cimport int64_t, uint64_t
+from native.codec.head cimport FieldMemo
 from native.state.allowance cimport Allowance, Reservation
 from native.state.rate_limit_fields cimport RateLimitFields
 from native.state.shared_state cimport SharedState
@@ -36,6 +37,7 @@ cdef class Caller:
     cdef readonly int priority      # a Priority
     cdef readonly Allowance allowance
     cdef readonly bint everything   # the key may use all models and services
+    cdef bytes last_model           # the one of ``models`` that was asked for last
     cdef frozenset models           # bytes: aliases and provider/model
     cdef frozenset providers        # bytes: of provider/*
     cdef frozenset services         # str
@@ -90,10 +92,14 @@ cdef class Callers:
     cdef dict named                 # name of an identity -> Caller
     cdef dict certified             # name in a certificate -> Caller
     cdef dict grouped               # name of a group -> Caller
+    cdef Token found_token          # by which find() has found the last caller; None = by a key
     cdef uint64_t serial            # tells these Callers from those of other Snapshots
     # Return the caller whose key, or whose verified token, is among these fields; or None. Sets ``shown`` to a Shown,
     # and ``credential_field`` to the index of the credential's field. tokens: None = tokens do not count.
     cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns)
+    # The same for fields that heads of a connection share: while nothing has changed, the caller is not looked for again.
+    cdef Caller find_again(self, FieldMemo memo, list fields, int* shown, Py_ssize_t* credential_field, Tokens tokens,
+                           uint64_t now_ns)
     # After SHOWN_TOKEN: verify the token, and return its caller. None = it is refused, and tokens.why is the reason; or
     # no key is for it, and ``unlisted`` is set. peer: the client's (host, port).
     cdef Caller verify(self, list fields, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns, object peer,

@@ -90,7 +90,10 @@ cdef class Caller:
 
     cdef bint may_use(self, bytes model):
         cdef Py_ssize_t slash
-        if self.everything or model in self.models:
+        if self.everything or model is self.last_model:
+            return True
+        if model in self.models:
+            self.last_model = model
             return True
         slash = model.find(b"/")
         return slash > 0 and model[:slash] in self.providers
@@ -353,6 +356,7 @@ cdef class Callers:
         cdef bint first_token = True
         cdef Py_ssize_t size = 0
         cdef Py_ssize_t place
+        self.found_token = None
         shown[0] = SHOWN_NONE
         credential_field[0] = -1
         for place in range(PyList_GET_SIZE(fields)):
@@ -374,16 +378,37 @@ cdef class Callers:
                     caller = self.caller_of(token)
                     if caller is not None:
                         by_token = caller
+                        self.found_token = token
                         credential_field[0] = place
                         continue        # a key in another field counts more
             caller = self.find_credential(p, size)
             if caller is not None:
                 shown[0] = SHOWN_KNOWN
                 credential_field[0] = place
+                self.found_token = None
                 return caller
         if by_token is not None:
             shown[0] = SHOWN_KNOWN
         return by_token
+
+    cdef Caller find_again(self, FieldMemo memo, list fields, int* shown, Py_ssize_t* credential_field, Tokens tokens,
+                           uint64_t now_ns):
+        cdef uint64_t changes = 0 if self.table is None else self.table.changes
+        cdef Token token = <Token>memo.token
+        if memo.callers is self and memo.tokens is tokens and memo.changes == changes and (
+            token is None or (now_ns < token.expires_ns and token.serial == self.serial)
+        ):
+            shown[0] = SHOWN_KNOWN
+            credential_field[0] = memo.place
+            return <Caller>memo.caller
+        caller = self.find(fields, shown, credential_field, tokens, now_ns)
+        memo.callers = None if caller is None else self
+        memo.tokens = tokens
+        memo.caller = caller
+        memo.token = self.found_token
+        memo.changes = changes
+        memo.place = credential_field[0]
+        return caller
 
     cdef Caller verify(self, list fields, Py_ssize_t* credential_field, Tokens tokens, uint64_t now_ns, object peer,
                        bint* unlisted):
