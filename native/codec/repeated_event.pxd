@@ -5,7 +5,7 @@ What stands around the text is compared and not parsed again. The text is walked
 from native.codec.event cimport Facts
 
 cdef enum:
-    LONGEST_TEXT = 64               # of a longer one it counts what it begins with, see native.codec.spoken
+    LONGEST_TEXT = 62               # 64 with its quotes; of a longer one it counts what it begins with (native.codec.spoken)
 
 cdef class RepeatedEvent:
     cdef bytes event                # the data of the last event of this kind; None = there was none

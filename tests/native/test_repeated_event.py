@@ -102,3 +102,16 @@ def test_a_long_stream_of_one_kind(frame: bytes) -> None:
     assert scanner.said_size >= 10 * 2 + 90 * 3
     scanner.push(b"data: [DONE]\n\n")
     assert scanner.fresh == Said.SAID_DONE
+
+
+@pytest.mark.parametrize("size", [61, 62, 63, 64, 65])
+def test_a_picture_in_a_text_counts_the_same_behind_other_texts(size: int) -> None:
+    """A text that begins as a picture does counts as one from the same length on, whatever came before it."""
+    frame = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n'
+    picture = frame % (b"data:image/png;base64," + b"A" * 80)[:size]
+    scanner, alone = Scanner(), Scanner()
+    for text in (b"a", b"b"):
+        scanner.push(frame % text)
+    scanner.push(picture)
+    alone.push(picture)
+    assert scanner.said_size == 2 + alone.said_size
