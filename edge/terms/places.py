@@ -65,8 +65,9 @@ class Provider(Struct, frozen=True):
     where it differs from that of text, by model; ``limit_fields`` are how the names of response fields begin in which
     it tells its limits, and ``lacks`` says of each fact that is missing here why it is.
 
-    No price of reasoning stands here: every provider bills it as output, and counts it there. Pictures in a prompt are
-    billed as the tokens of text that they count for. A model that makes pictures bills them as output.
+    No price of reasoning stands here: every provider bills it as output, and counts it there. Where output costs more
+    with reasoning, the higher price stands here. Pictures in a prompt are billed as the tokens of text that they count
+    for. A model that makes pictures bills them as output.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import statistics
 import time
@@ -157,6 +158,32 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
         assert 0 <= answer <= 1000
         assert answer == 0 or answer >= prompt
     assert all(known.prices[model][0] < price <= 200 for model, price in known.spoken.items())
+
+
+@each
+def test_what_is_known_of_models_is_plausible_and_dated(known: Provider) -> None:
+    """Prices have a date in the past; a window holds the longest answer; a cached prompt is not dearer than one."""
+    assert not known.prices or re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", known.priced)
+    assert set(known.max_outputs) == set(known.windows)
+    for model, window in known.windows.items():
+        assert 1_000 <= known.max_outputs[model] <= window <= 10_000_000, model
+    for model, (prompt, answer, *cached) in known.prices.items():
+        assert 0 < prompt <= 200, model
+        assert answer == 0 or prompt <= answer <= 1000, model
+        assert all(0 < price <= prompt for price in cached), model
+
+
+LOOKED_UP = ("mistral", "groq", "together", "fireworks", "xai", "moonshot", "qwen", "cohere", "openrouter")
+
+
+@pytest.mark.parametrize("name", LOOKED_UP)
+def test_well_known_models_of_a_provider_have_prices_and_windows(name: str) -> None:
+    """A budget and a long prompt need no look-up of one's own; the file says where and when the facts were found."""
+    known = KNOWN[name]
+    both = set(known.prices) & set(known.windows)
+    assert len(both) >= 5
+    text = importlib.import_module(f"edge.providers.{name}").__doc__ or ""
+    assert f"as of {known.priced}" in " ".join(text.split())
 
 
 FACTS = (
