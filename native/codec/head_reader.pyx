@@ -327,8 +327,11 @@ cdef class HeadReader:
 
     cdef int drop_nominated(self) except -1:
         cdef list nominated = self.nominated
+        cdef list fields = self.head.fields
         if nominated is not None:
-            self.head.fields = [pair for pair in self.head.fields if (<tuple>pair)[0] not in nominated]
+            self.head.fields = [pair for pair in fields if (<tuple>pair)[0] not in nominated]
+            if PyList_GET_SIZE(self.head.fields) != PyList_GET_SIZE(fields):
+                self.head.memo = None       # it is about the whole list
         return 0
 
     cdef int keep_announced(self) except -1:

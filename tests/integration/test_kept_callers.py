@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import pytest
 from issuer import NAME, Issuer
 from one_data_plane import models, one_data_plane, post, whole
 
@@ -46,7 +47,11 @@ class Connection:
 
     async def ask(self, credential: str, more: bytes = b"") -> int:
         """Send a chat request; return the status of its answer, which is read to its end."""
-        self.writer.write(post(fields=f"authorization: Bearer {credential}\r\n".encode() + more))
+        return await self.send(post(fields=f"authorization: Bearer {credential}\r\n".encode() + more))
+
+    async def send(self, request: bytes) -> int:
+        """Send a request; return the status of its answer, which is read to its end."""
+        self.writer.write(request)
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20)
         size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0])
         await asyncio.wait_for(self.reader.readexactly(size), 20)
@@ -115,3 +120,24 @@ async def test_a_timeout_is_read_each_time() -> None:
         assert fine == [200] * 4
         assert [await client.ask("x", b"x-request-timeout: no\r\n") for _ in range(4)] == [400] * 4
         assert await client.ask("x") == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/x"])
+@pytest.mark.parametrize("option", [b"x-one", b"x-two"])
+async def test_a_field_that_one_request_nominates_goes_no_further(path: str, option: bytes) -> None:
+    """What Connection names is left out of the request that names it alone, and no upstream gets the caller's key."""
+    async with ScriptedServer(GOOD) as server, ScriptedServer(GOOD) as behind:
+        service = f"services: {{api: {{match: {{path: /api}}, targets: ['{behind.address}']}}}}\n"
+        text = models(server.url, extra=keys(("a", KEY)) + service)
+        fields = f"x-one: 1\r\nauthorization: Bearer {KEY}\r\nx-two: 2\r\n".encode()
+        async with one_data_plane(text) as plane, connected(plane) as client:
+            for more in (b"", b"", b"", b"connection: " + option + b"\r\n", b""):
+                assert await client.send(post(path=path, fields=fields + more)) == 200
+        got = b"".join(peer.received for peer in (*server.peers, *behind.peers))
+        heads = [part for part in got.split(b"\r\n\r\n") if b"POST " in part]
+        assert [(b"x-one: 1" in head, b"x-two: 2" in head) for head in heads] == [
+            *[(True, True)] * 3,
+            (option != b"x-one", option != b"x-two"),
+            (True, True),
+        ]
+        assert KEY.encode() not in got
