@@ -234,11 +234,12 @@ class Embeddings(Answer):
     def whole(self) -> bytes:
         """Return the response as one JSON body."""
         prompt = {"prompt_tokens": self.ask.prompt_tokens, "total_tokens": self.ask.prompt_tokens}
-        data = [{"object": "embedding", "index": i, "embedding": self._vector(i)} for i in range(self.ask.inputs)]
+        data = [{"object": "embedding", "index": i, "embedding": self.vector(i)} for i in range(self.ask.inputs)]
         echo = {} if self.ask.echo is None else {"sim_echo": self.ask.echo}
         return dumps({"object": "list", "data": data, "model": self.ask.model, "usage": prompt, **echo})
 
-    def _vector(self, index: int) -> list[float] | str:
+    def vector(self, index: int) -> list[float] | str:
+        """Return one vector, in the form that was asked for."""
         chance = Random(self.ask.pace.seed + index)
         values = [round(chance.uniform(-1, 1), 6) for _ in range(self.ask.dimensions)]
         if not self.ask.base64:

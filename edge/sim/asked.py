@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct, field
@@ -27,6 +27,9 @@ Operation = Literal[
     "messages",
     "count_tokens",
     "generate",
+    "embedContent",
+    "batchEmbedContents",
+    "countTokens",
     "moderation",
     "rerank",
     "image",
@@ -59,6 +62,8 @@ _NEEDED: dict[Operation, tuple[str, ...]] = {
     "completions": ("prompt",),
     "responses": ("input",),
     "embeddings": ("input",),
+    "embedContent": ("input",),
+    "batchEmbedContents": ("input",),
     "moderation": ("input",),
     "rerank": ("query", "documents"),
     "image": ("prompt",),
@@ -77,6 +82,7 @@ _DEFAULT_MODELS: dict[Operation, str] = {
 _SOUND = ("speech", "transcription", "translation")
 _VERTEX = re.compile(r"^/v1/projects/[^/]+/locations/[^/]+/publishers/google/")
 _AZURE = tuple(map(re.compile, (r"^/openai/deployments/[^/]+/", r"^/openai/v1/", r"^/openai/", r"^/anthropic/v1/")))
+_EMBEDDING = ("embeddings", "embedContent", "batchEmbedContents")
 _NEVER_STREAMED = ("embeddings", "moderation", "rerank")
 ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
@@ -203,6 +209,9 @@ def plain_path(path: str) -> str:
 
 def operation_of(path: str) -> Operation | None:
     """Return what a path asks for; None = it is no operation."""
+    counted = vendor_asked.counted_of(path)
+    if counted is not None:
+        return cast("Operation", counted[1])
     return "generate" if vendor_asked.generate_of(path) else OPERATIONS.get(path)
 
 
@@ -220,10 +229,7 @@ def read(path: str, body: bytes, pace: Pace, content_type: str = "application/js
         raise RefusedError(f"We could not parse the {kind} of your request: {fault}") from fault
     if not isinstance(given, dict):
         raise RefusedError("The body must be a JSON object")
-    if operation in {"messages", "count_tokens"}:
-        given = vendor_asked.messages_as_chat(given)
-    elif (generate := vendor_asked.generate_of(path)) is not None:
-        given = vendor_asked.generate_as_chat(given, *generate)
+    given = _as_openai(operation, path, given)
     model = given.get("model", _DEFAULT_MODELS.get(operation))
     if not isinstance(model, str) or not model:
         raise RefusedError("you must provide a model parameter", param="model")
@@ -244,7 +250,7 @@ def read(path: str, body: bytes, pace: Pace, content_type: str = "application/js
     if most is not None and (not isinstance(most, int) or most < 1):
         raise RefusedError("max_tokens must be a positive integer", param="max_tokens")
     options = given.get("stream_options")
-    inputs = given.get("input") if operation == "embeddings" else None
+    inputs = given.get("input") if operation in _EMBEDDING else None
     return Ask(
         operation=operation,
         path=path,
@@ -266,6 +272,20 @@ def read(path: str, body: bytes, pace: Pace, content_type: str = "application/js
         given=given,
         **(_begun_prompt(given) if operation == "completions" else _begun(given.get("messages") or given.get("input"))),
     )
+
+
+def _as_openai(operation: Operation, path: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a body of Anthropic's or Gemini's in OpenAI's fields, and any other as it is."""
+    if operation in {"messages", "count_tokens"}:
+        return vendor_asked.messages_as_chat(given)
+    if (generate := vendor_asked.generate_of(path)) is not None:
+        return vendor_asked.generate_as_chat(given, *generate)
+    if (counted := vendor_asked.counted_of(path)) is None:
+        return given
+    asked, named = vendor_asked.counted_as_openai(given, *counted)
+    if any(name != f"models/{counted[0]}" for name in named):
+        raise RefusedError(f"the body names the models {named}, and the path models/{counted[0]}")
+    return asked
 
 
 def _streams(operation: Operation, given: dict[str, Any]) -> bool:

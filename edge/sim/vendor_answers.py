@@ -176,6 +176,34 @@ class Generate(Answer):
         return {"candidates": [candidate], "modelVersion": self.ask.model, "responseId": self.serial}
 
 
+class EmbedContent(Embeddings):
+    """A response of Gemini's embedContent."""
+
+    def whole(self) -> bytes:
+        """Return the response as one JSON body."""
+        return dumps({"embedding": {"values": self.vector(0)}, "usageMetadata": self._prompt_usage()})
+
+    def _prompt_usage(self) -> dict[str, int]:
+        return {"promptTokenCount": self.ask.prompt_tokens}
+
+
+class EmbedContents(EmbedContent):
+    """A response of Gemini's batchEmbedContents."""
+
+    def whole(self) -> bytes:
+        """Return the response as one JSON body."""
+        vectors = [{"values": self.vector(place)} for place in range(self.ask.inputs)]
+        return dumps({"embeddings": vectors, "usageMetadata": self._prompt_usage()})
+
+
+class ContentTokens(Generate):
+    """A response of Gemini's countTokens."""
+
+    def whole(self) -> bytes:
+        """Return the response as one JSON body."""
+        return dumps({"totalTokens": self.ask.prompt_tokens})
+
+
 def error_in(path: str, status: int, body: dict[str, Any]) -> dict[str, Any]:
     """Return an error in the format of the API that a path belongs to; ``body`` is OpenAI's."""
     message = body.get("error", body).get("message")
@@ -198,6 +226,9 @@ LANGUAGES: dict[str, type[Answer]] = {
     "messages": Messages,
     "count_tokens": TokenCount,
     "generate": Generate,
+    "embedContent": EmbedContent,
+    "batchEmbedContents": EmbedContents,
+    "countTokens": ContentTokens,
     **media_answers.LANGUAGES,
 }
 """The format of each operation."""

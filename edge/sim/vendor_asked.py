@@ -8,6 +8,11 @@ from typing import Any, Final
 _GENERATE: Final = re.compile(r"/v1(?:beta)?/models/(?P<model>.+):(?P<method>generateContent|streamGenerateContent)")
 
 
+_COUNTED: Final = re.compile(
+    r"/v1(?:beta)?/models/(?P<model>.+):(?P<method>embedContent|batchEmbedContents|countTokens)"
+)
+
+
 _CHOSEN = ("parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "args", "response")
 _SNAKE: Final = re.compile(r"_([a-z])")
 
@@ -16,6 +21,29 @@ def generate_of(path: str) -> tuple[str, bool] | None:
     """Return model and whether it streams, for a path of generateContent; None = it is another path."""
     found = _GENERATE.fullmatch(path)
     return None if found is None else (found["model"], found["method"] == "streamGenerateContent")
+
+
+def counted_of(path: str) -> tuple[str, str] | None:
+    """Return model and method, for a path of embedContent, batchEmbedContents or countTokens; None = it is another."""
+    found = _COUNTED.fullmatch(path)
+    return None if found is None else (found["model"], found["method"])
+
+
+def counted_as_openai(given: dict[str, Any], model: str, method: str) -> tuple[dict[str, Any], list[Any]]:
+    """Return the request in OpenAI's fields, and the names of models in its body."""
+    given = _camel(given)
+    if method == "countTokens":
+        inner = given.get("generateContentRequest")
+        return generate_as_chat(inner or given, model, stream=False), [inner.get("model")] if inner else []
+    asked = [one for one in given.get("requests") or () if isinstance(one, dict)] if method[0] == "b" else [given]
+    texts = [_message(one.get("content") or {})["content"] for one in asked]
+    named = [one.get("model") for one in asked if method[0] == "b" or "model" in one]
+    embedding = {
+        "model": model,
+        "input": ["".join(part.get("text", "") for part in parts) for parts in texts] or None,
+        "dimensions": asked[0].get("outputDimensionality") if asked else None,
+    }
+    return embedding, named
 
 
 def messages_as_chat(given: dict[str, Any]) -> dict[str, Any]:

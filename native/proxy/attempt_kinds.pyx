@@ -25,7 +25,7 @@ from native.proxy.measure cimport Basis, measure
 from native.proxy.needs cimport lacking
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport COPY_MOST, PLAIN
-from native.proxy.router cimport CAPABILITY_OF, NO_OUTPUT, OPERATION_COUNT_TOKENS, OPERATION_NAMES, PICTURES, UNREAD
+from native.proxy.router cimport CAPABILITY_OF, FREE, NO_OUTPUT, OPERATION_NAMES, PICTURES, UNREAD
 from native.proxy.stored_attempt cimport StoredAttempt
 from native.proxy.stored_request cimport StoredRequest
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output
@@ -261,8 +261,8 @@ cdef class ModelAttempt(Attempt):
         cdef int rule = self.target.media_rule
         if self.reader.dropped:
             add64(&self.target.rec.count[<int>T_DROPPED_EVENTS], self.reader.dropped)
-        if request.operation == OPERATION_COUNT_TOKENS:
-            return 0      # it is free
+        if <int>FREE >> request.operation & 1:
+            return 0
         if self.upstream.is_region and self.head is not None:
             peer_target = field_value(self.head.fields, b"x-edge-target")
         price = price_of(request, self.target, self.upstream.is_region, peer_target)

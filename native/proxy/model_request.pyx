@@ -2,6 +2,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE, Target
+from native.codec.body_models cimport with_body_models
 from native.codec.content_coding cimport CODINGS, Decoder, new_decoder
 from native.codec.form cimport boundary_of, is_form, peek_form, with_model_part
 from native.codec.grpc cimport timeout_ns, unframe
@@ -18,10 +19,10 @@ from native.proxy.forwarded cimport NO_CLAIM, claim_of, fields_of_dialect, is_ss
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.issuer cimport FOUND_UNKNOWN, search_everywhere, seek_issuer
 from native.proxy.router cimport (
-    CAPABILITY_OF, CONVERSES, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMELESS, NAMING_IDS, NEVER_STREAMED, NO_OUTPUT,
-    OPERATION_CHAT,
-    OPERATION_COMPLETIONS, OPERATION_COUNT_TOKENS, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES,
-    OF_RESPONSES, OPERATION_RESPONSES, OPERATION_STREAM, SPOKEN, SUFFIXES, Route, deployment_of_path, model_of_path,
+    BATCH_EMBED, CAPABILITY_OF, CONVERSES, DIALECT_OF, FORMS, NAMED_IN_PATH, NAMED_TWICE, NAMELESS, NAMING_IDS,
+    NEVER_STREAMED, NO_OUTPUT, OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_CONTENT_TOKENS, OPERATION_COUNT_TOKENS,
+    OPERATION_EMBED, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES, OF_RESPONSES, OPERATION_RESPONSES,
+    OPERATION_STREAM, SPOKEN, SUFFIXES, UNTRANSLATED, Route, deployment_of_path, model_of_path,
 )
 from native.proxy.needs cimport needs_of
 from native.proxy.requirements cimport require, require_one
@@ -43,6 +44,11 @@ WITHHELD = frozenset((
 # A clear name needs no second look.
 mark_names(WITHHELD, NOT_FOR_PROVIDERS)
 mark_names([name for name in known_names() if claim_of(name) != NO_CLAIM], NOT_FOR_PROVIDERS)
+# What a refusal calls an operation that no other dialect is asked.
+cdef dict UNTRANSLATED_AS = {
+    <int>OPERATION_COUNT_TOKENS: "count_tokens", <int>OPERATION_CONTENT_TOKENS: "countTokens",
+    <int>OPERATION_EMBED: "embedContent",
+}
 # A longer body is dropped once its answer has begun, so that nobody can go on with that answer.
 cdef Py_ssize_t LONGEST_RESCUED = 1024 * 1024
 
@@ -119,6 +125,8 @@ cdef class ModelRequest(Request):
         if in_path:
             if self.operation == OPERATION_STREAM and not is_sse(self.head.target):
                 return refusal("stream_form")
+            if self.operation == OPERATION_EMBED and self.head.path.rstrip(b"/").endswith(BATCH_EMBED):
+                self.suffix = BATCH_EMBED
             name = self.name_in_path()
             self.peek.stream = self.operation == OPERATION_STREAM
         else:
@@ -378,7 +386,10 @@ cdef class ModelRequest(Request):
         cdef bytes content = self.content
         cdef Py_ssize_t start = self.peek.model_start
         if self.names_in_path():
-            return content      # the path names the model
+            # the path names the model; some bodies repeat it, and a provider refuses what differs
+            if <int>NAMED_TWICE >> self.operation & 1:
+                return with_body_models(content, self.target_model(upstream))
+            return content
         model = self.target_model(upstream)
         if self.boundary is None:
             model = escape_json(model)
@@ -471,9 +482,9 @@ cdef class ModelRequest(Request):
         if self.written is not None and upstream.name in self.written:
             return None
         if translations is None or (self.dialect is None and self.continuation is None) or (
-            self.operation == OPERATION_COUNT_TOKENS
+            <int>UNTRANSLATED >> self.operation & 1
         ):
-            operation = "count_tokens" if self.operation == OPERATION_COUNT_TOKENS else OPERATION_NAMES[self.operation]
+            operation = UNTRANSLATED_AS.get(self.operation) or OPERATION_NAMES[self.operation]
             return refusal("cannot_carry", f"{operation} cannot be asked in the dialect {upstream.dialect}")
         try:
             written = self.write_for(upstream, index)

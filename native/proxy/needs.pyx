@@ -2,8 +2,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from native.codec.media cimport PICTURE, SOUND, VIDEO
 from native.codec.request_peek cimport peek_request
 from native.proxy.router cimport (
-    OPERATION_CHAT, OPERATION_EMBEDDINGS, OPERATION_GENERATE, OPERATION_MESSAGES, OPERATION_RESPONSES, OPERATION_SPEECH,
-    OPERATION_STREAM, SPOKEN,
+    OPERATION_CHAT, OPERATION_EMBED, OPERATION_EMBEDDINGS, OPERATION_GENERATE, OPERATION_MESSAGES, OPERATION_RESPONSES,
+    OPERATION_SPEECH, OPERATION_STREAM, SPOKEN,
 )
 from native.state.counters cimport (
     C_AUDIO, C_CHAT, C_EMBEDDINGS, C_JSON, C_LONG_CONTEXT, C_REASONING, C_STREAMING, C_TOOLS, C_VISION,
@@ -30,7 +30,7 @@ cdef uint64_t needs_of(int operation, const Peek* peek, const Media* media, Py_s
     cdef int kinds = media.kinds
     cdef uint64_t needs
     if not <int>CHATS >> operation & 1:
-        if operation == OPERATION_EMBEDDINGS:
+        if operation == OPERATION_EMBEDDINGS or operation == OPERATION_EMBED:
             return 1 << <int>C_EMBEDDINGS
         if operation == OPERATION_SPEECH or <int>SPOKEN >> operation & 1:
             return 1 << <int>C_AUDIO

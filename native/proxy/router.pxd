@@ -40,25 +40,35 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_BATCHES = 26       # /v1/batches
     OPERATION_FINE_TUNING = 27   # /v1/fine_tuning
     OPERATION_VECTOR_STORES = 28 # /v1/vector_stores
+    # Gemini's own, under /v1beta/models/{model}; numbers have to stay below 31, because sets of them are bits of an int.
+    OPERATION_EMBED = 29         # :embedContent, :batchEmbedContents
+    OPERATION_CONTENT_TOKENS = 30    # :countTokens
 
 cdef enum:
-    OPERATIONS = 29
+    OPERATIONS = 31
     # As bits: what is answered whole, whatever its body says; and what has no output tokens.
     NEVER_STREAMED = (
         1 << OPERATION_EMBEDDINGS | 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK
-        | 1 << OPERATION_SPEECH | 1 << OPERATION_COMPACT | 1 << OPERATION_INPUT_TOKENS
+        | 1 << OPERATION_SPEECH | 1 << OPERATION_COMPACT | 1 << OPERATION_INPUT_TOKENS | 1 << OPERATION_EMBED
+        | 1 << OPERATION_CONTENT_TOKENS
     )
     NO_OUTPUT = (
         1 << OPERATION_EMBEDDINGS | 1 << OPERATION_MODERATION | 1 << OPERATION_RERANK | 1 << OPERATION_INPUT_TOKENS
+        | 1 << OPERATION_EMBED
     )
     # As bits: a request may name what a provider keeps.
     OF_RESPONSES = 1 << OPERATION_RESPONSES | 1 << OPERATION_COMPACT | 1 << OPERATION_INPUT_TOKENS
     NAMING_IDS = (
         OF_RESPONSES | 1 << OPERATION_CHAT | 1 << OPERATION_MESSAGES | 1 << OPERATION_COUNT_TOKENS
-        | 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM
+        | 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM | 1 << OPERATION_EMBED | 1 << OPERATION_CONTENT_TOKENS
     )
-    # As bits: the path names the model.
-    NAMED_IN_PATH = 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM
+    # As bits: the path names the model, and the body may name it too.
+    NAMED_IN_PATH = 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM | 1 << OPERATION_EMBED | 1 << OPERATION_CONTENT_TOKENS
+    NAMED_TWICE = 1 << OPERATION_EMBED | 1 << OPERATION_CONTENT_TOKENS
+    # As bits: the answer is a count of tokens, which costs nothing.
+    FREE = 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_CONTENT_TOKENS
+    # As bits: it is asked in its own dialect alone.
+    UNTRANSLATED = 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_CONTENT_TOKENS | 1 << OPERATION_EMBED
     # As bits: an answer may be sound or bare text, and is then relayed as it comes.
     UNREAD = 1 << OPERATION_SPEECH | 1 << OPERATION_TRANSCRIPTION | 1 << OPERATION_TRANSLATION
     # As bits: the body is a form, what its files are sound in, and what makes pictures.
@@ -85,6 +95,7 @@ cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edg
 cdef dict CAPABILITY_OF      # the capability that a target declares to be asked, by operation
 cdef dict DIALECT_OF         # the dialect of a client, by operation; completions and embeddings have none
 cdef tuple NAMELESS          # operations whose requests may name no model
+cdef bytes BATCH_EMBED       # the suffix of Gemini's embeddings of several texts at once
 cdef dict SUFFIXES           # the path behind a provider's base path, by operation; Gemini's name the model
 # The model that a path of Gemini's or of Azure's names, still in percent-encoding; b"" = none.
 cdef bytes model_of_path(bytes path)
@@ -132,8 +143,8 @@ cdef class Route:
     cdef readonly int affinity      # a KeptBy; none in a pool of one
     cdef readonly int prefer        # a native.balance.preference.Preference; order in a pool of one
     cdef readonly bint strict       # a target that cannot carry a hint is not asked
-    cdef uint64_t[29] foreign       # by operation: a bit per member that does not speak the client's dialect
-    cdef uint64_t[29] unfit         # by operation: a bit per member that is never asked it
+    cdef uint64_t[31] foreign       # by operation: a bit per member that does not speak the client's dialect
+    cdef uint64_t[31] unfit         # by operation: a bit per member that is never asked it
     cdef str embeds                 # the upstream model that embeddings are asked of
     cdef bint mixed                 # a member is asked more than chats
     cdef uint64_t regions           # a bit per member that is another region's edge

@@ -33,6 +33,7 @@ OPERATION_NAMES = {
     <int>Operation.OPERATION_RESPONSE: "response", <int>Operation.OPERATION_CONVERSATIONS: "conversations",
     <int>Operation.OPERATION_FILES: "files", <int>Operation.OPERATION_BATCHES: "batches",
     <int>Operation.OPERATION_FINE_TUNING: "fine_tuning", <int>Operation.OPERATION_VECTOR_STORES: "vector_stores",
+    <int>Operation.OPERATION_EMBED: "embeddings", <int>Operation.OPERATION_CONTENT_TOKENS: "chat",
 }
 # What a target declares if it answers an operation that few targets have.
 CAPABILITY_OF = {
@@ -48,6 +49,7 @@ DIALECT_OF = {
     <int>Operation.OPERATION_CHAT: "openai", <int>Operation.OPERATION_RESPONSES: "responses",
     <int>Operation.OPERATION_MESSAGES: "anthropic", <int>Operation.OPERATION_COUNT_TOKENS: "anthropic",
     <int>Operation.OPERATION_GENERATE: "gemini", <int>Operation.OPERATION_STREAM: "gemini",
+    <int>Operation.OPERATION_EMBED: "gemini", <int>Operation.OPERATION_CONTENT_TOKENS: "gemini",
 }
 SUFFIXES = {
     <int>Operation.OPERATION_CHAT: b"/chat/completions", <int>Operation.OPERATION_COMPLETIONS: b"/completions",
@@ -55,6 +57,7 @@ SUFFIXES = {
     <int>Operation.OPERATION_MESSAGES: b"/messages", <int>Operation.OPERATION_COUNT_TOKENS: b"/messages/count_tokens",
     <int>Operation.OPERATION_GENERATE: b":generateContent",
     <int>Operation.OPERATION_STREAM: b":streamGenerateContent?alt=sse",
+    <int>Operation.OPERATION_EMBED: b":embedContent", <int>Operation.OPERATION_CONTENT_TOKENS: b":countTokens",
     <int>Operation.OPERATION_MODERATION: b"/moderations", <int>Operation.OPERATION_RERANK: b"/rerank",
     <int>Operation.OPERATION_IMAGE: b"/images/generations", <int>Operation.OPERATION_SPEECH: b"/audio/speech",
     <int>Operation.OPERATION_TRANSCRIPTION: b"/audio/transcriptions",
@@ -124,6 +127,7 @@ cdef dict KEEPERS = {
     <int>Operation.OPERATION_FILES: ("anthropic", "gemini"), <int>Operation.OPERATION_BATCHES: ("anthropic", "gemini"),
 }
 # How a batch of Gemini's begins, behind the name of its model.
+cdef bytes BATCH_EMBED = b":batchEmbedContents"
 cdef tuple BATCHING = (b":batchGenerateContent", b":asyncBatchEmbedContent")
 # Clients of Gemini ask under its beta version; Google's stable version has the same paths.
 cdef tuple MODEL_PATHS = (b"/v1beta/models/", b"/v1/models/")
@@ -139,7 +143,10 @@ cdef dict NATIVE = {
         <uint64_t>OF_RESPONSES | 1 << <int>Operation.OPERATION_COMPLETIONS | 1 << <int>Operation.OPERATION_EMBEDDINGS
     ),
     "anthropic": 1 << <int>Operation.OPERATION_MESSAGES | 1 << <int>Operation.OPERATION_COUNT_TOKENS,
-    "gemini": 1 << <int>Operation.OPERATION_GENERATE | 1 << <int>Operation.OPERATION_STREAM,
+    "gemini": (
+        1 << <int>Operation.OPERATION_GENERATE | 1 << <int>Operation.OPERATION_STREAM
+        | 1 << <int>Operation.OPERATION_EMBED | 1 << <int>Operation.OPERATION_CONTENT_TOKENS
+    ),
 }
 
 
@@ -166,6 +173,10 @@ cdef int operation_of(bytes path) except -1:
             return Operation.OPERATION_GENERATE
         if path.endswith(b":streamGenerateContent") and model_of_path(path):
             return Operation.OPERATION_STREAM
+        if path.endswith((b":embedContent", BATCH_EMBED)) and model_of_path(path):
+            return Operation.OPERATION_EMBED
+        if path.endswith(b":countTokens") and model_of_path(path):
+            return Operation.OPERATION_CONTENT_TOKENS
         if path.endswith(BATCHING) and model_of_path(path):
             return Operation.OPERATION_BATCHES
         if path.startswith(b"/v1/models/") and len(path) > 11:
@@ -233,7 +244,9 @@ cdef str why_unfit(int operation, object target, str embeds):
     cdef str capability = <str>CAPABILITY_OF.get(operation)
     if target is None or target.kind != "model":
         return None
-    if operation == <int>Operation.OPERATION_EMBEDDINGS and target.model != embeds:
+    if target.model != embeds and (
+        operation == <int>Operation.OPERATION_EMBEDDINGS or operation == <int>Operation.OPERATION_EMBED
+    ):
         return f"its model is {target.model or 'any'}, and vectors of two models cannot be compared"
     if capability is None:
         return None

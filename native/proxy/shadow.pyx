@@ -5,7 +5,7 @@ from native.io.atomics cimport add64, load32
 from native.proxy.model_request cimport ModelRequest, may_name_objects
 from native.proxy.request cimport PLAIN, Identity
 from native.proxy.router cimport (
-    OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_GENERATE, OPERATION_MESSAGES,
+    OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBED, OPERATION_EMBEDDINGS, OPERATION_GENERATE, OPERATION_MESSAGES,
     OPERATION_RESPONSES, OPERATION_STREAM,
 )
 from native.proxy.runtime cimport NEVER
@@ -23,7 +23,7 @@ cdef int64_t STREAM_MOST = 64 * 1024 * 1024
 cdef enum:
     COPIED = (
         1 << OPERATION_CHAT | 1 << OPERATION_COMPLETIONS | 1 << OPERATION_EMBEDDINGS | 1 << OPERATION_RESPONSES
-        | 1 << OPERATION_MESSAGES | 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM
+        | 1 << OPERATION_MESSAGES | 1 << OPERATION_GENERATE | 1 << OPERATION_STREAM | 1 << OPERATION_EMBED
     )
     BOTH = 3
 

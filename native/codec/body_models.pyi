@@ -1,0 +1,3 @@
+# Replaces the names of models in bodies of Gemini's.  Types of the compiled module.
+
+def replaced_models(body: bytes, name: bytes) -> bytes: ...
