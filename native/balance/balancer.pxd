@@ -68,7 +68,7 @@ cdef class TargetPool:
     # Return why a usable member may not take its whole share (ASIDE_SLOW_START, ASIDE_REGIONS), else USABLE.
     cdef int aside(self, int index, uint64_t now_ns) noexcept nogil
     cdef bint spilled(self, int index) noexcept nogil           # the member is not in the best tier
-    # Return latency in ms x attempts per success of a member with ``pending`` requests in flight; below 0 = not known any more.
+    # Return the latency in ms of a member with ``pending`` requests in flight; below 0 = not known any more.
     cdef double slowness(self, int index, uint64_t now_ns, int latency_cell, uint32_t pending) noexcept nogil
     # Return whether a member that was drawn leaves the attempt to the second one.
     cdef bint gives_way(self, int first, int second, uint64_t now_ns, int latency_cell) noexcept nogil

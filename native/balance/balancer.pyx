@@ -19,13 +19,13 @@ own share. So the shares cost nothing until the member is crowded. At the limit 
 tier is also full when it has all the requests that it may take in place of a better tier (native/balance/spill); the low
 priority may not use the last fifth of those.
 
-Slowness = latency x attempts per success, load = in flight / weight. The latency is the peak-EWMA as the target's last
-answer left it; when that is 20 s ago it is the usual latency, and after a minute nothing is known. Where the slowness of
-the two differs by less than a factor of three, or that of one is not known, the first gives way if the second would have
-no higher load with this request than the first has without it. So weights hold exactly where nothing is in flight, with
+Slowness is the latency: the peak-EWMA as the target's last answer left it; when that is 20 s ago it is the usual latency,
+and after a minute nothing is known. Load = in flight / weight. Where the slowness of the two differs by less than a factor
+of three, or that of one is not known, and attempts per success by less than a quarter, the first gives way if the second
+would have no higher load with this request than the first has without it. So weights hold exactly where nothing is in flight, with
 equal weights the member with fewer requests in flight is chosen, and under load the loads become equal. One request in
-flight at the lighter member is no load: its load would be that of several at the other. Where the slowness differs more,
-the cheaper of the two is chosen: the one with the lower slowness x (in flight + 1) / weight. A member of which nothing
+flight at the lighter member is no load: its load would be that of several at the other. Where they differ more, the
+cheaper of the two is chosen: the one with the lower slowness x attempts per success x (1 + load). A member of which nothing
 was ever known is quickest while it is idle, and waits while it is busy.
 
 Sources: Mitzenmacher 2001 (two choices), Finagle PeakEwma.scala (peak, an unknown host that is idle or already tried),
@@ -57,6 +57,8 @@ cdef enum:
 
 cdef double FLOOR_MS = 0.05         # below this, differences are noise
 cdef double ALIKE = 3.0             # slowness that differs by at most this factor counts as equal
+cdef double ALIKE_TRIES = 1.25      # and attempts per success: one that fails every fourth request has less of the traffic
+cdef double ASSUMED = 3.0           # successes that each member is taken to have had: among a few requests, one failure is chance
 cdef uint64_t FRESH_MS = 20_000     # so long a latency tells how a target is now: two time constants of the average
 cdef uint64_t KNOWN_MS = 60_000     # so long it tells how the target usually is; then it is asked again to find out
 cdef double BUSY_UNKNOWN_MS = 1e9   # busy and without data: wait for the outcome of the first request
@@ -94,6 +96,12 @@ cdef bint within(TargetPool pool, int index, uint64_t members, double times) noe
             total += inflight_total(pool.recs[other], pool.workers)
             weights += pool.weights[other]
     return own + 1.0 <= times * (total + 1.0) * pool.weights[index] / weights + ROOM_LEAST
+
+
+cdef double attempts_per_success(TargetRec* rec, uint64_t now_ns) noexcept nogil:
+    cdef WindowSum window = edge_window_sum(&rec.own, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
+    # Successes are added to those of the window, so that a single failure does not make a target look ill.
+    return (window.total + ASSUMED) / (window.total - window.failed + ASSUMED)
 
 
 cdef class TargetPool:
@@ -241,7 +249,6 @@ cdef class TargetPool:
 
     cdef double slowness(self, int index, uint64_t now_ns, int latency_cell, uint32_t pending) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
-        cdef WindowSum window
         cdef int cell = latency_cell & 1
         cdef uint64_t word = load64(&rec.ewma[cell])
         if word == 0:       # no data for this kind of answer, so use the data of the other kind
@@ -255,23 +262,25 @@ cdef class TargetPool:
             word = load64(&rec.baseline[cell])
             if word == 0 or edge_cell_age_ms(word, now_ns // MS) > KNOWN_MS:
                 return -1.0
-        window = edge_window_sum(&rec.own, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
-        # One success is added to those of the window, so that a single failure does not make a target look dead.
-        return (
-            max(edge_cell_ms(word), FLOOR_MS)
-            * (<double>window.total + 1.0) / (<double>(window.total - window.failed) + 1.0)
-        )
+        return max(edge_cell_ms(word), FLOOR_MS)
 
     cdef bint gives_way(self, int first, int second, uint64_t now_ns, int latency_cell) noexcept nogil:
         cdef uint32_t ours = inflight_total(self.recs[first], self.workers)
         cdef uint32_t theirs = inflight_total(self.recs[second], self.workers)
         cdef double slow = self.slowness(first, now_ns, latency_cell, ours)
         cdef double other = self.slowness(second, now_ns, latency_cell, theirs)
-        if slow < 0 or other < 0 or (slow <= ALIKE * other and other <= ALIKE * slow):
+        cdef double tries = attempts_per_success(self.recs[first], now_ns)
+        cdef double fewer = attempts_per_success(self.recs[second], now_ns)
+        if slow < 0 or other < 0:
+            slow = other = 1.0
+        if (slow <= ALIKE * other and other <= ALIKE * slow and tries <= ALIKE_TRIES * fewer
+                and fewer <= ALIKE_TRIES * tries):
             if ours <= 1 and self.load_each[first] > self.load_each[second]:
                 return False
             return ours * self.load_each[first] >= (theirs + 1.0) * self.load_each[second]
-        return slow * (ours + 1.0) * self.load_each[first] > other * (theirs + 1.0) * self.load_each[second]
+        # not (in flight + 1) / weight: the first was drawn by weight already, and a heavy target that is ill is no cheaper
+        slow *= tries * (1.0 + ours * self.load_each[first])
+        return slow > other * fewer * (1.0 + theirs * self.load_each[second])
 
     cdef int _drawn(self, const int* group, int count, double draw) noexcept nogil:
         """Return the place of a group that ``draw``, from 0 to the sum of its weights, falls to."""

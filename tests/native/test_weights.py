@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from tests.native.pools import MS, POLICY, START, Bench, S
 
@@ -19,8 +20,19 @@ if TYPE_CHECKING:
 DEVIATIONS = 4.0
 
 
-def one_by_one(bench: Bench, requests: int, gap_ns: int, takes: Callable[[int], int], now: int = START) -> Counter[int]:
-    """Ask one request at a time; ``takes`` gives the latency in ns of an answer of a member. Return who was asked."""
+def one_by_one(
+    bench: Bench,
+    requests: int,
+    gap_ns: int,
+    takes: Callable[[int], int],
+    now: int = START,
+    *,
+    fails: Callable[[int], bool] = lambda _: False,
+) -> Counter[int]:
+    """Ask one request at a time, and return who was asked.
+
+    ``takes`` gives the latency in ns of an answer of a member, ``fails`` whether it is a failure.
+    """
     asked: Counter[int] = Counter()
     for _ in range(requests):
         index = bench.choose(now)[0]
@@ -28,8 +40,10 @@ def one_by_one(bench: Bench, requests: int, gap_ns: int, takes: Callable[[int], 
         bench.targets[index].enter(0)
         now += took
         bench.targets[index].leave(0)
-        bench.targets[index].record(0, now, took)
-        bench.pool.report(index, now, 0, failed=False)
+        failed = fails(index)
+        if not failed:
+            bench.targets[index].record(0, now, took)
+        bench.pool.report(index, now, 0, failed=failed)
         asked[index] += 1
         now += gap_ns
     return asked
@@ -88,12 +102,32 @@ def test_requests_at_once_keep_to_the_weights(weights: list[float], gap_ns: int)
 
 
 @pytest.mark.parametrize("gap_ns", [10 * MS, S])
-@pytest.mark.parametrize("weights", [[3.0, 1.0], [1.0, 1.0], [1.0, 3.0]])
+@pytest.mark.parametrize("weights", [[30.0, 1.0], [3.0, 1.0], [1.0, 1.0], [1.0, 3.0]])
 def test_a_slow_target_gets_less_than_its_weight(weights: list[float], gap_ns: int) -> None:
     """A target that takes ten times as long gets a tenth at most, and is still asked now and then."""
     bench = Bench(POLICY, [1, 1], weights)
     asked = one_by_one(bench, 4000, gap_ns, lambda index: (1000 if index == 0 else 100) * MS)
     assert 0 < asked[0] < 400
+
+
+@pytest.mark.parametrize(("gap_ns", "part"), [(10 * MS, 0.4), (S, 0.85)])
+@pytest.mark.parametrize("weights", [[3.0, 1.0], [1.0, 1.0], [1.0, 3.0]])
+def test_a_target_that_fails_a_third_gets_less_than_its_weight(weights: list[float], gap_ns: int, part: float) -> None:
+    """Also where requests never meet and its circuit stays closed; nine in ten seconds say less than ninety."""
+    patient = structs.replace(POLICY, consecutive_failures=0, failure_ratio=0.0, slow_ratio=0.0)
+    bench = Bench(patient, [1, 1], weights)
+    chance = random.Random(5)
+    asked = one_by_one(bench, 4000, gap_ns, lambda _: 100 * MS, fails=lambda index: not index and chance.random() < 0.3)
+    assert 0 < asked[0] < 4000 * part * weights[0] / sum(weights)
+
+
+def test_failures_now_and_then_do_not_move_the_weights() -> None:
+    """Two targets that both fail one request in twenty keep their shares, within a tenth."""
+    patient = structs.replace(POLICY, consecutive_failures=0, failure_ratio=0.0, slow_ratio=0.0)
+    bench = Bench(patient, [1, 1], [3.0, 1.0])
+    chance = random.Random(5)
+    asked = one_by_one(bench, 20_000, 10 * MS, lambda _: 100 * MS, fails=lambda _: chance.random() < 0.05)
+    assert asked[0] / 20_000 == pytest.approx(0.75, rel=0.1)
 
 
 def test_a_slow_target_gets_its_share_back_when_it_is_quick_again() -> None:

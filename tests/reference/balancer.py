@@ -17,6 +17,7 @@ MS = 1_000_000
 TAU_MS = 10_000
 USUAL_TAU_MS = 600_000
 ALIKE = 3.0
+ALIKE_TRIES = 1.25
 PENALTY_NS = 5_000 * MS
 LOW = 2
 USABLE, OPEN, TRIAL, RATE_LIMITED, QUARANTINED, FULL, MANUAL, TRIED, EXHAUSTED, RAMP = range(10)
@@ -149,15 +150,17 @@ class Member:
         return min(self.circuit.slow_start(now_ns), self.circuit.remote.weight(now_ns))
 
     def slowness(self, now_ns: int, latency_cell: int) -> float:
-        """Return latency x attempts per success; -1 = it is not known any more."""
+        """Return the latency in ms; -1 = it is not known any more."""
         cell = next((cell for cell in (self.cells[latency_cell], self.cells[1 - latency_cell]) if cell.ms), None)
         if cell is None:
             return 1e9 if self.inflight else 0.05
         ms = cell.told(now_ns)
-        if ms < 0:
-            return ms
+        return ms if ms < 0 else max(ms, 0.05)
+
+    def tries(self, now_ns: int) -> float:
+        """Return attempts per success."""
         total, failed, _ = self.circuit.window.read(now_ns)
-        return max(ms, 0.05) * (total + 1.0) / (total - failed + 1.0)
+        return (total + 3.0) / (total - failed + 3.0)
 
 
 def mix(value: int) -> int:
@@ -252,8 +255,11 @@ def _gives_way(members: list[Member], first: int, second: int, now_ns: int, late
     one, other = (sum(tier) / len(tier) / members[i].weight for i in (first, second))  # the load of one request
     inflight, beside = members[first].inflight, members[second].inflight
     slow, quick = (members[i].slowness(now_ns, latency_cell) for i in (first, second))
-    if slow >= 0 and quick >= 0 and (slow > ALIKE * quick or quick > ALIKE * slow):
-        return slow * (inflight + 1.0) * one > quick * (beside + 1.0) * other
+    tries, fewer = (members[i].tries(now_ns) for i in (first, second))
+    if slow < 0 or quick < 0:
+        slow = quick = 1.0
+    if max(slow, quick) > ALIKE * min(slow, quick) or max(tries, fewer) > ALIKE_TRIES * min(tries, fewer):
+        return slow * (tries * (1.0 + inflight * one)) > quick * fewer * (1.0 + beside * other)
     if inflight <= 1 and one > other:
         return False
     return inflight * one >= (beside + 1.0) * other
