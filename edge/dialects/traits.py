@@ -31,7 +31,7 @@ from edge.terms import chat
 Version = tuple[int, int]
 
 _CLAUDE: Final = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2})(?:[-.](\d{1,2})(?!\d))?")
-_GPT: Final = re.compile(r"(?:^|/)(?:gpt-(\d{1,2})(?:\.(\d{1,2}))?|o([134]))(?![\d.])")
+_GPT: Final = re.compile(r"(?:^|/)(?:gpt-(\d)(?:\.(\d{1,2}))?|o([134]))(?![\w.])")
 _CHATTING: Final = ("chat-latest", "chat")  # models of the name that do not reason
 _ORDER: Final[tuple[chat.Effort, ...]] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 

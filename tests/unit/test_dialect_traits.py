@@ -56,6 +56,10 @@ def test_a_model_of_anthropics_is_told_by_its_name(model: str, takes: traits.Cla
         ("gpt-4o", None),
         ("gpt-4.1-mini", None),
         ("mygpt-5", None),
+        ("gpt-35-turbo", None),  # Azure's name of gpt-3.5-turbo
+        ("gpt-5:free", "minimal low medium high"),
+        ("lab/o1js-7b", None),
+        ("gpt-5x", None),
     ],
 )
 def test_a_model_of_openais_is_told_by_its_name(model: str, efforts: str | None) -> None:
