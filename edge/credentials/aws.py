@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from edge.config.addresses import is_loopback, parse_link
+from edge.config.effective import REGION
 from edge.credentials.exchange import CredentialError, Grant, secret_file
 from edge.credentials.sigv4 import AwsKeys, Call, presigned, signed_fields
 from edge.terms.credentials import Signing
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 BEDROCK: Final = "bedrock.amazonaws.com"
 LASTS_S: Final = 12 * 3600
+LATEST: Final = 253_402_300_800
+"""Unix time of the year 10000: no keys last until then."""
 MACHINE = "http://169.254.169.254"
 """The Instance Metadata Service, at its own address."""
 
@@ -51,6 +54,10 @@ async def fetch(exchange: Exchange, auth: ProviderAuth) -> Grant:
     region = auth.region or exchange.environ.get("AWS_REGION") or exchange.environ.get("AWS_DEFAULT_REGION", "")
     if not region:
         raise CredentialError("AWS needs a region (region, or AWS_REGION)")
+    if not REGION.fullmatch(region):
+        raise CredentialError(
+            f"{region[:64]!r} is not a region of AWS; write one such as eu-west-1 (region, or AWS_REGION)"
+        )
     keys = await _keys(exchange, auth, region)
     if keys.expires and keys.expires <= exchange.now:
         raise CredentialError("the AWS keys have expired")
@@ -189,10 +196,23 @@ async def _sts(exchange: Exchange, fields: dict[str, str], region: str, keys: Aw
         said = _object(body, "AWS STS")
     try:
         found = said[f"{fields['Action']}Response"][f"{fields['Action']}Result"]["Credentials"]
-        expires = float(found["Expiration"])
-        return AwsKeys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], expires)
+        return _keys_of(found, "SessionToken", float(found["Expiration"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CredentialError("AWS STS answers without keys") from error
+
+
+def _keys_of(found: dict[str, Any], session: str, expires: float) -> AwsKeys:
+    """Return temporary keys, whose token is called ``session`` there.
+
+    Raises:
+        KeyError, TypeError, ValueError: they are not such that workers can hold them.
+    """
+    access, secret, token = (found[name] for name in ("AccessKeyId", "SecretAccessKey", session))
+    if not (isinstance(access, str) and isinstance(secret, str) and isinstance(token, str)):
+        raise TypeError("keys that are no text")
+    if not 0 < expires < LATEST:
+        raise ValueError("a time that no clock shows")
+    return AwsKeys(access, secret, token, expires)
 
 
 def _authority(url: str) -> str:
@@ -204,8 +224,8 @@ def _temporary(body: bytes, source: str) -> AwsKeys:
     said = _object(body, source)
     try:
         expires = dt.datetime.fromisoformat(str(said["Expiration"])).timestamp()
-        return AwsKeys(str(said["AccessKeyId"]), str(said["SecretAccessKey"]), str(said["Token"]), expires)
-    except (KeyError, ValueError) as error:
+        return _keys_of(said, "Token", expires)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CredentialError(f"{source} answers without keys") from error
 
 

@@ -326,22 +326,58 @@ async def test_a_machine_that_does_not_answer(endpoint: TokenEndpoint, monkeypat
     assert [(method, path) for method, path, _, _ in endpoint.asked] == [("PUT", "/latest/api/token")]
 
 
+ENVIRON = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s"}
+
+
 @pytest.mark.parametrize(
     ("region", "environ", "said"),
     [
-        ("", {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s"}, "needs a region"),
+        ("", ENVIRON, "needs a region"),
         ("eu-west-1", {"AWS_ACCESS_KEY_ID": "A/b", "AWS_SECRET_ACCESS_KEY": "s"}, "that a request cannot carry"),
         (
             "eu-west-1",
             {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "x\r\nhost: y"},
             "that a request cannot carry",
         ),
+        ("", {**ENVIRON, "AWS_REGION": "eu-west-1\r\nhost: y"}, "is not a region of AWS"),
+        ("", {**ENVIRON, "AWS_DEFAULT_REGION": "x" * 65}, "is not a region of AWS"),
+        ("", {**ENVIRON, "AWS_REGION": "evil.test/#"}, "is not a region of AWS"),
     ],
 )
 async def test_aws_keys_that_cannot_be_used(region: str, environ: dict[str, str], said: str) -> None:
     """Each has a sentence, which repeats nothing of them."""
     with pytest.raises(CredentialError, match=said):
         await fetch(ProviderAuth("aws_sigv4", region=region), environ, NOW)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Expiration": "inf"},
+        {"Expiration": "nan"},
+        {"Expiration": 1e300},
+        {"AccessKeyId": 7},
+        {"SecretAccessKey": None},
+        {"SessionToken": ["x"]},
+    ],
+    ids=str,
+)
+async def test_what_sts_says_is_checked(
+    endpoint: TokenEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, object]
+) -> None:
+    """Workers get texts and a time that they can hold, whatever the service answers."""
+    monkeypatch.setattr(aws, "STS", endpoint.url + "/sts-{region}/")
+    keys = {"AccessKeyId": "ASIASTS", "SecretAccessKey": "s", "SessionToken": "x", "Expiration": NOW + 900}
+
+    async def sts(_request: web.Request) -> web.Response:
+        result = {"AssumeRoleWithWebIdentityResult": {"Credentials": keys | wrong}}
+        return web.json_response({"AssumeRoleWithWebIdentityResponse": result})
+
+    endpoint.answers["/sts-eu-west-1/"] = sts
+    (tmp_path / "web").write_text("proof")
+    irsa = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/edge", "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "web")}
+    with pytest.raises(CredentialError, match="answers without keys"):
+        await fetch(ProviderAuth("aws_sigv4", region="eu-west-1"), irsa, NOW)
 
 
 async def test_doctor_names_what_keeps_a_token_away(endpoint: TokenEndpoint) -> None:
