@@ -153,14 +153,18 @@ def test_a_canary_that_often_stalls_goes(seeds: range, rate: float) -> None:
 @pytest.mark.parametrize("rate", [2, 20])
 @SEEDS
 def test_a_failing_canary_goes(seeds: range, rate: float) -> None:
-    """A third of its requests fail, of the others' one in a hundred.
+    """A third of its requests fail, of the others' one in a hundred: it goes within half a minute, but for bad luck.
 
-    Of 60 requests only 11 may have failed (once in 200 runs), which is not beyond chance yet; five seconds later it is.
+    Of 60 requests only 11 may have failed (once in 200 runs), which is not beyond chance yet; soon after it is.
     """
+    late = 0
     for seed in seeds:
         rng = Random(seed)
         own, others = Version(rng, rate, 0.2, 0.3, 0.34), Version(rng, 4 * rate, 0.2, 0.3, 0.01)
-        assert taken_out_after(*zip(*[(own.second(), others.second()) for _ in range(LONGEST + 5)], strict=True))
+        after = taken_out_after(*zip(*[(own.second(), others.second()) for _ in range(LONGEST + 5)], strict=True))
+        assert after is not None
+        late += after > LONGEST
+    assert late <= len(seeds) // 100
 
 
 def test_single_late_ones_do_not_prolong_a_warm_up() -> None:
