@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 UNKNOWN_MAX_OUTPUT: Final = 131_072
 """Output tokens that a response of an unknown model is believed to have at most: the limit of most large models."""
 
-REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]{1,16}){1,3}-[0-9]")
 """Names of AWS's regions."""
 
 _OF_AWS: Final = re.compile(r"https://[a-z0-9.-]*\.(" + REGION.pattern + r")\.(?:amazonaws\.com(?:\.cn)?|api\.aws)[:/]")

@@ -20,6 +20,8 @@ from native.proxy.router cimport OPERATION_FILES, UNCOUNTED
 from native.state.callers cimport Caller
 from native.state.issued_ids cimport Issued
 
+from urllib.parse import quote, unquote_to_bytes
+
 cdef frozenset METHODS = frozenset((b"GET", b"POST", b"PATCH", b"DELETE"))
 # Such a request may be sent to the same target again.
 cdef frozenset REPEATABLE = frozenset((b"GET", b"DELETE"))
@@ -33,6 +35,16 @@ cdef Py_ssize_t LONGEST_QUERY = 4096
 # Of a host and a port, as they are repeated to the client.
 cdef bytes AUTHORITY = LETTERS + b"[]"
 cdef frozenset SCHEMES = frozenset((b"http", b"https"))
+
+
+cdef bytes plain_query(bytes query):
+    """Return a query that can be read in one way only: of its names and values exactly what is not unreserved is
+    percent-encoded, a plus sign being a space."""
+    cdef list pairs = []
+    for pair in query[1:].replace(b"+", b"%20").split(b"&"):
+        name, equals, value = [unquote_to_bytes(part) for part in pair.partition(b"=")]
+        pairs.append(quote(name, safe="") + equals.decode() + quote(value, safe=""))
+    return query[:1] + "&".join(pairs).encode()
 
 
 cdef class StoredRequest(ServiceRequest):
@@ -260,7 +272,8 @@ cdef class StoredRequest(ServiceRequest):
     cdef bytes target_path(self, ConnectionPool upstream):
         if upstream.api_version is not None:
             return upstream.base_path + versioned_path(self.path[3:] + self.query, b"", upstream.api_version)
-        return path_at(upstream, self.path) + self.query
+        # a signature covers the query, and fails if the provider reads it in another way
+        return path_at(upstream, self.path) + (self.query if upstream.signer is None else plain_query(self.query))
 
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
         """Send what has come of the request so far; the rest follows as it comes."""

@@ -6,6 +6,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import anthropic
 import openai
 import pytest
@@ -14,6 +15,7 @@ from endpoints import PACE
 from msgspec import structs
 from one_data_plane import one_data_plane
 from soon import until
+from yarl import URL
 
 from edge import clock
 from edge.config import effective
@@ -194,6 +196,19 @@ async def test_what_a_provider_keeps(sim: SimProvider, tmp_path: Path) -> None:
             with pytest.raises(openai.InternalServerError, match="signature covers the whole"):
                 await client.files.create(file=("a", b"x" * 100_000), purpose="batch")
     assert sim.stats()["requests"] == asked
+
+
+@pytest.mark.parametrize("query", ["include=a+b", "include=%zz&=&%", "a=%c3%a9&A=~/:@*'", "b=1;2&a=x=y&c"])
+async def test_no_query_of_a_caller_breaks_a_signature(sim: SimProvider, tmp_path: Path, query: str) -> None:
+    """What servers may read in more than one way is sent as it is signed: a caller could take out a target."""
+    auth = "auth: {type: aws_sigv4, region: eu-west-1}"
+    text = f"providers: {{own: {{base_url: '{sim.url}/v1', {auth}}}}}\nmodels: {{chat: {{targets: [own/m]}}}}\n"
+    async with one_data_plane(text, held=held(text, tmp_path, WHO)) as plane, aiohttp.ClientSession() as client:
+        async with client.post(f"{plane.url}/v1/responses", json={"model": "chat", "input": "x"}) as answer:
+            made = (await answer.json())["id"]
+        async with client.get(URL(f"{plane.url}/v1/responses/{made}?{query}", encoded=True)) as answer:
+            assert answer.status == 200, await answer.text()
+    assert set(sim.stats()["by_status"]) == {"200"}
 
 
 @asynccontextmanager

@@ -210,6 +210,23 @@ def test_a_caller_cannot_speak_for_the_signature() -> None:
     assert b"x" not in dict(fields).values()
 
 
+def test_a_type_that_may_be_read_in_two_ways_is_left_out() -> None:
+    """A signature that AWS reads otherwise would be taken for a fault of the keys."""
+    signer = Signer("us-east-1", "service", ACCESS, SECRET)
+    odd = [(b"content-type", b"application/json; x=\xe9")]
+    assert signer.signed(b"POST", b"/", HOST, odd, b"", NOW) == signer.signed(b"POST", b"/", HOST, [], b"", NOW)
+
+
+@pytest.mark.parametrize("access", ["", ACCESS])
+def test_no_name_is_longer_than_its_room(access: str) -> None:
+    """Region and service are bounded before there are keys, too."""
+    for names in (("r" * 65, "s"), ("r", "s" * 65), ("r\u00e9", "s")):
+        with pytest.raises(ValueError, match="no region or service"):
+            Signer(*names, access)
+    longest = Signer("r" * 64, "s" * 64, access, "secret" * 100, "t" * 16384)
+    assert longest.signed(b"GET", b"/", HOST, [], b"", NOW)
+
+
 def test_why_nothing_can_be_signed() -> None:
     """Without keys, and after their end."""
     assert "no AWS keys" in str(Signer("us-east-1", "bedrock").why_not(NOW))
