@@ -62,6 +62,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(414, Code.INVALID_ARGUMENT, "The path of the method is too long."),
     Row(415, Code.INVALID_ARGUMENT, "The coding of the body is not supported; the message names those that are."),
     Row(416, Code.OUT_OF_RANGE, "The requested range is past the end."),
+    Row(426, Code.UNIMPLEMENTED, "Another version of the protocol is needed; the message names it."),
     Row(429, Code.RESOURCE_EXHAUSTED, "The rate limit is exceeded; grpc-retry-pushback-ms says when to retry."),
     Row(431, Code.RESOURCE_EXHAUSTED, "The metadata is too large."),
     Row(499, Code.CANCELLED, "The caller closed the connection."),
