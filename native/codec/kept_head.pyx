@@ -74,7 +74,8 @@ cdef class KeptHead:
             Py_XINCREF(<PyObject*>STAGED[number].pair)
         self.clear()
         memcpy(self.text.start, head, scan.at)
-        memcpy(self.text.lines, STAGED, count * sizeof(KeptLine))
+        if count:       # without lines there may be no memory for them, and memcpy() takes no NULL
+            memcpy(self.text.lines, STAGED, count * sizeof(KeptLine))
         self.text.count = count
         self.text.first = scan.first
         self.plain = plain

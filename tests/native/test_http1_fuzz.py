@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STEMS = (
-    "field_rules,numbers,field_names,http1_head,chunked,head,head_reader,request_head,response_head,"
+    "field_rules,numbers,field_names,http1_head,chunked,head,kept_head,head_reader,request_head,response_head,"
     "http1_request_parser,http1_response_parser,http1_fuzz"
 )
 SCRIPT = """

@@ -39,6 +39,9 @@ REQUESTS = [case.data for case in (*REFUSED, *TAKEN) if len(case.data) < 2000]
 REQUESTS += [row.example for row in REQUEST_ROWS if len(row.example) < 2000]
 RESPONSES = [case.data for case in (*BAD_ANSWERS, *GOOD_ANSWERS) if len(case.data) < 2000]
 RESPONSES += [row.example for row in RESPONSE_ROWS if len(row.example) < 2000]
+# From the third head of a connection on, each is compared with the one before.
+REQUESTS += [b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n" * 4, b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n" * 4]
+RESPONSES += [b"HTTP/1.1 103 E\r\nLink: a\r\n\r\n" * 4 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
 # What could complete a message that llhttp has refused.
 ENDINGS = (
     b"\r\n\r\n",
