@@ -22,6 +22,7 @@ MOST_SEGMENTS: Final = 64
 """Documents of one node."""
 _PLACE_DIGITS: Final = 2
 _HIGHEST: Final = 2**53  # number of a document
+_OWN_HIGHEST: Final = 2**52  # no node comes so far; a forged one must not leave it without numbers that others read
 _HEAD: Final = struct.Struct("<8sQ")
 _MAGIC: Final = b"edgeids1"
 
@@ -75,8 +76,9 @@ class Ring:
         self._pending = bytearray()
 
     def begin_at(self, number: int) -> None:
-        """Number the next documents from here on, if they are not numbered higher already."""
-        self._next = max(self._next, number)
+        """Number the next documents from here on, if they are not numbered higher already, and it is no forgery."""
+        if number <= _OWN_HIGHEST:
+            self._next = max(self._next, number)
 
     def add(self, records: bytes) -> None:
         """Take records; with more than a ring takes, the oldest are dropped."""

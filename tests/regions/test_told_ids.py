@@ -183,6 +183,22 @@ async def test_no_document_does_harm(key: str, value: bytes) -> None:
     await world.end()
 
 
+async def test_a_forged_number_does_not_silence_a_node() -> None:
+    """A document under a node's own name with the highest number there is leaves it numbers that others read."""
+    world, here, there = await two()
+    await here.store.put(key_of("eu/n", 63), encode(2**53 - 1, bytes(RECORD)))
+    await world.pass_by(2)
+    issue(here, ["resp_1"])
+    await world.pass_by(4)
+    assert known(there, ["resp_1"]) == 1
+    before = await documents(world)
+    revision = (await here.store.list("issued/")).revision
+    await world.pass_by(20)
+    assert await documents(world) == before
+    assert (await here.store.list("issued/")).revision - revision <= 20, "only heartbeats are written"
+    await world.end()
+
+
 async def test_no_node_takes_an_id_from_its_key() -> None:
     """A document that names another key for an id that is known here changes nothing."""
     world, here, there = await two()
