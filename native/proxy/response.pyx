@@ -15,7 +15,7 @@ from native.proxy.hooks import Reply
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.proxy.kept_paths cimport dialect_of_client, dialect_of_kept
-from native.proxy.router cimport DIALECT_OF, OPERATION_UNKNOWN, STORED
+from native.proxy.router cimport DIALECT_OF, OPERATION_MODELS, OPERATION_UNKNOWN, STORED
 from native.proxy.runtime cimport NEVER
 from native.state.answer_store cimport CacheEntry
 from native.state.callers cimport Caller
@@ -386,7 +386,9 @@ cdef class Response:
         cdef str dialect = <str>DIALECT_OF.get(self.request.operation)
         if dialect is None and <int>STORED >> self.request.operation & 1:
             dialect = dialect_of_kept(self.request.head)
-        elif dialect is None and self.request.operation == OPERATION_UNKNOWN:
+        elif dialect is None and (
+            self.request.operation == OPERATION_UNKNOWN or self.request.operation == OPERATION_MODELS
+        ):
             dialect = dialect_of_client(self.request.head)
         if dialect is None or dialect == "openai" or self.runtime.translations is None:
             return reply

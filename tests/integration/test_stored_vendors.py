@@ -242,6 +242,27 @@ async def test_what_is_not_relayed_is_refused_in_the_form_of_each_vendor() -> No
             assert (await client.post("/v1/assistants", json={})).json()["error"]["code"] == "unknown_path"
 
 
+async def test_models_are_listed_to_each_key_in_every_form_alike() -> None:
+    """A key sees the models that it may use; a wrong key's error, and that of a model it may not use, are the vendor's."""
+    async with world(keys(alice="models: [claude]", bob="")) as place:
+        claude, google = place.claude(key=clear("alice")), place.google(key=clear("alice"))
+        assert [each.id async for each in claude.models.list()] == ["claude"]
+        assert [each.name async for each in await google.models.list()] == ["models/claude"]
+        assert len([each.id async for each in place.claude(key=clear("bob")).models.list()]) > 2
+        with pytest.raises(anthropic.PermissionDeniedError) as refused:
+            await claude.models.retrieve("gemini")
+        assert refused.value.body["error"]["type"] == "permission_error"  # type: ignore[index]
+        with pytest.raises(genai.errors.ClientError) as said:
+            await google.models.get(model="gemini")
+        assert (said.value.code, said.value.status) == (403, "PERMISSION_DENIED")
+        with pytest.raises(anthropic.AuthenticationError) as unknown:
+            await place.claude(key="sk-wrong").models.list()
+        assert unknown.value.body["error"]["type"] == "authentication_error"  # type: ignore[index]
+        with pytest.raises(genai.errors.ClientError) as said:
+            await place.google(key="sk-wrong").models.list()
+        assert (said.value.code, said.value.status) == (401, "UNAUTHENTICATED")
+
+
 async def test_what_names_no_id_goes_to_the_first_provider_of_its_dialect() -> None:
     """Lists and uploads of each API are asked of a provider that has that API."""
     async with world() as place:
