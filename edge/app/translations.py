@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge.dialects.content_embeddings import ContentEmbeddings
     from edge.dialects.continuation import Continuation, ShownAnswer
     from edge.dialects.embeddings import Embeddings
     from edge.dialects.translate import Conversation, StreamTranslation
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 class Translations:
     """Is ``native.proxy.hooks.Translations``. Most workers never translate, and start faster without the dialects."""
 
-    def read(self, dialect: str, body: bytes, model: str, stream: bool) -> Conversation | Embeddings:
+    def read(
+        self, dialect: str, body: bytes, model: str, stream: bool
+    ) -> Conversation | Embeddings | ContentEmbeddings:
         """Read a client's request."""
         from edge.dialects import translate  # noqa: PLC0415
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from edge import clock
+from edge.dialects import content_embeddings
 from edge.dialects.completions import CompletionContinuation
+from edge.dialects.content_embeddings import ContentEmbeddings
 from edge.dialects.continuation import Continuation
 from edge.dialects.embeddings import Embeddings
 from edge.dialects.errors import CannotCarryError, UnreadableAnswerError
@@ -107,12 +109,14 @@ class StreamTranslation:
         return self._writer.write(self._reader.end()) + self._writer.finish()
 
 
-def read(dialect: str, body: bytes, model: str, stream: bool) -> Conversation | Embeddings:
-    """Read a client's request; ``dialect`` may also be ``embeddings``, OpenAI's.
+def read(dialect: str, body: bytes, model: str, stream: bool) -> Conversation | Embeddings | ContentEmbeddings:
+    """Read a client's request; ``dialect`` may also be ``embeddings``, OpenAI's, or ``embedContent``, Gemini's.
 
     Raises:
         UnreadableRequestError: it is no request of this dialect.
     """
+    if dialect == content_embeddings.NAME:
+        return ContentEmbeddings(body)
     return Embeddings(body, model) if dialect == "embeddings" else conversation(dialect, body, model, stream)
 
 
@@ -137,7 +141,8 @@ def resume(shown: ShownAnswer, translation: StreamTranslation | None) -> Continu
 def error(target: str, client: str, status: int, body: bytes, request_id: str) -> bytes:
     """Return the body of a target's error in the client's dialect."""
     said = DIALECTS[target].read_error(status, body)
-    return DIALECTS.get(client, OPENAI).write_error(status, said, request_id)[1]
+    known = "gemini" if client == content_embeddings.NAME else client
+    return DIALECTS.get(known, OPENAI).write_error(status, said, request_id)[1]
 
 
 def own_error(client: str, status: int, body: bytes, request_id: str) -> bytes:

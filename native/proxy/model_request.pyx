@@ -47,7 +47,6 @@ mark_names([name for name in known_names() if claim_of(name) != NO_CLAIM], NOT_F
 # What a refusal calls an operation that no other dialect is asked.
 cdef dict UNTRANSLATED_AS = {
     <int>OPERATION_COUNT_TOKENS: "count_tokens", <int>OPERATION_CONTENT_TOKENS: "countTokens",
-    <int>OPERATION_EMBED: "embedContent",
 }
 # A longer body is dropped once its answer has begun, so that nobody can go on with that answer.
 cdef Py_ssize_t LONGEST_RESCUED = 1024 * 1024
@@ -125,8 +124,10 @@ cdef class ModelRequest(Request):
         if in_path:
             if self.operation == OPERATION_STREAM and not is_sse(self.head.target):
                 return refusal("stream_form")
-            if self.operation == OPERATION_EMBED and self.head.path.rstrip(b"/").endswith(BATCH_EMBED):
-                self.suffix = BATCH_EMBED
+            if self.operation == OPERATION_EMBED:
+                self.dialect = "embedContent"
+                if self.head.path.rstrip(b"/").endswith(BATCH_EMBED):
+                    self.suffix = BATCH_EMBED
             name = self.name_in_path()
             self.peek.stream = self.operation == OPERATION_STREAM
         else:

@@ -68,7 +68,7 @@ cdef enum:
     # As bits: the answer is a count of tokens, which costs nothing.
     FREE = 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_CONTENT_TOKENS
     # As bits: it is asked in its own dialect alone.
-    UNTRANSLATED = 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_CONTENT_TOKENS | 1 << OPERATION_EMBED
+    UNTRANSLATED = 1 << OPERATION_COUNT_TOKENS | 1 << OPERATION_CONTENT_TOKENS
     # As bits: an answer may be sound or bare text, and is then relayed as it comes.
     UNREAD = 1 << OPERATION_SPEECH | 1 << OPERATION_TRANSCRIPTION | 1 << OPERATION_TRANSLATION
     # As bits: the body is a form, what its files are sound in, and what makes pictures.

@@ -128,24 +128,43 @@ async def test_vectors_fail_over_within_one_model_and_counts_to_any() -> None:
     assert {attempt.target for attempt in failed.attempts} == {"one/small"}
 
 
-async def test_other_dialects_are_not_asked() -> None:
-    """A target of OpenAI's dialect has neither method; the refusal has Gemini's shape, and so has an unknown model."""
+async def test_a_target_of_openai_s_dialect_gives_vectors_and_no_counts() -> None:
+    """Vectors are those of the target in OpenAI's own words; a count is refused in Gemini's shape."""
     async with open_place() as place:
         client = place.client()
-        with pytest.raises(errors.ClientError, match="embedContent cannot be asked in the dialect openai") as refused:
-            await client.models.embed_content(model="elsewhere", contents="a")
-        assert refused.value.code == 400
-        with pytest.raises(errors.ClientError, match="countTokens cannot be asked in the dialect openai"):
+        for texts, config in (["a"], None), (["a", "b"], {"output_dimensionality": 5, "task_type": "RETRIEVAL_QUERY"}):
+            told = await client.models.embed_content(model="elsewhere", contents=texts, config=config)
+            assert len(told.embeddings) == len(texts)
+            assert {len(one.values) for one in told.embeddings} == {5 if config else 64}
+        one = await place.plane.ask(
+            post(b'{"content":{"parts":[{"text":"a"}]}}', "/v1beta/models/elsewhere:embedContent"), b"}}"
+        )
+        assert b'{"embedding":{"values":[' in one
+        with pytest.raises(errors.ClientError, match="countTokens cannot be asked in the dialect openai") as refused:
             await client.models.count_tokens(model="elsewhere", contents="a")
+        assert refused.value.code == 400
+        records = await place.plane.recorded(4)
+        assert place.two.stats()["by_path"] == {"/v1/embeddings": 3}
+    assert records[1].prompt_tokens > 0
+
+
+async def test_errors_have_gemini_s_shape() -> None:
+    """An unknown model, and what a target of another dialect refuses."""
+    async with open_place() as place:
+        client = place.client()
         for call in (client.models.embed_content, client.models.count_tokens):
             with pytest.raises(errors.ClientError, match="nowhere") as unknown:
                 await call(model="nowhere", contents="a")
             assert (unknown.value.code, unknown.value.status) == (404, "NOT_FOUND")
         assert place.two.stats()["requests"] == 0
+        await place.two.switch(Fault(kind="error", status=400))
+        with pytest.raises(errors.ClientError) as refused:
+            await client.models.embed_content(model="elsewhere", contents="a")
+        assert (refused.value.code, refused.value.status) == (400, "INVALID_ARGUMENT")
 
 
 async def test_vectors_are_charged_and_counts_are_free() -> None:
-    """A key pays for the tokens that were embedded, and not for a count, for which it also needs no price."""
+    """A key pays for the tokens that were embedded, and not for a count."""
     prices = ", prices: {'*': {input: 5, output: 40}}"
     async with open_place(keys(a="budget: 1"), prices) as place:
         client = place.client(key=clear("a"))
