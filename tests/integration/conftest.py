@@ -9,6 +9,8 @@ import pytest
 from nodes import quick_provider
 from secure import Secure
 
+from edge.sim.wire import ScriptedServer
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -31,9 +33,15 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Secure:
 
 @pytest.fixture(params=["plain", "tls"])
 def with_tls_too(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the test twice: without TLS, then with TLS from the client and to the upstream."""
+    """Run the test twice: without TLS, then with TLS from the client and to the upstream.
+
+    Scripted upstreams then speak TLS, unless the test names a context itself. A client that the test connects itself
+    takes :func:`one_data_plane.client_tls` or :func:`one_data_plane.client_side`.
+    """
     if request.param == "tls":
-        monkeypatch.setattr(one_data_plane, "SECURE", request.getfixturevalue("secure"))
+        secure = request.getfixturevalue("secure")
+        monkeypatch.setattr(one_data_plane, "SECURE", secure)
+        monkeypatch.setitem(ScriptedServer.__init__.__kwdefaults__, "tls", secure.upstream())
     return str(request.param)
 
 

@@ -1,5 +1,7 @@
 """HTTP/2 peers without edge's code: a client that sends single frames, and an upstream that follows a script.
 
+Under ``with_tls_too`` both speak TLS, and :func:`service` names the authority.
+
 ``FrameClient`` uses hyperframe and hpack only, so it can send frames that no library would send. ``Upstream`` uses h2,
 which checks every frame of edge; each request runs a coroutine of the test.
 """
@@ -29,6 +31,7 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from one_data_plane import client_tls, server_tls, verified
 from soon import handed_over
 
 if TYPE_CHECKING:
@@ -83,7 +86,7 @@ class FrameClient:
         cls, port: int, *, settings: dict[int, int] | None = None, hello: bool = True
     ) -> AsyncIterator[Self]:
         """Connect, and send the preface unless the test does that itself."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_tls("h2"))
         client = cls(reader, writer)
         try:
             if hello:
@@ -437,7 +440,7 @@ class Upstream:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.answer = answer
-        self.tls = tls
+        self.tls = tls or server_tls("h2")
         self.settings = settings or {}
         self.calls: list[Call] = []
         self.wires: list[Wire] = []
@@ -490,6 +493,7 @@ services:
     protocol: {protocol}
     targets: [{targets}]
     timeouts: {{connect: 1s, first_byte: 5s, stream_idle: 5s, total: 30s}}
+{verified().replace(", ", "    ", 1)}
 {extra}
 """
 

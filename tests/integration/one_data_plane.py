@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+from secure import HOSTS
 from wires import Said, over_http2
 
 from edge import clock
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-HOSTS = "hosts: [a, b, e, edge, inner, me, other, other.internal, svc, there, x]"
-"""The names by which clients of the tests ask, which a listener without keys would refuse otherwise."""
 WIRE = "http1"
 """What clients of the tests speak; the fixture ``both_wires`` turns it."""
 SECURE: Secure | None = None

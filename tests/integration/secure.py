@@ -12,6 +12,8 @@ from edge.sim.wire_tls import TlsWire
 if TYPE_CHECKING:
     from pathlib import Path
 
+HOSTS = "hosts: [a, b, e, edge, inner, me, other, other.internal, svc, there, x]"
+"""The names by which clients of the tests ask, which a listener without keys would refuse otherwise."""
 EDGE = "edge.test"
 PROVIDER = "provider.test"
 
@@ -40,8 +42,7 @@ class Secure:
     @property
     def listen(self) -> str:
         """Configuration text of a TLS listener on a free port."""
-        hosts = "hosts: [a, b, edge, svc, x]"
-        return f'\nlisten: [{{address: "127.0.0.1:0", {hosts}, tls: {{cert: {self.pem}, key: {self.pem}}}}}]\n'
+        return f'\nlisten: [{{address: "127.0.0.1:0", {HOSTS}, tls: {{cert: {self.pem}, key: {self.pem}}}}}]\n'
 
     @property
     def verified(self) -> str:

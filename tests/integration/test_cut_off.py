@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 from callers import ask, keys, status
-from one_data_plane import HELLO, STREAM, OneDataPlane, models, one_data_plane, post, sse
+from one_data_plane import HELLO, STREAM, OneDataPlane, client_tls, models, one_data_plane, post, sse
 
 from edge.native import AllowanceCounter, Outcome
 from edge.sim.wire import ReadMessage, ReadToEnd, ScriptedServer, Send
+
+pytestmark = pytest.mark.usefixtures("with_tls_too")
 
 END = b"}}"
 
@@ -37,7 +39,7 @@ async def test_a_stream() -> None:
         ScriptedServer(script) as upstream,
         one_data_plane(models(upstream.url) + keys(alice="tokens_per_minute: 6000")) as data_plane,
     ):
-        reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port, ssl=client_tls())
         writer.write(ask("alice", STREAM))
         async with asyncio.timeout(20):
             for _ in range(2):

@@ -26,6 +26,8 @@ from edge import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.usefixtures("with_tls_too")
+
 PROTOCOL_ERROR = 1
 REFUSED_STREAM = 7
 CANCEL = 8

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from h2peer import Fields
 
+pytestmark = pytest.mark.usefixtures("with_tls_too")
+
 PROTOCOL_ERROR = 1
 GET = request("GET", "/a")
 METHOD, SCHEME, PATH, AUTHORITY = GET

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from one_data_plane import chunk, one_data_plane, patient, whole
+from one_data_plane import chunk, one_data_plane, patient, verified, whole
 
 from edge.native import Outcome
 from edge.sim.wire import (
@@ -34,7 +34,7 @@ def services(*addresses: str, extra: str = "", total: str = "5s") -> str:
     return (
         "services: {billing: {match: {host: billing.internal, path: /api/}, "
         f"targets: [{targets}], protocol: http1, "
-        f"timeouts: {{connect: 2s, first_byte: 600ms, stream_idle: 600ms, total: {total}}}{extra}}}}}"
+        f"timeouts: {{connect: 2s, first_byte: 600ms, stream_idle: 600ms, total: {total}}}{verified()}{extra}}}}}"
     )
 
 

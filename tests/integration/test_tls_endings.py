@@ -11,7 +11,7 @@ from bad_upstream import reset
 from h2peer import Upstream as H2Upstream
 from h2peer import service as h2_service
 from loopback import LoopbackServer
-from one_data_plane import client_side, models, one_data_plane, patient, post, server_tls, verified, whole
+from one_data_plane import client_side, models, one_data_plane, patient, post, server_tls, whole
 from soon import until
 from test_services import request, services
 from test_websocket import ASK, TAKE
@@ -72,7 +72,7 @@ async def test_a_services_answer_that_ends_with_its_connection(
     monkeypatch.setattr("one_data_plane.SECURE", secure)
     script = (ReadHead(), Send(HEAD + b"x" * 100_000), Close() if is_whole else Truncate())
     async with ScriptedServer(script, tls=server_tls()) as upstream:
-        async with one_data_plane(services(upstream.address, extra=verified())) as data_plane:
+        async with one_data_plane(services(upstream.address)) as data_plane:
             peer = await data_plane.raw(request(fields=b"connection: close\r\n"))
             assert peer.received.count(b"x") > 90_000
             assert peer.received.endswith(b"0\r\n\r\n") is is_whole
@@ -119,7 +119,7 @@ async def test_a_slow_reader_gets_everything_and_the_end() -> None:
         release = asyncio.Event()
         script = (ReadHead(), Send(whole(b"x" * size)), ReadToEnd())
         async with ScriptedServer(script, tls=server_tls()) as upstream:
-            async with one_data_plane(patient(services(upstream.address, extra=verified()))) as data_plane:
+            async with one_data_plane(patient(services(upstream.address))) as data_plane:
                 steps = (Send(ask), ReadUntil(b"\r\n\r\n"), Hold(release), ReadToEnd())
                 client = asyncio.create_task(play_client(data_plane.port, *steps, tls=client_side()))
                 await asyncio.sleep(0.1)
@@ -177,7 +177,7 @@ async def test_what_comes_is_read_while_writing_waits() -> None:
     """A client that does not read for now is heard nevertheless."""
     async with (
         Talkative() as upstream,
-        one_data_plane(patient(services(upstream.address, extra=verified()))) as data_plane,
+        one_data_plane(patient(services(upstream.address))) as data_plane,
     ):
         steps = (Send(ASK), ReadUntil(b" 101 "), Pause(0.5), Send(b"ping"), Hold(upstream.heard))
         peer = await play_client(data_plane.port, *steps, limit_s=10.0, tls=client_side())
@@ -207,9 +207,7 @@ async def test_an_http2_upstream(end: str) -> None:
             act(call)
 
     async with H2Upstream(answer, tls=server_tls("h2")) as upstream:
-        text = h2_service(upstream.address, extra=f"   {verified()}".replace(", ", " ", 1)).replace(
-            "idle: 5s", "idle: 1s"
-        )
+        text = h2_service(upstream.address).replace("idle: 5s", "idle: 1s")
         async with one_data_plane(text) as data_plane:
             peer = await data_plane.raw(b"GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             assert peer.received.count(b"x" * 1000) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,23 @@ EXECUTIONS = int(os.environ.get("EDGE_FUZZ_EXECUTIONS", "5000000"))
 SECONDS = float(os.environ.get("EDGE_FUZZ_SECONDS", "900"))
 
 
-def build(copy: Path, source: str, package: str, stems: str) -> dict[str, str]:
+IMPORTED = re.compile(r"^from native\.(\w+)\.(\w+) c?import", re.MULTILINE)
+
+
+def needed(source: Path) -> set[str]:
+    """Return the stems of the native modules that a source imports, directly or indirectly."""
+    found: set[str] = set()
+    waiting = [source]
+    while waiting:
+        for package, stem in IMPORTED.findall(waiting.pop().read_text()):
+            parts = [ROOT / "native" / package / f"{stem}{kind}" for kind in (".pyx", ".pxd")]
+            if stem not in found:
+                found.add(stem)
+                waiting += [part for part in parts if part.exists()]
+    return found
+
+
+def build(copy: Path, source: str, package: str) -> dict[str, str]:
     """Build the fuzzer ``tests/fuzz/source`` in ``package`` of a copy, with the modules that it needs.
 
     Returns:
@@ -31,7 +48,7 @@ def build(copy: Path, source: str, package: str, stems: str) -> dict[str, str]:
     built = {
         **os.environ,
         "EDGE_SANITIZE": "address,undefined",
-        "EDGE_ONLY": stems,
+        "EDGE_ONLY": ",".join({*needed(ROOT / "tests/fuzz" / source), Path(source).stem}),
         "CFLAGS": "-fsanitize-coverage=trace-pc",
         "PYTHONPATH": str(copy),
     }
