@@ -243,7 +243,7 @@ async def test_what_is_not_relayed_is_refused_in_the_form_of_each_vendor() -> No
 
 
 async def test_models_are_listed_to_each_key_in_every_form_alike() -> None:
-    """A key sees the models that it may use; a wrong key's error, and that of a model it may not use, are the vendor's."""
+    """A key sees the models that it may use; errors of a wrong key and of a model it may not use are the vendor's."""
     async with world(keys(alice="models: [claude]", bob="")) as place:
         claude, google = place.claude(key=clear("alice")), place.google(key=clear("alice"))
         assert [each.id async for each in claude.models.list()] == ["claude"]
