@@ -138,7 +138,8 @@ cdef class Attempt(ClientEvents):
         cdef Request request = self.request
         cdef uint64_t now
         cdef bint whole
-        if self.phase == OVER:
+        # the keys may have ended while it waited
+        if self.phase == OVER or (self.upstream.signer is not None and self._refuse_unsigned()):
             stream.cancel()
             return 0
         self.stream = stream

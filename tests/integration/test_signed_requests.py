@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,7 @@ from edge.sim.faults import Fault
 from edge.sim.provider import ProviderSpec, SimProvider
 from edge.sim.signatures import Identity
 from edge.terms.credentials import ProviderToken, Signing
+from native.state.counters import TargetCounter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -257,6 +261,42 @@ async def test_without_keys_nothing_is_sent(sim: SimProvider, spare: SimProvider
         record = (await plane.recorded(2))[1]
         assert record.attempts[0].detail.startswith("the AWS keys that would sign it have expired")
     assert sim.stats()["requests"] == 0
+
+
+async def test_keys_that_end_while_a_connection_opens(spare: SimProvider, tmp_path: Path) -> None:
+    """An attempt that waited for its connection is not sent when it cannot be signed any more."""
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        listening.setblocking(False)
+        address = listening.getsockname()
+        for _ in range(3):  # they take the places of the queue: the next connection waits
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(address)
+        text = f"""
+providers:
+  aws: {{kind: bedrock, region: eu-west-1, base_url: 'http://127.0.0.1:{address[1]}', auth: {{type: aws_sigv4}}}}
+  spare: {{base_url: '{spare.url}/v1'}}
+models: {{chat: {{targets: [aws/m, {{target: spare/m, tier: 2}}]}}}}
+defaults: {{timeouts: {{connect: 10s, total: 20s}}}}
+telemetry: {{sample: 100%}}
+"""
+        async with one_data_plane(text, held=held(text, tmp_path, WHO)) as plane:
+            asked = asyncio.create_task(ask(plane))
+            await until(lambda: plane.target("aws/m")["counts"][TargetCounter.T_ATTEMPTS] == 1)
+            await plane.swap(text, held={})
+            taken = []
+            while not asked.done():
+                with contextlib.suppress(TimeoutError):
+                    taken.append((await asyncio.wait_for(loop.sock_accept(listening), 0.1))[0])
+            assert await asked == "spare/m"
+            (record,) = await plane.recorded(1)
+            assert record.attempts[0].detail.startswith("there are no AWS keys to sign it with")
+            for each in taken:
+                stack.enter_context(each).setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    assert each.recv(100) == b""
 
 
 async def test_an_attempt_is_signed_with_the_keys_of_its_moment(sim: SimProvider, tmp_path: Path) -> None:
