@@ -3,7 +3,8 @@
 A client or provider that keeps a connection repeats most of each head, byte for byte. A repeated line is found by one
 comparison with the line at the same place, and its field is the object that was made of it before. What a line means for
 the message (framing, duplicates, bounds) is judged for each head anew. Little is kept: heads above ``KEPT_BYTES`` or
-``KEPT_LINES`` are read in full each time, and so are the first two of a connection, so that one request costs nothing."""
+``KEPT_LINES`` are read in full each time, and so are the first two of a connection, so that one request costs nothing.
+All connections of a worker together keep at most 64 MiB."""
 
 from native.codec.head cimport FieldMemo, Head
 from native.codec.http1_head cimport HeadScan, KeptText

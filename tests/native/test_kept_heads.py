@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from native.codec.kept_head import keep_at_most, kept_bytes
 from native.http.http1_request_parser import parse_requests
 from native.http.http1_response_parser import parse_response
 
@@ -122,6 +123,27 @@ def test_little_is_kept(more: list[str]) -> None:
     assert requests[2][0].fields == requests[1][0].fields
     assert requests[2][0].fields is not requests[1][0].fields
     assert requests[2][0].fields[-1] is not requests[1][0].fields[-1]
+
+
+def test_all_connections_together_keep_little() -> None:
+    """Heads beyond the bound on what all connections keep are read in full, and what was kept is given back."""
+    before = kept_bytes()
+    data = USUAL.encode()
+    former = keep_at_most(before + 2 * len(data))
+    try:
+        requests, refusal = parse_requests([data] * 4)
+        assert refusal is None
+        assert requests[3][0].fields == requests[2][0].fields
+        assert requests[3][0].fields is not requests[2][0].fields
+        keep_at_most(before + 2 * len(data) + 4 * 256)
+        requests, refusal = parse_requests([data] * 4)
+        assert requests[3][0].fields is requests[2][0].fields
+        larger = data.replace(b"X-Two: 2", b"X-Two: 2\r\nX-Three: 3")
+        requests, refusal = parse_requests([data, data, data, larger, data, data])
+        assert [head.fields for head, _, _ in requests[4:]] == [requests[0][0].fields] * 2
+    finally:
+        assert keep_at_most(former) == before + 2 * len(data) + 4 * 256
+    assert kept_bytes() == before
 
 
 def test_what_a_line_means_is_judged_for_each_head() -> None:
