@@ -111,9 +111,8 @@ def providers() -> str:
         probe = f"`GET {known.probe}`" if known.probe else "none in this dialect"
         offered = ", ".join(known.capabilities)
         law = "its region's" if known.laws else known.jurisdiction
-        lines.append(
-            f"| {known.name} | `{known.base_url or known.regional_url}` | {law} | {offered} | {probe} | {variables} |"
-        )
+        url = known.base_url or known.regional_url.replace("{domain}", "amazonaws.com")
+        lines.append(f"| {known.name} | `{url}` | {law} | {offered} | {probe} | {variables} |")
     return "\n".join(lines) + "\n"
 
 

@@ -23,7 +23,9 @@ UNKNOWN_MAX_OUTPUT: Final = 131_072
 REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]{1,16}){1,3}-[0-9]")
 """Names of AWS's regions."""
 
-_OF_AWS: Final = re.compile(r"https://[a-z0-9.-]*\.(" + REGION.pattern + r")\.(?:amazonaws\.com(?:\.cn)?|api\.aws)[:/]")
+_OF_AWS: Final = re.compile(
+    r"https://[a-z0-9.-]*\.(" + REGION.pattern + r")\.(?:amazonaws\.(?:com(?:\.cn)?|eu)|api\.aws)[:/]"
+)
 _DATE: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
 
 
@@ -56,6 +58,11 @@ def region_of(base_url: str) -> str:
     return found[1] if found else ""
 
 
+def domain_of(region: str) -> str:
+    """Return the domain of AWS's endpoints in a region: those of China and of the European Sovereign Cloud differ."""
+    return {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}.get(region.partition("-")[0], "amazonaws.com")
+
+
 def auths(config: Config, known: Mapping[str, places.Provider]) -> dict[str, ProviderAuth]:
     """Return how the credential of each provider whose credential is fetched is had, by the provider's name."""
     completed = whole(config, known).providers
@@ -70,11 +77,12 @@ def _in_region(written: Provider, facts: places.Provider | None) -> Provider:
         auth = structs.replace(auth, region=region)
     if facts is None or not facts.regional_url:
         return structs.replace(written, auth=auth)
+    url = facts.regional_url.format(region=region, domain=domain_of(region)) if region else ""
     return structs.replace(
         written,
         auth=auth,
         region=region,
-        base_url=written.base_url or (facts.regional_url.format(region=region) if region else ""),
+        base_url=written.base_url or url,
         jurisdiction=written.jurisdiction or facts.laws.get(region, ""),
     )
 

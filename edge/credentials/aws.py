@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from edge.config.addresses import is_loopback, parse_link
-from edge.config.effective import REGION
+from edge.config.effective import REGION, domain_of
 from edge.credentials.exchange import CredentialError, Grant, secret_file
 from edge.credentials.sigv4 import AwsKeys, Call, presigned, signed_fields
 from edge.terms.credentials import Signing
@@ -35,7 +35,7 @@ MACHINE = "http://169.254.169.254"
 """The Instance Metadata Service, at its own address."""
 
 CONTAINER: Final = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
-STS = "https://sts.{region}.amazonaws.com/"
+STS = "https://sts.{region}.{domain}/"
 _MACHINE_KEYS: Final = "/latest/meta-data/iam/security-credentials/"
 _SESSION: Final = "edge"
 _FROM_A_CONTAINER: Final = "; the machine answers containers only if its metadata hop limit is 2"
@@ -183,7 +183,7 @@ async def _assumed(exchange: Exchange, role: str, keys: AwsKeys, region: str) ->
 
 async def _sts(exchange: Exchange, fields: dict[str, str], region: str, keys: AwsKeys | None = None) -> AwsKeys:
     """Ask the Security Token Service; what is signed is signed with ``keys``."""
-    url = STS.format(region=region)
+    url = STS.format(region=region, domain=domain_of(region))
     query = {**fields, "Version": "2011-06-15"}
     headers = {}
     if keys is None:

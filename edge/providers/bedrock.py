@@ -40,6 +40,7 @@ LAWS: Final = {
     "ap-southeast-6": "nz",
     "ap-southeast-7": "th",
     "eu-central-2": "ch",
+    "eusc-de-east-1": "eu",
     "eu-west-2": "gb",
     "il-central-1": "il",
     "me-central-1": "ae",
@@ -70,7 +71,7 @@ _LACKS: Final = {
 PROVIDER: Final = Provider(
     name="bedrock",
     base_url="",
-    regional_url="https://bedrock-runtime.{region}.amazonaws.com/openai/v1",
+    regional_url="https://bedrock-runtime.{region}.{domain}/openai/v1",
     laws=LAWS,
     several_laws=("global.", "apac."),
     credential=_BEARER,
@@ -83,7 +84,7 @@ PROVIDER: Final = Provider(
 ANTHROPIC: Final = Provider(
     name="bedrock-anthropic",
     base_url="",
-    regional_url="https://bedrock-runtime.{region}.amazonaws.com/anthropic/v1",
+    regional_url="https://bedrock-runtime.{region}.{domain}/anthropic/v1",
     laws=LAWS,
     several_laws=("global.", "apac."),
     dialect="anthropic",

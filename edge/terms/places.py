@@ -59,11 +59,12 @@ class Provider(Struct, frozen=True):
     component to look at as its fragment; without ``base_url`` it runs on the user's machines, or has one for each
     customer; ``credential`` is the field that its key is sent in and what stands before the key, if not that of its
     dialect; ``root`` is where its API begins if ``base_url`` has no path, for one that has versions (``api_version``);
-    ``regional_url`` is its ``base_url`` in each of its regions, ``{region}`` standing for the name, and ``laws`` the
-    jurisdiction by region, which models whose names begin with one of ``several_laws`` have not; ``windows`` are the
-    tokens of prompt and answer together that a model takes, by model; ``spoken`` is the price of sound in a prompt,
-    where it differs from that of text, by model; ``limit_fields`` are how the names of response fields begin in which
-    it tells its limits, and ``lacks`` says of each fact that is missing here why it is.
+    ``regional_url`` is its ``base_url`` in each of its regions, ``{region}`` standing for the name and ``{domain}`` for
+    that of AWS there, and ``laws`` the jurisdiction by region, which models whose names begin with one of
+    ``several_laws`` have not; ``windows`` are the tokens of prompt and answer together that a model takes, by model;
+    ``spoken`` is the price of sound in a prompt, where it differs from that of text, by model; ``limit_fields`` are how
+    the names of response fields begin in which it tells its limits, and ``lacks`` says of each fact that is missing
+    here why it is.
 
     No price of reasoning stands here: every provider bills it as output, and counts it there. Where output costs more
     with reasoning, the higher price stands here. Pictures in a prompt are billed as the tokens of text that they count

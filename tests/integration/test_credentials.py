@@ -351,6 +351,30 @@ async def test_aws_keys_that_cannot_be_used(region: str, environ: dict[str, str]
 
 
 @pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-west-1", "sts.eu-west-1.amazonaws.com"),
+        ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
+        ("eusc-de-east-1", "sts.eusc-de-east-1.amazonaws.eu"),
+    ],
+)
+async def test_which_sts_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: str, host: str) -> None:
+    """That of the region, in the domain that it has."""
+    asked: list[str] = []
+
+    async def send(_: object, _method: str, url: str, *_rest: object) -> bytes:
+        asked.append(url)
+        return b"{}"
+
+    monkeypatch.setattr(exchange.Exchange, "send", send)
+    (tmp_path / "web").write_text("proof")
+    irsa = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/edge", "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "web")}
+    with pytest.raises(CredentialError, match="answers without keys"):
+        await fetch(ProviderAuth("aws_sigv4", region=region), irsa, NOW)
+    assert asked == [f"https://{host}/"]
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"Expiration": "inf"},

@@ -49,6 +49,14 @@ def compiled(written: str) -> Snapshot:
             "bedrock: {kind: bedrock-anthropic, auth: {type: aws_sigv4, region: eu-west-2}}",
             "bedrock-runtime.eu-west-2.amazonaws.com", "/anthropic/v1", "gb",
         ),
+        (
+            "bedrock: {region: eusc-de-east-1, auth: {type: aws_sigv4}}",
+            "bedrock-runtime.eusc-de-east-1.amazonaws.eu", "/openai/v1", "eu",
+        ),
+        (
+            "bedrock: {base_url: 'https://bedrock-runtime.eusc-de-east-1.amazonaws.eu/v1', auth: {type: aws_sigv4}}",
+            "bedrock-runtime.eusc-de-east-1.amazonaws.eu", "/v1", "eu",
+        ),
         ("bedrock: {region: us-east-1, api_key: k}", "bedrock-runtime.us-east-1.amazonaws.com", "/openai/v1", "us"),
         ("bedrock: {region: us-east-1, api_key: k, jurisdiction: own}", "bedrock-runtime.us-east-1.amazonaws.com",
          "/openai/v1", "own"),
