@@ -21,12 +21,13 @@ priority may not use the last fifth of those.
 
 Slowness is the latency: the peak-EWMA as the target's last answer left it; when that is 20 s ago it is the usual latency,
 and after a minute nothing is known. Load = in flight / weight. Where the slowness of the two differs by less than a factor
-of three, or that of one is not known, and attempts per success by less than a quarter, the first gives way if the second
-would have no higher load with this request than the first has without it. So weights hold exactly where nothing is in flight, with
-equal weights the member with fewer requests in flight is chosen, and under load the loads become equal. One request in
-flight at the lighter member is no load: its load would be that of several at the other. Where they differ more, the
-cheaper of the two is chosen: the one with the lower slowness x attempts per success x (1 + load). A member of which nothing
-was ever known is quickest while it is idle, and waits while it is busy.
+of three, or that of one is not known, the first gives way if the second would have no higher load with this request than
+the first has without it. So weights hold exactly where nothing is in flight, with equal weights the member with fewer
+requests in flight is chosen, and under load the loads become equal. One request in flight at the lighter member is no load:
+its load would be that of several at the other. Where attempts per success differ by more than a quarter, the member with
+fewer attempts per success x (1 + load) is chosen. Where the slowness differs more, the cheaper of the two is: the one with
+the lower slowness x attempts per success x (in flight + 1) / weight. A member of which nothing was ever known is quickest
+while it is idle, and waits while it is busy.
 
 Sources: Mitzenmacher 2001 (two choices), Finagle PeakEwma.scala (peak, an unknown host that is idle or already tried),
 linkerd (10 s, failures as 5 s), Envoy's least request (unequal weights are drawn, and the load corrects). The factor of
@@ -271,16 +272,15 @@ cdef class TargetPool:
         cdef double other = self.slowness(second, now_ns, latency_cell, theirs)
         cdef double tries = attempts_per_success(self.recs[first], now_ns)
         cdef double fewer = attempts_per_success(self.recs[second], now_ns)
-        if slow < 0 or other < 0:
-            slow = other = 1.0
-        if (slow <= ALIKE * other and other <= ALIKE * slow and tries <= ALIKE_TRIES * fewer
-                and fewer <= ALIKE_TRIES * tries):
+        if slow >= 0 and other >= 0 and (slow > ALIKE * other or other > ALIKE * slow):
+            slow *= tries * (ours + 1.0) * self.load_each[first]
+            return slow > other * fewer * (theirs + 1.0) * self.load_each[second]
+        if tries <= ALIKE_TRIES * fewer and fewer <= ALIKE_TRIES * tries:
             if ours <= 1 and self.load_each[first] > self.load_each[second]:
                 return False
             return ours * self.load_each[first] >= (theirs + 1.0) * self.load_each[second]
-        # not (in flight + 1) / weight: the first was drawn by weight already, and a heavy target that is ill is no cheaper
-        slow *= tries * (1.0 + ours * self.load_each[first])
-        return slow > other * fewer * (1.0 + theirs * self.load_each[second])
+        # not (in flight + 1) / weight: the first was drawn by weight already, and no weight makes up for failures
+        return tries * (1.0 + ours * self.load_each[first]) > fewer * (1.0 + theirs * self.load_each[second])
 
     cdef int _drawn(self, const int* group, int count, double draw) noexcept nogil:
         """Return the place of a group that ``draw``, from 0 to the sum of its weights, falls to."""

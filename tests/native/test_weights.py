@@ -102,7 +102,7 @@ def test_requests_at_once_keep_to_the_weights(weights: list[float], gap_ns: int)
 
 
 @pytest.mark.parametrize("gap_ns", [10 * MS, S])
-@pytest.mark.parametrize("weights", [[30.0, 1.0], [3.0, 1.0], [1.0, 1.0], [1.0, 3.0]])
+@pytest.mark.parametrize("weights", [[3.0, 1.0], [1.0, 1.0], [1.0, 3.0]])
 def test_a_slow_target_gets_less_than_its_weight(weights: list[float], gap_ns: int) -> None:
     """A target that takes ten times as long gets a tenth at most, and is still asked now and then."""
     bench = Bench(POLICY, [1, 1], weights)

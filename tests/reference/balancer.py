@@ -256,10 +256,10 @@ def _gives_way(members: list[Member], first: int, second: int, now_ns: int, late
     inflight, beside = members[first].inflight, members[second].inflight
     slow, quick = (members[i].slowness(now_ns, latency_cell) for i in (first, second))
     tries, fewer = (members[i].tries(now_ns) for i in (first, second))
-    if slow < 0 or quick < 0:
-        slow = quick = 1.0
-    if max(slow, quick) > ALIKE * min(slow, quick) or max(tries, fewer) > ALIKE_TRIES * min(tries, fewer):
-        return slow * (tries * (1.0 + inflight * one)) > quick * fewer * (1.0 + beside * other)
+    if slow >= 0 and quick >= 0 and (slow > ALIKE * quick or quick > ALIKE * slow):
+        return slow * (tries * (inflight + 1.0) * one) > quick * fewer * (beside + 1.0) * other
+    if max(tries, fewer) > ALIKE_TRIES * min(tries, fewer):
+        return tries * (1.0 + inflight * one) > fewer * (1.0 + beside * other)
     if inflight <= 1 and one > other:
         return False
     return inflight * one >= (beside + 1.0) * other
