@@ -395,14 +395,15 @@ cdef class Callers:
                            uint64_t now_ns):
         cdef uint64_t changes = 0 if self.table is None else self.table.changes
         cdef Token token = <Token>memo.token
-        if memo.callers is self and memo.tokens is tokens and memo.changes == changes and (
+        # The secret stands for these Callers: an idle connection must not keep the keys of a Snapshot that is gone.
+        if memo.callers is self.secret and memo.tokens is tokens and memo.changes == changes and (
             token is None or (now_ns < token.expires_ns and token.serial == self.serial)
         ):
             shown[0] = SHOWN_KNOWN
             credential_field[0] = memo.place
             return <Caller>memo.caller
         caller = self.find(fields, shown, credential_field, tokens, now_ns)
-        memo.callers = None if caller is None else self
+        memo.callers = None if caller is None else self.secret
         memo.tokens = tokens
         memo.caller = caller
         memo.token = self.found_token

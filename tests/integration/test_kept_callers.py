@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from edge.admission.keys import new_key, sha256_of
 from edge.admission.signing_keys import read_keys
 from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
 from edge.terms.snapshot import SigningKeys
+from native.state.callers import Callers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,6 +89,22 @@ async def test_a_withdrawn_key_ends_on_an_open_connection() -> None:
             await plane.swap(models(server.url, extra=keys(("b", OTHER))))
             assert await client.ask(KEY) == 401
             assert await other.ask(OTHER) == 200
+
+
+async def test_an_idle_connection_keeps_no_table_of_keys() -> None:
+    """What is known of a connection's caller does not keep all keys of a Snapshot that is gone."""
+    async with (
+        ScriptedServer(GOOD) as server,
+        one_data_plane(models(server.url, extra=keys(("a", KEY)))) as plane,
+        connected(plane) as client,
+    ):
+        assert [await client.ask(KEY) for _ in range(4)] == [200] * 4
+        gc.collect()
+        before = {id(each) for each in gc.get_objects() if isinstance(each, Callers)}
+        await plane.swap(models(server.url, extra=keys(("b", OTHER))))
+        gc.collect()
+        assert len([each for each in gc.get_objects() if isinstance(each, Callers)]) <= len(before)
+        assert await client.ask(KEY) == 401
 
 
 async def test_a_token_ends_on_an_open_connection() -> None:
