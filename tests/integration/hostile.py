@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import hpack
+import one_data_plane
 from callers import bearer, clear
 from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
+from secure import EDGE
 from soon import handed_over
+
+from edge.sim.wire_tls import TlsWire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +50,7 @@ class Upstream:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=one_data_plane.server_tls())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -61,7 +65,8 @@ class Upstream:
     def url(self) -> str:
         """The URL of its root."""
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        scheme = "http" if one_data_plane.SECURE is None else "https"
+        return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -103,6 +108,22 @@ def opening(key: str = "mallory") -> bytes:
     return OPENING + b"".join(frame.serialize() for frame in frames)
 
 
+async def shaken(sock: socket.socket, wire: str) -> TlsWire | None:
+    """Return TLS of a connection after its handshake; None = without TLS (see ``with_tls_too``)."""
+    if one_data_plane.SECURE is None:
+        return None
+    loop = asyncio.get_running_loop()
+    tls = TlsWire(one_data_plane.SECURE.trusting("h2" if wire == "http2" else "http/1.1"), EDGE)
+    done, data = tls.shake()
+    while not done:
+        await loop.sock_sendall(sock, data)
+        if not (came := await loop.sock_recv(sock, 65536)):
+            raise ConnectionError("edge closed the connection during the handshake")
+        done, data = tls.shake(came)
+    await loop.sock_sendall(sock, data)
+    return tls
+
+
 class Crowd:
     """``count`` connections of each kind that is opened."""
 
@@ -110,6 +131,7 @@ class Crowd:
         self._port = port
         self._count = count
         self._sockets: list[socket.socket] = []
+        self._tls: dict[socket.socket, TlsWire] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.cut = 0
         """Slow readers whose connection edge has ended."""
@@ -129,15 +151,19 @@ class Crowd:
         act: Callable[[str], Awaitable[None]] = getattr(self, f"_{kind}")
         await asyncio.gather(*(act(wire) for _ in range(self._count)))
 
-    async def _connect(self) -> socket.socket:
+    async def _connect(self, wire: str) -> socket.socket:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self._port))
         self._sockets.append(sock)
+        if (tls := await shaken(sock, wire)) is not None:
+            self._tls[sock] = tls
         return sock
 
     async def _send(self, sock: socket.socket, data: bytes) -> None:
+        if sock in self._tls:
+            data = self._tls[sock].seal(data)
         with contextlib.suppress(OSError):  # edge has refused it
             await asyncio.get_running_loop().sock_sendall(sock, data)
 
@@ -149,7 +175,7 @@ class Crowd:
 
     async def _tiny(self, wire: str) -> None:
         """A body in pieces of two bytes, without its end."""
-        sock = await self._connect()
+        sock = await self._connect(wire)
         content = chat("tiny", UPLOAD)[:UPLOAD]
         pieces = [content[at : at + 2] for at in range(0, len(content), 2)]
         if wire == "http1":
@@ -159,7 +185,7 @@ class Crowd:
             await self._send(sock, opening() + b"".join(front + piece for piece in pieces))
 
     async def _ask(self, wire: str, content: bytes) -> socket.socket:
-        sock = await self._connect()
+        sock = await self._connect(wire)
         data = DataFrame(1, content, flags=["END_STREAM"]).serialize()
         await self._send(sock, head_of(len(content)) + content if wire == "http1" else opening() + data)
         return sock
@@ -181,7 +207,7 @@ class Crowd:
 
     async def _slow_upload(self, wire: str) -> None:
         """Most of a body, and then a byte a second."""
-        sock = await self._connect()
+        sock = await self._connect(wire)
         content = chat("upload", UPLOAD)
         if wire == "http1":
             await self._send(sock, head_of(len(content)) + content[:-200])
@@ -197,7 +223,7 @@ class Crowd:
 
     async def _silent(self, wire: str) -> None:
         """A connection on which nothing is asked."""
-        sock = await self._connect()
+        sock = await self._connect(wire)
         if wire == "http2":
             await self._send(sock, OPENING + SettingsFrame().serialize())
 

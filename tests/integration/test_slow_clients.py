@@ -15,10 +15,10 @@ import pytest
 from h2peer import Call, FrameClient, service
 from h2peer import Upstream as Http2Upstream
 from h2peer import request as h2_request
-from hostile import MIB, OPENING, WHOLE, WIRES, Crowd, Upstream, chat, head_of
+from hostile import MIB, OPENING, WHOLE, WIRES, Crowd, Upstream, chat, head_of, shaken
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
 from nodes import RunningNode
-from one_data_plane import models, one_data_plane, patient
+from one_data_plane import client_tls, models, one_data_plane, patient, verified
 from test_buffered import held, until_held
 from test_hostile_memory import config as node_config
 from test_services import request, services
@@ -82,8 +82,10 @@ def allowed(rate: int) -> Iterator[int]:
 async def sipped(port: int, asked: bytes, rate: int, seconds: float) -> bool:
     """Ask, and read so many bytes a second for so long; return whether edge has ended the connection by then."""
     loop = asyncio.get_running_loop()
+    http2 = asked.startswith(OPENING)
     with contextlib.closing(await connected(port)) as sock:
-        await loop.sock_sendall(sock, asked)
+        tls = await shaken(sock, "http2" if http2 else "http1")
+        await loop.sock_sendall(sock, asked if tls is None else tls.seal(asked))
         assert await loop.sock_recv(sock, 1000)  # what fits into its buffer; what follows shows as it is read
         due = allowed(rate)
         until = loop.time() + seconds
@@ -93,7 +95,8 @@ async def sipped(port: int, asked: bytes, rate: int, seconds: float) -> bool:
                 await asyncio.sleep(0.1)
             if loop.time() >= until:
                 # a connection that edge has closed answers with a reset
-                await loop.sock_sendall(sock, PingFrame().serialize() if asked.startswith(OPENING) else b"\r\n")
+                more = PingFrame().serialize() if http2 else b"\r\n"
+                await loop.sock_sendall(sock, more if tls is None else tls.seal(more))
                 await asyncio.sleep(0.2)
                 return is_cut(sock)
         return True
@@ -143,7 +146,7 @@ async def test_tunnels_and_calls_take_their_time() -> None:
     """A tunnel and a call of a gRPC service are not cut; a model's request is, whatever type it names."""
     script = (ReadHead(), Send(SWITCHED + b"x" * 3 * MIB), ReadToEnd())
     async with ScriptedServer(script) as upstream, Http2Upstream(_endless) as called:
-        echo = f"echo: {{match: {{path: /}}, protocol: h2c, targets: ['{called.address}']}}"
+        echo = f"echo: {{match: {{path: /}}, protocol: h2c, targets: ['{called.address}']{verified()}}}"
         async with serving(SCARCE, services(upstream.address)[:-1] + f", {echo}}}") as scarce:
             seen = await asyncio.gather(
                 sipped(scarce.port, request(fields=UPGRADE), SLOW, ENOUGH_S),
@@ -153,6 +156,7 @@ async def test_tunnels_and_calls_take_their_time() -> None:
     assert seen == [False, False, True]
 
 
+@pytest.mark.usefixtures("with_tls_too")
 async def test_one_of_several_streams() -> None:
     """On one connection the stream that is not read is reset, and the stream that is read goes on."""
     async with serving(SCARCE) as scarce, FrameClient.connect(scarce.port) as client:
@@ -182,7 +186,7 @@ async def dripped(port: int, wire: str, rate: int, seconds: float) -> int:
 
 
 async def _dripped_1(port: int, due: Iterator[int], drops: int) -> int:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_tls())
     try:
         writer.write(head_of(300_000) + UPLOAD)
         for _ in range(drops):
@@ -208,6 +212,7 @@ async def _dripped_2(port: int, due: Iterator[int], drops: int) -> int:
         return 0
 
 
+@pytest.mark.usefixtures("with_tls_too")
 async def test_uploads() -> None:
     """An upload below 1 KiB/s gets 408 while memory is scarce; at 2 KiB/s, and while there is room, it goes on."""
     async with serving(SCARCE) as scarce, serving(PLENTY) as roomy:
@@ -219,6 +224,7 @@ async def test_uploads() -> None:
     assert seen == [408, 408, 0, 0, 0, 0]
 
 
+@pytest.mark.usefixtures("with_tls_too")
 async def test_an_upload_that_edge_has_paused() -> None:
     """The time in which edge does not read an upload, because the service does not, is not the client's."""
     go = asyncio.Event()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EXECUTIONS = int(os.environ.get("EDGE_FUZZ_EXECUTIONS", "5000000"))
-SECONDS = float(os.environ.get("EDGE_FUZZ_SECONDS", "900"))
+SECONDS = float(os.environ.get("EDGE_FUZZ_SECONDS", "1800"))
 
 
 IMPORTED = re.compile(r"^from native\.(\w+)\.(\w+) c?import", re.MULTILINE)
