@@ -92,6 +92,16 @@ SOCKET_PROBLEMS: Final[dict[str, tuple[int, str, str | None, str | None, str]]] 
         None,
         "An event of the answer has more than {0} bytes; limits.max_response sets that limit.",
     ),
+    "socket_turn_ambiguous": (
+        503,
+        "server_error",
+        "turn_ambiguous",
+        None,
+        (
+            "The connection to the provider was lost, or it did not answer in time, after the whole turn was sent. It may "
+            "have carried the turn out, and edge has asked no other; send the turn again if that does no harm."
+        ),
+    ),
     "socket_turn_broken": (502, "server_error", "stream_broken", None, "The response broke off, and is incomplete."),
 }
 """Status, type, code, the member at fault, and the message of each kind."""

@@ -24,7 +24,7 @@ from native.proxy.router cimport (
     OPERATION_EMBED, OPERATION_EMBEDDINGS, OPERATION_IMAGE_EDIT, OPERATION_NAMES, OF_RESPONSES, OPERATION_RESPONSES,
     OPERATION_STREAM, SPOKEN, SUFFIXES, UNTRANSLATED, Route, deployment_of_path, model_of_path,
 )
-from native.proxy.needs cimport needs_of
+from native.proxy.needs cimport hides_letters, may_act_at_provider, needs_of
 from native.proxy.requirements cimport require, require_one
 from native.proxy.request cimport CHAT_STREAM, NO_TRACEPARENT, PLAIN, SMALL_BODY, Identity, refusal, refuse_bound
 from native.proxy.runtime cimport NEVER, Runtime
@@ -55,11 +55,6 @@ cdef Py_ssize_t LONGEST_RESCUED = 1024 * 1024
 cdef bint allowed(Caller caller, bytes name, Route route):
     """Return whether a caller may use a model: by its name, or by that of the pattern which the name fits."""
     return caller.may_use(name) or (route is not None and route.is_pattern and caller.may_use(route.name.encode()))
-
-
-cdef bint hides_letters(bytes content):
-    """Return whether JSON writes an ASCII letter or an underline by its number, which no client does by itself."""
-    return b"\\u005" in content or b"\\u006" in content or b"\\u007" in content
 
 
 cdef bint may_name_objects(bytes content):
@@ -372,10 +367,9 @@ cdef class ModelRequest(Request):
             return False
         return not (
             b'"file_id"' in self.content or b'"file_ids"' in self.content or b'"vector_store_ids"' in self.content
-            or b'"container"' in self.content or b'"cachedContent"' in self.content
-            or b'"fileUri"' in self.content or b'"file_uri"' in self.content or hides_letters(self.content)
-            # Providers call the tools of MCP servers themselves: what those do would be done twice.
-            or b'"mcp"' in self.content or b'"mcp_servers"' in self.content
+            or b'"cachedContent"' in self.content
+            or b'"fileUri"' in self.content or b'"file_uri"' in self.content
+            or may_act_at_provider(self.content)
         )
 
     cdef bint may_resend(self, bint sent, bint refused) noexcept:

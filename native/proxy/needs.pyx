@@ -53,6 +53,17 @@ cdef uint64_t needs_of(int operation, const Peek* peek, const Media* media, Py_s
     return needs
 
 
+cdef bint hides_letters(bytes content) noexcept:
+    return b"\\u005" in content or b"\\u006" in content or b"\\u007" in content
+
+
+cdef bint may_act_at_provider(bytes content) noexcept:
+    # Providers call the tools of MCP servers themselves, and run code in containers.
+    return (
+        b'"mcp"' in content or b'"mcp_servers"' in content or b'"container"' in content or hides_letters(content)
+    )
+
+
 cdef int lacking(bytes text, uint64_t needs) except -2:
     cdef bytes words = text[:4096].lower()
     for capability, names in WORDS:

@@ -1,5 +1,6 @@
 from native.io.atomics cimport add64
 from native.proxy.accounting cimport circuit_open
+from native.proxy.ambiguous_turn cimport is_ambiguous, note_ambiguous
 from native.proxy.hedge cimport hedge_again
 from native.state.retry_budget cimport budget_withdraw
 from native.proxy.steps cimport Event, State
@@ -66,7 +67,9 @@ cdef bint pay_for_retry(Request request, Attempt attempt, int outcome, uint64_t 
 cdef int facts_of_late(
     Facts* facts, Request request, LiveAttempts live, Selection selection, Attempt attempt, uint64_t now
 ) except -1:
-    facts.may_retry = repeatable(request, attempt, DEADLINE, live.tries(), now)
+    facts.may_retry = repeatable(request, attempt, DEADLINE, live.tries(), now) and (
+        not is_ambiguous(request, attempt, DEADLINE)
+    )
     facts.another = facts.may_retry and selection.another(now, live.running())
     facts.circuit_open = circuit_open(attempt.target, &attempt.facts)
 
@@ -82,6 +85,9 @@ cdef int facts_of_failure(
         repeatable(request, attempt, outcome, live.tries(), now)
     ):
         hedge_again(live, selection, now)
+    if is_ambiguous(request, attempt, outcome):
+        note_ambiguous(request)
+        facts.may_retry = False
     if request.searching and not facts.another:
         facts.may_retry = attempt.moved and facts.may_retry     # each is asked once
     facts.moved = attempt.moved

@@ -27,6 +27,7 @@ cdef class SocketTurn(ServerStream):
     cdef Py_ssize_t counted
     cdef bint said_end              # the event that ends a response has been passed on, or an error
     cdef bint over                  # nothing may be passed on
+    cdef bint ambiguous             # a target may have carried it out, and no answer came: the error says so
     cdef bytes conversation         # the items up to this turn; None = they are not kept
     cdef Py_ssize_t kept            # bytes of them that are counted as held
     cdef bytes response             # the last event, if it ends a response that another turn can go on from; else None
@@ -34,6 +35,7 @@ cdef class SocketTurn(ServerStream):
     cdef int _take_event(self, bytes data) except -1
     cdef int _say_error(self, bytes message) except -1
     cdef int _say_broken(self) except -1
+    cdef bytes _ambiguous_error(self)
     cdef int _fail(self) except -1
     cdef int _end(self) except -1
 

@@ -75,7 +75,7 @@ cdef class SocketTurn(ServerStream):
             return 0        # the response is over, or it is no event of Responses: [DONE]
         kind = member_text(data, 0, None, b"type")
         if kind is None or kind == b"error":
-            return self._say_error(self.runtime.replies.socket_event(data))
+            return self._say_error(self._ambiguous_error() if self.ambiguous else self.runtime.replies.socket_event(data))
         if kind == b"response.completed" or kind == b"response.incomplete":
             self.said_end = True
             self.response = data
@@ -101,7 +101,9 @@ cdef class SocketTurn(ServerStream):
             return self._end()
         if self.reader is None:
             content = b"" if self.content is None else b"".join(self.content)
-            if self.status >= 300:
+            if self.status >= 300 and self.ambiguous:
+                self._say_error(self._ambiguous_error())
+            elif self.status >= 300:
                 self._say_error(self.runtime.replies.socket_error(self.status, self.fields, content))
             else:       # a whole answer, although a stream was asked for
                 self._take_event(b'{"type":"response.completed","sequence_number":0,"response":' + content + b"}")
@@ -118,6 +120,11 @@ cdef class SocketTurn(ServerStream):
         """Tell an answer that ends without an event that says so."""
         reply = self.runtime.replies.problem("socket_turn_broken", "")
         self._say_error(self.runtime.replies.socket_error(reply.status, [], reply.content))
+
+    cdef bytes _ambiguous_error(self):
+        reply = self.runtime.replies.problem("socket_turn_ambiguous", "")
+        fields = [] if self.fields is None or self.status < 300 else self.fields
+        return self.runtime.replies.socket_error(reply.status, fields, reply.content)
 
     cdef int _end(self) except -1:
         cdef TurnEvents owner = self.owner
