@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _WITHHELD: Final = frozenset({b"content-type", b"date", b"content-length", b"upgrade", b"cache-control"})
 """Fields of an answer that say nothing about an error."""
 
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What is raised for JSON that is none, or is nested too deeply."""
+
 
 class _Event(msgspec.Struct):
     response: _Response
@@ -37,7 +40,7 @@ def _error_of(content: bytes) -> tuple[dict[str, Any], int | None, int | None]:
     """Return the error in a body or an event of any shape: the error, its status and the number of the event."""
     try:
         said = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         said = {}
     said = said if isinstance(said, dict) else {}
     error = said.get("error")
@@ -101,7 +104,7 @@ def socket_items(event: bytes) -> bytes | None:
         if response.store:
             return None
         return b",".join([_without_id(item) for item in response.output if _may_return(item)])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
 
 
