@@ -186,6 +186,7 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     cdef bint is_health
     cdef bint opens_socket
     cdef PageVerdict page = None
+    cdef bint ambient = keyless
     who.key = -1
     who.priority = 1
     who.credential_field = -1
@@ -208,8 +209,11 @@ cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t sta
     is_health = operation == OPERATION_HEALTH or (response_format == LOCAL and head.path.startswith(GRPC_HEALTH))
     if policy.redirect is not None and not is_health:
         refused = redirect(policy, head)
-    if refused is None and (keyless or policy.has_origins) and not who.peer and not is_health:
-        page = judge_page(policy, head, keyless, runtime.router.hosts)
+    if opens_socket and stream.certificate is not None and field_value(head.fields, b"origin") is not None:
+        # A browser shows it for pages of elsewhere too, and asks no leave (CORS) for a WebSocket, whose answers they read.
+        ambient = True
+    if refused is None and (ambient or policy.has_origins) and not who.peer and not is_health:
+        page = judge_page(policy, head, ambient, runtime.router.hosts)
         refused = page.refused
         if page.is_preflight:
             operation = OPERATION_PREFLIGHT
