@@ -98,8 +98,8 @@ SOCKET_PROBLEMS: Final[dict[str, tuple[int, str, str | None, str | None, str]]] 
         "turn_ambiguous",
         None,
         (
-            "The connection to the provider was lost, or it did not answer in time, after the whole turn was sent. It may "
-            "have carried the turn out, and edge has asked no other; send the turn again if that does no harm."
+            "The connection to the provider was lost, or it did not answer in time, after the whole turn was sent. It "
+            "may have carried the turn out, and edge has asked no other; send the turn again if that does no harm."
         ),
     ),
     "socket_turn_broken": (502, "server_error", "stream_broken", None, "The response broke off, and is incomplete."),

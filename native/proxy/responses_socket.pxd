@@ -7,6 +7,7 @@ from native.codec.websocket cimport FrameReader
 from native.http.stream cimport ServerEvents, ServerStream, Share
 from native.io.timer_wheel cimport Timer
 from native.proxy.exchange cimport Exchange
+from native.proxy.request cimport Refusal
 from native.proxy.runtime cimport Runtime
 from native.proxy.socket_turn cimport SocketTurn, TurnEvents
 
@@ -58,6 +59,7 @@ cdef class ResponsesSocket(ServerEvents):
     cdef int _refuse(self, Lane lane, str kind, str detail) except -1
     cdef int _begin_waiting(self) except -1
     cdef int _begin(self, Lane lane, TurnMessage message) except -1
+    cdef Refusal _judge_warm_up(self, bytes model)
     cdef int _warm_up(self, Lane lane, TurnMessage message, bytes before) except -1
     cdef int _keep(self, Lane lane, bytes name, bytes items) except -1
     cdef int _drop(self, bytes name) except -1

@@ -1,6 +1,8 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from native.codec.head cimport TUNNEL
 from native.codec.json_member cimport member_text
+from native.codec.json_text cimport unescape_json
+from native.codec.request_peek cimport MODEL_LONGEST
 from native.codec.turn_message cimport TURN_MALFORMED, TURN_OK, join_items, read_turn
 from native.codec.websocket cimport (
     BINARY, CLOSE, GOING_AWAY, PING, POLICY, PONG, TEXT, TRY_LATER, UNSUPPORTED, close_payload,
@@ -8,9 +10,13 @@ from native.codec.websocket cimport (
 )
 from native.http.connection_slot cimport ConnectionSlot
 from native.io.clock cimport monotonic_ns
+from native.proxy.admission cimport identify
+from native.proxy.request cimport Identity, refusal
+from native.proxy.router cimport OPERATION_RESPONSES, Route
 from native.proxy.socket_request cimport SocketRequest
 from native.proxy.socket_turn cimport new_turn
 from native.proxy.steps cimport State
+from native.state.callers cimport Caller
 
 # What OpenAI documents of its own endpoint: how many turns run at once, and how many lanes have a name, of so many of
 # these characters.
@@ -315,10 +321,44 @@ cdef class ResponsesSocket(ServerEvents):
         turn.response = turn.conversation = None
         self._begin_waiting()
 
+    cdef Refusal _judge_warm_up(self, bytes model):
+        """Return why a turn that asks nobody is refused: its caller is none any more, or may not use the model."""
+        cdef Identity who = Identity.__new__(Identity)
+        cdef Caller caller
+        cdef Refusal why
+        cdef Route route
+        cdef bytes name = unescape_json(model[1:-1]) if model[0] == c'"' else None
+        who.key = -1
+        who.priority = 1
+        who.credential_field = -1
+        why = identify(self.runtime, self.stream, self._turn_head(0), OPERATION_RESPONSES, monotonic_ns(), who)
+        if why is not None:
+            return why
+        if name is None:
+            route = self.runtime.router.only.get(OPERATION_RESPONSES)
+            if route is None:
+                return refusal("model_missing")
+            name = route.name.encode()
+        if PyBytes_GET_SIZE(name) > <int>MODEL_LONGEST:
+            return refusal("model_too_long", str(<int>MODEL_LONGEST))
+        caller = who.caller
+        route = self.runtime.router.model(name)
+        if caller is not None and not caller.everything and not caller.may_use(name) and (
+            route is None or not route.is_pattern or not caller.may_use(route.name.encode())
+        ):
+            return refusal("model_not_allowed", name.decode("utf-8", "replace"))
+        return refusal("unknown_model", name.decode("utf-8", "replace")) if route is None else None
+
     cdef int _warm_up(self, Lane lane, TurnMessage message, bytes before) except -1:
         """Answer a turn that is to generate nothing: its items are kept for the next."""
         cdef bytes name = b"resp_" + self.runtime.next_id()
         cdef bytes items = message.items(before)
+        cdef Refusal why = self._judge_warm_up(message.model_text())
+        if why is not None:
+            reply = self.runtime.replies.problem(why.kind, why.detail)
+            return self._say(lane, self.runtime.replies.socket_error(
+                reply.status, reply.fields if why.fields is None else [*reply.fields, *why.fields], reply.content
+            ))
         if before is None and message.previous is not None:
             return self._refuse(lane, "socket_previous", message.previous.decode("utf-8", "replace"))
         if not self._keep(lane, name, items):
