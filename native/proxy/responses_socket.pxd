@@ -47,6 +47,8 @@ cdef class ResponsesSocket(ServerEvents):
     cdef uint64_t opened_ns, heard_ns, pinged_ns
     cdef uint64_t longest_ns        # how long it may last; see limits.websocket_age
     cdef uint64_t closing_ns        # when the connection ends, whether the client has answered the Close or not; 0 = none
+    cdef list behind                # (opcode, payload) that wait until the client reads; None = none do
+    cdef Py_ssize_t behind_bytes    # ... that are counted as held
     cdef bytes pong                 # the payload of the last Ping, which waits until the client reads; None = none does
     cdef bint leaving               # no further turn begins
     cdef accept(self)
@@ -54,6 +56,8 @@ cdef class ResponsesSocket(ServerEvents):
     cdef int check(self, uint64_t now) except -1
     cdef int _arm(self, uint64_t now) except -1
     cdef bint _hold(self, Py_ssize_t more) noexcept
+    cdef int _take_all(self, list found) except -1
+    cdef int _take_behind(self) except -1
     cdef int _take(self, int opcode, bytes payload) except -1
     cdef int _take_turn(self, bytes content) except -1
     cdef int _refuse(self, Lane lane, str kind, str detail) except -1

@@ -136,11 +136,14 @@ cdef class ResponsesSocket(ServerEvents):
     cdef int on_request_data(self, bytes data) except -1:
         cdef FrameReader frames = self.frames
         self.heard_ns = monotonic_ns()
-        for opcode, payload in frames.feed(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)):
-            self._take(opcode, payload)
-            if self.stream is None:
-                return 0
-        if frames.fault:
+        cdef list found = frames.feed(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if self.behind is None:
+            self._take_all(found)
+        else:
+            self.behind.extend(found)
+        if self.stream is None:
+            return 0
+        if frames.fault and self.behind is None:
             return self._close(frames.fault, frames.reason)
         self.frame_bytes = self.runtime.acceptor.recount(self.share, self.frame_bytes, frames.size)
         if frames.size and self.runtime.acceptor.room(self.share) < 0:
@@ -168,6 +171,36 @@ cdef class ResponsesSocket(ServerEvents):
             events = None if (<Lane>lane).turn is None else (<Lane>lane).turn.events
             if events is not None:
                 events.on_client_drained()
+        if self.behind is not None and self.stream is not None:
+            self._take_behind()
+
+    cdef int _take_all(self, list found) except -1:
+        """Take what has come up to the first message that finds the client not reading. What is behind waits, unread."""
+        cdef Py_ssize_t i = 0
+        for opcode, payload in found:
+            if opcode == TEXT and not self.closing_ns and self.stream.congested():
+                self.behind = found[i:]
+                self.behind_bytes = self.runtime.acceptor.recount(
+                    self.share, 0, sum([PyBytes_GET_SIZE(<bytes>rest) for _, rest in self.behind])
+                )
+                return self.stream.pause()
+            self._take(opcode, payload)
+            if self.stream is None:
+                return 0
+            i += 1
+
+    cdef int _take_behind(self) except -1:
+        """The client reads again: take what has waited."""
+        cdef list found = self.behind
+        self.behind = None
+        self.behind_bytes = self.runtime.acceptor.recount(self.share, self.behind_bytes, 0)
+        self._take_all(found)
+        if self.stream is None or self.behind is not None:
+            return 0
+        self.heard_ns = monotonic_ns()
+        self.stream.resume()
+        if self.frames.fault:
+            self._close(self.frames.fault, self.frames.reason)
 
     cdef int _take(self, int opcode, bytes payload) except -1:
         cdef int code
@@ -429,6 +462,8 @@ cdef class ResponsesSocket(ServerEvents):
                 return self._end()
         elif not self.leaving and (self._is_aged(now) or (<ConnectionSlot>self.stream.slot).aged):
             self._leave()
+        elif self.behind is not None:
+            pass        # it is not read from: how long a client may not read is the connection's to judge
         elif self.frames.is_within() and silent > self.runtime.limits.client_idle_ns:
             self._close(POLICY, "a message stopped coming")
         elif silent > self.runtime.limits.idle_ns:
@@ -467,6 +502,10 @@ cdef class ResponsesSocket(ServerEvents):
             return 0
         self._stop_turns()
         self.leaving = True
+        if self.behind is not None:
+            self.behind = None
+            self.behind_bytes = self.runtime.acceptor.recount(self.share, self.behind_bytes, 0)
+            self.stream.resume()
         self.stream.send_data(write_frame(CLOSE, close_payload(code, reason)))
         self.closing_ns = monotonic_ns() + CLOSING_NS
         self._arm(self.closing_ns)
@@ -510,6 +549,8 @@ cdef class ResponsesSocket(ServerEvents):
         self.stream = None
         self.upgrade = None
         self.frame_bytes = self.runtime.acceptor.recount(self.share, self.frame_bytes, 0)
+        self.behind = None
+        self.behind_bytes = self.runtime.acceptor.recount(self.share, self.behind_bytes, 0)
         self._hold(-self.held)
         self.conversations = {}
         self.turns.socket = None
