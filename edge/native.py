@@ -107,7 +107,7 @@ __all__ = [
     "word",
 ]
 
-SHARED_STATE_LAYOUT: Final = 15  # the version that this module was written for; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 16  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
         f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"

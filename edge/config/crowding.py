@@ -17,8 +17,9 @@ class Concurrency(Struct, frozen=True, forbid_unknown_fields=True):
         bool | None,
         about(
             "Learn the limit from signs of saturation: 429, 503, 529, missed first_byte and first_token deadlines, "
-            "first tokens that take half as long again. There is no limit before such signs, and none once they are "
-            "over. Default: yes for providers, no for services. max_inflight is a hard limit in either case."
+            "first tokens that take half as long again, falling throughput. Slow first tokens alone only move requests "
+            "to other targets. There is no limit before such signs, and none once they are over. Default: yes for "
+            "providers, no for services. max_inflight is a hard limit in either case."
         ),
     ] = None
     min: Annotated[int, about("The learned limit never falls below this.", low=1, high=100_000)] = 4

@@ -64,7 +64,12 @@ cdef class TargetPool:
     cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int priority, int* admit) noexcept nogil
     # Return the limit of concurrent requests of a member that has ``inflight`` of them; 0 = no limit.
     cdef double limit_of(self, int index, uint64_t now_ns, uint32_t inflight) noexcept nogil
+    cdef double capped(self, int index, double limit) noexcept nogil    # the lower one of a limit and ``max_inflight``
     cdef int crowded(self, int index, uint64_t now_ns, int priority) noexcept nogil
+    # Return whether the rest of a limit is for other priorities.
+    cdef bint outranked(self, int index, double limit, uint32_t total, int priority) noexcept nogil
+    # Return whether a full member may take a request that no other member can take.
+    cdef bint passes(self, int index, uint64_t now_ns, int priority) noexcept nogil
     # Return why a usable member may not take its whole share (ASIDE_SLOW_START, ASIDE_REGIONS), else USABLE.
     cdef int aside(self, int index, uint64_t now_ns) noexcept nogil
     cdef bint spilled(self, int index) noexcept nogil           # the member is not in the best tier
@@ -90,6 +95,7 @@ cdef class TargetPool:
     cdef int _best_ranked(self, int* group, int count) noexcept nogil
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
+    cdef bint _take_passing(self, uint64_t members, uint64_t now_ns, Choice* out) noexcept nogil
     cdef int _checked(self, int index) except -1
     # Return the earliest monotonic ns at which a member may be usable again; 0 = now, UINT64_MAX = unknown.
     cdef uint64_t earliest_ns(self, uint64_t now_ns) noexcept

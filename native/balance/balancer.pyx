@@ -8,14 +8,17 @@ In this order; the first rule that gives a target applies:
    best, unless it gives way to another one that is drawn (see below). A member in slow start stands aside with
    probability 1 - its share, if another member of its own or a later tier can take the attempt. So does a member that
    other regions report as unhealthy, with the weight that they have set.
-5. If no member is usable: a member whose circuit is open or on trial, once per open period each, and once a second if
+4. If no member is usable: a member of the best tier that is full by its learned limit, while that rests on slow first
+   tokens alone. They move requests to other members, but nothing is refused that a target would answer (see below).
+5. If there is none either: a member whose circuit is open or on trial, once per open period each, and once a second if
    that period is longer. This trickle keeps the last target from being ejected for good, and helps where a trial takes
    as long as the answers do. It never picks a member that is drained, quarantined, rate-limited, full or tried.
 
 A member is full if it has no place for the request's priority (0 high, 1 normal, 2 low). Its limit is the lower
 one of the learned limit (native/balance/capacity) and ``max_inflight``; a member may have neither. Below four fifths of
 the limit every priority is admitted. Above, the high priority is admitted, and another only while it has less than its
-own share. So the shares cost nothing until the member is crowded. At the limit no priority is admitted. A member of a later
+own share. So the shares cost nothing until the member is crowded. At the limit no priority is admitted, but where a
+request has no other place, a member of the best tier is full only by its binding limit and ``max_inflight``. A member of a later
 tier is also full when it has all the requests that it may take in place of a better tier (native/balance/spill); the low
 priority may not use the last fifth of those.
 
@@ -49,7 +52,7 @@ from native.balance.breaker cimport (
     RETRY_AFTER_MAX_NS, Admit, CircuitState, breaker_peek, breaker_report_target, breaker_return, breaker_slow,
     breaker_slow_start, breaker_take, fill_policy,
 )
-from native.balance.capacity cimport capacity_limit
+from native.balance.capacity cimport capacity_binding, capacity_limit
 from native.balance.spill cimport spill_allowance, spill_ramp, spill_ramp_used, spill_used
 
 cdef enum:
@@ -169,7 +172,9 @@ cdef class TargetPool:
         return self.tiers[index] > self.best_tier
 
     cdef double limit_of(self, int index, uint64_t now_ns, uint32_t inflight) noexcept nogil:
-        cdef double limit = capacity_limit(self.recs[index], &self.bounds[index], now_ns, inflight)
+        return self.capped(index, capacity_limit(self.recs[index], &self.bounds[index], now_ns, inflight))
+
+    cdef double capped(self, int index, double limit) noexcept nogil:
         if self.caps[index] and (limit <= 0 or limit > self.caps[index]):
             limit = self.caps[index]
         return limit
@@ -197,10 +202,24 @@ cdef class TargetPool:
             own = inflight_of(rec, LOW, self.workers)
             if own + 1.0 > spill_ramp(rec, now_ns, limit, own):
                 return Barred.BARRED_RAMP
-        elif priority and self.shared and total >= CROWDED * limit:
-            if inflight_of(rec, priority, self.workers) >= self.shares[priority] * limit:
-                return Barred.BARRED_FULL
+        elif self.outranked(index, limit, total, priority):
+            return Barred.BARRED_FULL
         return Barred.USABLE
+
+    cdef bint outranked(self, int index, double limit, uint32_t total, int priority) noexcept nogil:
+        return (
+            priority and self.shared and total >= CROWDED * limit
+            and inflight_of(self.recs[index], priority, self.workers) >= self.shares[priority] * limit
+        )
+
+    cdef bint passes(self, int index, uint64_t now_ns, int priority) noexcept nogil:
+        cdef TargetRec* rec = self.recs[index]
+        cdef uint32_t total = inflight_total(rec, self.workers)
+        cdef double limit
+        if self.spilled(index) or not self.bounds[index].learned:
+            return False
+        limit = self.capped(index, capacity_binding(rec, &self.bounds[index], now_ns, total))
+        return limit <= 0 or (total + 1.0 <= limit and not self.outranked(index, limit, total, priority))
 
     cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int priority, int* admit) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
@@ -320,7 +339,7 @@ cdef class TargetPool:
 
     cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                     uint64_t closed, int kept) noexcept:
-        cdef uint64_t usable = 0, due = 0, shut = 0, aside = 0, bit, candidates
+        cdef uint64_t usable = 0, due = 0, shut = 0, aside = 0, passing = 0, bit, candidates
         cdef int[64] group
         cdef int index, tier, count, first, second, best_tier, bar
         cdef int admit = 0
@@ -340,6 +359,8 @@ cdef class TargetPool:
                 shut |= bit
             elif bar == Barred.BARRED_FULL or bar == Barred.BARRED_RAMP:
                 out.full |= bit
+                if bar == Barred.BARRED_FULL and self.passes(index, now_ns, priority):
+                    passing |= bit if breaker_peek(&self.recs[index].own, now_ns) == Admit.ADMIT_YES else 0
             elif bar == Barred.BARRED_EXHAUSTED:
                 add64(&self.recs[index].count[<int>T_EXHAUSTED], 1)
 
@@ -347,7 +368,7 @@ cdef class TargetPool:
         if due and (tried == 0 or usable == 0) and self._take_first(due, now_ns, False, out):
             return
 
-        # 2. to 4. Slow start, then the kept member, then a canary or two choices in the best tier.
+        # 2. and 3. Slow start, then the kept member, then a canary or two choices in the best tier.
         for index in range(self.size):
             bit = <uint64_t>1 << index
             if usable & bit:
@@ -397,7 +418,9 @@ cdef class TargetPool:
                 return
             usable &= ~(<uint64_t>1 << group[first])    # its circuit opened after it was inspected
 
-        # 5. The trickle.
+        # 4. A member that is full by slow first tokens alone, then the trickle.
+        if passing and self._take_passing(passing, now_ns, out):
+            return
         if shut:
             self._take_first(shut, now_ns, True, out)
 
@@ -458,6 +481,20 @@ cdef class TargetPool:
                 return True
             members &= ~(<uint64_t>1 << best)
         return False
+
+    cdef bint _take_passing(self, uint64_t members, uint64_t now_ns, Choice* out) noexcept nogil:
+        """Take the member with the least load."""
+        cdef int index, best = -1
+        cdef double load, least = 0.0
+        for index in range(self.size):
+            load = inflight_total(self.recs[index], self.workers) * self.load_each[index]
+            if members >> index & 1 and (best < 0 or load < least):
+                best = index
+                least = load
+        if self.take(best, now_ns, False, out) == Admit.ADMIT_NO:
+            return False
+        out.full &= ~(<uint64_t>1 << best)
+        return True
 
     cdef uint64_t earliest_ns(self, uint64_t now_ns) noexcept:
         cdef uint64_t earliest = UINT64_MAX, when, word

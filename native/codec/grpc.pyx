@@ -72,6 +72,9 @@ cdef bytes write_timeout(uint64_t ns):
     elif ns // SECOND < DIGITS:
         at[0] = c"S"
         ns //= SECOND
+    elif ns // MINUTE < DIGITS:
+        at[0] = c"M"
+        ns //= MINUTE
     else:
         at[0] = c"H"
         ns = min(ns // HOUR, DIGITS - 1)

@@ -26,6 +26,7 @@ cdef extern from * nogil:
 cdef struct Clocks:
     uint64_t virtual_ns             # the monotonic time of a drill; 0 = the clocks are real
     int64_t virtual_wall_ns         # the wall clock of a drill, less its monotonic time
+    uint64_t late_ns                # when the reactor last got to something much later than it was due; 0 = never
     uint64_t event_ns               # when the event that is being handled began, or the last reading since; 0 = none is
 
 cdef Clocks* clocks                 # of this process
@@ -47,6 +48,14 @@ cdef inline uint64_t event_time_ns() noexcept nogil:
 # An event begins now.
 cdef inline void begin_event() noexcept nogil:
     clocks.event_ns = real_monotonic_ns()
+
+# The reactor has just got to something much later than it was due: the process had too little CPU time, or too much to do.
+cdef inline void note_late(uint64_t now_ns) noexcept nogil:
+    clocks.late_ns = now_ns
+
+# Return whether that happened at this time or later. What was measured from then on says nothing of the other side.
+cdef inline bint was_late_since(uint64_t since_ns) noexcept nogil:
+    return clocks.late_ns >= since_ns
 
 # No event is being handled any more.
 cdef inline void end_events() noexcept nogil:

@@ -62,6 +62,7 @@ cdef class Reactor:
     cdef int position, count        # of the batch that is handled
     cdef int batch                  # events that are asked for at once
     cdef bint is_cut_short          # the batch ended before its events, for its time was over
+    cdef uint64_t busy_since_ns     # when the first of the turns began that were cut short, up to this one
     cdef bint took_long             # set by a handler whose event may have cost a good part of a turn
     cdef char* scratch              # SCRATCH bytes, for one read; valid until the next one
     cdef Py_ssize_t read_most       # bytes of one read: SCRATCH, or SMALL_READ while memory is scarce

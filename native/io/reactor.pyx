@@ -10,7 +10,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from native.io.clock cimport begin_event, end_events, monotonic_ns
+from native.io.clock cimport begin_event, end_events, monotonic_ns, note_late
 from native.io.posix cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1,
     epoll_ctl, epoll_event, epoll_wait, timerfd_create, timerfd_settime,
@@ -33,6 +33,8 @@ cdef uint64_t TICK_NS = 10_000_000
 # A turn ends after this time; the remaining events are reported again in the next turn.
 cdef uint64_t TURN_NS = 2_000_000
 cdef uint64_t NEVER_NS = <uint64_t>-1
+# A tick or an event that waited so long may make an answer look slow (native/balance/delay takes less for noise).
+cdef uint64_t LATE_NS = 50_000_000
 # The longest wait, below the greatest int of milliseconds.
 cdef uint64_t LONGEST_NS = 3_600_000_000_000
 
@@ -310,6 +312,10 @@ cdef class Reactor:
                     self.is_called = True       # a signal, whose handler the interpreter runs
             self.position = 0
             now_ns = monotonic_ns()
+            if not self.is_cut_short:
+                self.busy_since_ns = now_ns
+            if self.tick_due_ns and now_ns >= min(self.tick_due_ns, self.busy_since_ns) + LATE_NS:
+                note_late(now_ns)       # before the events that have waited are handled
             self.is_cut_short = False
             while self.position < self.count:
                 try:
@@ -325,6 +331,8 @@ cdef class Reactor:
             if self.tick_due_ns:
                 now_ns = monotonic_ns()
                 if now_ns >= self.tick_due_ns:
+                    if now_ns >= self.tick_due_ns + LATE_NS:
+                        note_late(now_ns)
                     ticker = self.ticker
                     self.tick_due_ns = 0
                     try:

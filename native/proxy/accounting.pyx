@@ -15,6 +15,7 @@ from native.balance.preference cimport PREFER_COST, PREFER_LATENCY, saved_nano, 
 from native.codec.field_list cimport FieldView, field_at
 from native.codec.numbers cimport parse_length
 from native.io.atomics cimport add32, add64, cas64, load64, store32, store64
+from native.io.clock cimport was_late_since
 from native.state.allowance cimport BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant, bounds_learn, bounds_settle, note_usage
 from native.state.hedge_budget cimport hedge_deposit
 from native.state.retry_budget cimport budget_deposit
@@ -67,9 +68,11 @@ cdef void note_first_content(Route route, Target target, AttemptFacts* facts, ui
     if not target.bounds.learned:
         return
     # The time of a whole answer depends on its length, so it counts only if the target has no latencies of streams.
+    # If this process itself was late meanwhile, the time is not the target's.
     capacity_first(
         rec, &target.bounds, now_ns, (facts.content_ns - asked_from(facts)) // 1000,
-        facts.latency_cell == <int>CELL_STREAM or load64(&rec.baseline[<int>CELL_STREAM]) == 0,
+        (facts.latency_cell == <int>CELL_STREAM or load64(&rec.baseline[<int>CELL_STREAM]) == 0)
+        and not was_late_since(asked_from(facts)),
         inflight_total(rec, route.pool.workers),
     )
 

@@ -54,6 +54,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[4] declined_at
         uint64_t[4] declined_as
         uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, limit_seen, limit_slow, refusals
+        uint64_t limit_binding, limit_best, limit_firsts, limit_fallen
         uint64_t allowance
         uint64_t[2] highest
         uint32_t[2][64] latency_count

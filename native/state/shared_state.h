@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 15u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 16u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -121,7 +121,12 @@ typedef struct __attribute__((aligned(64))) {
     uint32_t latency_count[2][EDGE_LATENCY_BUCKETS];    /* halved when their sum reaches 2,000 */
     uint32_t latency_samples[2];   /* their sum, at least the samples since the last halving */
     uint32_t latency_p99_ms[2];    /* recomputed with every sixteenth sample; 0 = unknown */
-    uint32_t spare4[10];
+    /* adaptive concurrency, continued: what limits a target that no other target can stand in for */
+    uint64_t limit_binding;  /* concurrent requests that it is never sent more than | when this last fell; 0 = no limit */
+    uint64_t limit_best;     /* first tokens per second in the best recent window | requests in flight in it (32) */
+    uint64_t limit_firsts;   /* since the window began: sum of requests in flight at first tokens (40) | first tokens (24) */
+    uint64_t limit_fallen;   /* consecutive slow windows with more in flight and fewer first tokens than the best one */
+    uint32_t spare4[2];
     uint64_t upstream_load;        /* see edge_load; 0 = the target says nothing of itself */
     edge_circuit_rec capability[EDGE_CAPABILITIES];
     edge_use_rec uses[EDGE_USES];

@@ -45,6 +45,7 @@ def test_a_limit_is_its_twin(least: int, events: list[tuple[str, int, int, int]]
             kernel.first(now, number, inflight, event == "first")
             model.first(now, number, inflight, measured=event == "first")
         assert kernel.limit(now, number % 300) == model.limit(now, number % 300)
+        assert kernel.binding(now, number % 300) == model.binding(now, number % 300)
         view = shared_state.read_target(0, now)
         assert (view["limit_floor_ms"], view["limit_seen_ms"]) == (model.delay.floor or 0.0, model.delay.seen or 0.0)
 

@@ -145,6 +145,15 @@ class Member:
         }
         return next((reason for reason, applies in reasons.items() if applies), USABLE)
 
+    def passes(self, now_ns: int, priority: int, shares: tuple[float, ...] | None) -> bool:
+        """Return whether the target, which is full and in the best tier, may take what no other target can take."""
+        if not self.adaptive:
+            return False
+        bounds = [bound for bound in (float(self.cap), self.capacity.binding(now_ns, self.inflight)) if bound]
+        limit = min(bounds, default=math.inf)
+        crowded = priority and shares and self.inflight >= 0.8 * limit
+        return self.inflight + 1 <= limit and not (crowded and self.classes[priority] >= shares[priority] * limit)
+
     def share(self, now_ns: int) -> float:
         """Return the probability that the target does not stand aside."""
         return min(self.circuit.slow_start(now_ns), self.circuit.remote.weight(now_ns))
@@ -188,7 +197,12 @@ def pick(
         member.barred(now_ns, tried=bool(tried >> place & 1), priority=priority, shares=shares, best=best)
         for place, member in enumerate(members)
     ]
-    chosen = _pick(members, barred, now_ns, rnd, latency_cell=latency_cell, tried=tried)
+    passing = [
+        place
+        for place, member in enumerate(members)
+        if barred[place] == FULL and member.tier == best and member.passes(now_ns, priority, shares)
+    ]
+    chosen = _pick(members, barred, now_ns, rnd, latency_cell=latency_cell, tried=tried, passing=passing)
     member = members[chosen[0]] if chosen[0] >= 0 else None
     if member is None:
         return chosen
@@ -204,7 +218,14 @@ def pick(
 
 
 def _pick(
-    members: list[Member], barred: list[int], now_ns: int, rnd: int, *, latency_cell: int, tried: int
+    members: list[Member],
+    barred: list[int],
+    now_ns: int,
+    rnd: int,
+    *,
+    latency_cell: int,
+    tried: int,
+    passing: list[int],
 ) -> tuple[int, int, int]:
     healthy = [i for i, bar in enumerate(barred) if bar == USABLE and members[i].circuit.state == "closed"]
     due = [i for i, bar in enumerate(barred) if bar == USABLE and members[i].circuit.state != "closed"]
@@ -223,6 +244,11 @@ def _pick(
         best = min(members[i].tier for i in candidates)
         group = [i for i in candidates if members[i].tier == best]
         chosen = _two_choices(members, group, now_ns, rnd, latency_cell)
+        return (chosen, *members[chosen].circuit.take(now_ns))
+    passing = [i for i in passing if members[i].circuit.state == "closed"]
+    if passing:
+        tier = [member.weight for member in members if member.tier == members[passing[0]].tier]
+        chosen = min(passing, key=lambda i: members[i].inflight * (sum(tier) / len(tier) / members[i].weight))
         return (chosen, *members[chosen].circuit.take(now_ns))
     return _take_first(members, [i for i, bar in enumerate(barred) if bar in (OPEN, TRIAL)], now_ns, last_resort=True)
 

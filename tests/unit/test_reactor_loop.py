@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from edge.app.reactor_loop import ReactorLoop
 from edge.native import Listener, Reactor
+from native.io import clock
 from native.io.listener import AcceptEvents
 
 if TYPE_CHECKING:
@@ -113,6 +115,23 @@ def test_asyncio_keeps_its_share_of_a_busy_data_path() -> None:
         reactor.close()
 
     run(work())
+
+
+def test_a_worker_knows_that_it_was_late() -> None:
+    """When something has kept the loop, the reactor notes that it was late, before it handles what waited."""
+
+    async def work() -> None:
+        reactor = Reactor(asyncio.get_running_loop())
+        began = time.monotonic_ns()
+        time.sleep(0.2)  # noqa: ASYNC251  # what is tested: nothing else can run
+        while clock.late() < began:  # noqa: ASYNC110  # no event tells it
+            await asyncio.sleep(0.001)
+        reactor.close()
+
+    run(work())
+    clock.set_virtual(1_000)
+    assert clock.late() == 0, "virtual time is not compared with the real one"
+    clock.set_virtual(0)
 
 
 def test_signals_are_handled_while_the_reactor_waits() -> None:
