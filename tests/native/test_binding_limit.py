@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,7 +31,7 @@ class Streams:
         self, first_ms: Callable[[int, float], float], *, tiers: tuple[int, ...] = (1,), takes: int = 1_000_000
     ) -> None:
         shared_state = SharedState.create(len(tiers), 0, 1)
-        plan = SimpleNamespace(adaptive=True, min_concurrency=4.0, price=None, media="openai", model_prices={})
+        plan: Any = SimpleNamespace(adaptive=True, min_concurrency=4.0, price=None, media="openai", model_prices={})
         self.targets = [Target(shared_state, slot, f"t{slot}", 0, plan) for slot in range(len(tiers))]
         self.limits = [Capacity(shared_state, slot, 4) for slot in range(len(tiers))]
         self.pool = TargetPool(self.targets, list(tiers), [1.0] * len(tiers), POLICY, workers=1, permit_ns=PERMIT)
