@@ -151,8 +151,9 @@ class Member:
             return False
         bounds = [bound for bound in (float(self.cap), self.capacity.binding(now_ns, self.inflight)) if bound]
         limit = min(bounds, default=math.inf)
-        crowded = priority and shares and self.inflight >= 0.8 * limit
-        return self.inflight + 1 <= limit and not (crowded and self.classes[priority] >= shares[priority] * limit)
+        if priority and shares and self.inflight >= 0.8 * limit and self.classes[priority] >= shares[priority] * limit:
+            return False
+        return self.inflight + 1 <= limit
 
     def share(self, now_ns: int) -> float:
         """Return the probability that the target does not stand aside."""
