@@ -1,11 +1,13 @@
 """Chooses the target of an attempt: one of two random members of the best tier with a free place."""
 
+from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport uint32_t, uint64_t
 from native.balance.breaker cimport Policy
 from native.balance.capability cimport Claims
 from native.balance.capacity cimport Bounds
 from native.balance.inflight cimport inflight_note, inflight_of, inflight_total
 from native.balance.latency cimport BASELINE_TAU_MS, CELL_STREAM, CELL_WHOLE, ewma_read
+from native.balance.price cimport Price
 from native.balance.target cimport Target
 from native.state.allowance cimport Grant
 from native.state.shared_state cimport TargetRec
@@ -99,3 +101,9 @@ cdef class TargetPool:
     cdef int _checked(self, int index) except -1
     # Return the earliest monotonic ns at which a member may be usable again; 0 = now, UINT64_MAX = unknown.
     cdef uint64_t earliest_ns(self, uint64_t now_ns) noexcept
+
+# Return the price of a model at a member of a pool; None = of the member's own. index: of the pool.
+cdef inline Price price_at(TargetPool pool, int index, bytes model):
+    if model is None:
+        return (<Target>PyList_GET_ITEM(pool.targets, index)).price
+    return (<Target>PyList_GET_ITEM(pool.targets, index)).price_of(model)

@@ -75,4 +75,15 @@ static inline int edge_has_name(PyObject *list, PyObject *name)
     return 0;
 }
 
+/* Whether a name is at least as long. */
+static inline int edge_has_long_name(PyObject *list, Py_ssize_t least)
+{
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(list); at++) {
+        if (PyBytes_GET_SIZE(PyTuple_GET_ITEM(PyList_GET_ITEM(list, at), 0)) >= least) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 #endif

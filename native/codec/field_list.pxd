@@ -10,4 +10,5 @@ cdef extern from "native/codec/field_list.h":
     int add_item "edge_add_item" (list items, object item) except -1
     int add_items "edge_add_items" (list items, list more) except -1
     bint has_name "edge_has_name" (list fields, object name)            # fields are pairs; compares objects, not bytes
+    bint has_long_name "edge_has_long_name" (list fields, Py_ssize_t least)     # a name has so many bytes; fields are pairs
     bint field_at "edge_field_at" (list fields, Py_ssize_t at, FieldView* out)     # False = no pair of bytes

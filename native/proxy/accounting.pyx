@@ -1,6 +1,6 @@
 from cpython.list cimport PyList_GET_SIZE
 from libc.string cimport memcmp
-from native.balance.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total
+from native.balance.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total, price_at
 from native.balance.breaker cimport (
     ADMIT_TRIAL, ADMIT_YES, OPEN, TRIP_LATE, Policy, breaker_report_target, breaker_return, breaker_slow, breaker_trip,
     circuit_state,
@@ -348,14 +348,16 @@ cdef int dearest(ModelRequest request, uint64_t* usual_nano, uint64_t* worst_nan
     cdef Route route = request.route
     cdef Price price
     cdef bint sounds = request.needs >> <int>C_AUDIO & 1
+    cdef bint known = request.usual_known
+    cdef uint64_t usual = 0, worst = 0
     cdef int i
-    usual_nano[0] = worst_nano[0] = 0
     for i in range(route.pool.size):
-        price = route.pool.target_at(i).price_of(request.wildcard)
-        usual_nano[0] = max(usual_nano[0], price.most(request.prompt_guess, request.output_guess, sounds))
-        worst_nano[0] = max(worst_nano[0], price.most(request.prompt_guess, request.output_most(price), sounds))
-    if not request.usual_known:
-        usual_nano[0] = worst_nano[0]       # an assumption is no reason to let many pass
+        price = price_at(route.pool, i, request.wildcard)
+        worst = max(worst, price.most(request.prompt_guess, request.output_most(price), sounds))
+        if known:
+            usual = max(usual, price.most(request.prompt_guess, request.output_guess, sounds))
+    usual_nano[0] = usual if known else worst       # an assumption is no reason to let many pass
+    worst_nano[0] = worst
 
 
 cdef int count_usage(

@@ -1,5 +1,6 @@
 cimport cython
 from libc.stdint cimport uint32_t
+from native.codec.field_list cimport has_long_name
 from native.codec.grpc cimport (
     GRPC_CANCELLED, GRPC_INTERNAL, GRPC_PERMISSION_DENIED, GRPC_RESOURCE_EXHAUSTED, GRPC_UNKNOWN,
 )
@@ -22,6 +23,9 @@ from native.state.counters import Outcome
 OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 # native.http.stream.Failure as an Outcome
 cdef int[5] OUTCOME_OF = [FAIL_CONNECT, FAIL_RESET, FAIL_MALFORMED, FAIL_TRUNCATED, CANCELLED]
+
+# The bytes of the shortest name of a field that tells what is left of a limit: x-ratelimit-remaining-tokens.
+cdef Py_ssize_t SHORTEST_LIMIT = 28
 
 # RST_STREAM with this code is how gRPC servers end a call at its deadline (RFC 9113 7).
 cdef uint32_t CANCEL = 8
@@ -391,7 +395,10 @@ cdef class Attempt(ClientEvents):
         if self.charged and (
             self.target.allowance.bounds.requests.thousandths or self.target.allowance.bounds.tokens.thousandths
         ):
-            self.tokens_told = learn_limits(self.target, head.fields, now, self.runtime.retry_after_ns(head.fields, None))
+            if has_long_name(head.fields, SHORTEST_LIMIT):
+                self.tokens_told = learn_limits(
+                    self.target, head.fields, now, self.runtime.retry_after_ns(head.fields, None)
+                )
         self.hear_head(head, now)
         if self.phase != OVER:
             self.events.on_deadline_change(self, now)   # the next deadline may be earlier

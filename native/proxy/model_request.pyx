@@ -1,7 +1,7 @@
 from urllib.parse import quote, unquote_to_bytes
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE, Target
+from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE, Target, price_at
 from native.codec.body_models cimport with_body_models
 from native.codec.content_coding cimport CODINGS, Decoder, new_decoder
 from native.codec.form cimport boundary_of, is_form, peek_form, with_model_part
@@ -238,8 +238,8 @@ cdef class ModelRequest(Request):
         cdef Target target
         cdef int i
         for i in range(self.route.pool.size):
-            target = self.route.pool.target_at(i)
-            if not self.route.regions >> i & 1 and not target.price_of(self.wildcard).known:
+            if not price_at(self.route.pool, i, self.wildcard).known and not self.route.regions >> i & 1:
+                target = self.route.pool.target_at(i)
                 return refusal("model_unpriced", self.route.name if self.wildcard is None else (
                     f"{target.plan.provider}/{self.wildcard.decode('utf-8', 'replace')}"
                 ))
@@ -247,7 +247,6 @@ cdef class ModelRequest(Request):
 
     cdef void estimate(self) noexcept:
         cdef uint64_t usual, most = 0
-        cdef Target target
         cdef int i
         if self.route.pool.size:        # its targets may not be discovered yet
             self.prompt_guess = self.prompt_by(self.route.pool.target_at(0).media_rule)
@@ -256,8 +255,7 @@ cdef class ModelRequest(Request):
             return
         usual = usual_output(self.route.rec, &self.usual_known)
         for i in range(self.route.pool.size):
-            target = self.route.pool.target_at(i)
-            most = max(most, self.output_most(target.price_of(self.wildcard)))
+            most = max(most, self.output_most(price_at(self.route.pool, i, self.wildcard)))
         self.output_guess = min(usual * <uint64_t>self.peek.choices, most)
         self.output_worst = most
         if self.usual_known and self.peek.max_tokens < 0:

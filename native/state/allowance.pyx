@@ -17,7 +17,7 @@ cdef uint64_t MANY = 16
 cdef uint64_t SOON_NS = 1_000_000_000
 
 
-cdef inline Rate rate_of(const Rate* whole, uint64_t share) noexcept nogil:
+cdef Rate rate_of(const Rate* whole, uint64_t share) noexcept nogil:
     cdef Rate rate = whole[0]
     if share and rate.thousandths:
         rate.burst = <uint64_t>(<double>rate.burst * (<double>share / <double>rate.thousandths))
@@ -28,7 +28,7 @@ cdef inline Rate rate_of(const Rate* whole, uint64_t share) noexcept nogil:
     return rate
 
 
-cdef inline Rate _requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     if not bounds.shared:
         return bounds.requests
     return rate_of(
@@ -36,26 +36,34 @@ cdef inline Rate _requests_now(const Grant* bounds, uint64_t now_ns) noexcept no
     )
 
 
-cdef inline Rate _tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     if not bounds.shared:
         return bounds.tokens
     return rate_of(&bounds.tokens, edge_share(bounds.rec, &bounds.rec.tokens_share, bounds.tokens.thousandths, now_ns))
 
 
-cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
-    return _requests_now(bounds, now_ns)
+cdef inline const Rate* _requests(const Grant* bounds, uint64_t now_ns, Rate* share) noexcept nogil:
+    """Return the current rate, without a copy where it is the Snapshot's; ``share`` is written where it is not."""
+    if not bounds.shared:
+        return &bounds.requests
+    share[0] = requests_now(bounds, now_ns)
+    return share
 
 
-cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
-    return _tokens_now(bounds, now_ns)
+cdef inline const Rate* _tokens(const Grant* bounds, uint64_t now_ns, Rate* share) noexcept nogil:
+    if not bounds.shared:
+        return &bounds.tokens
+    share[0] = tokens_now(bounds, now_ns)
+    return share
 
 
 cdef int bounds_take_tokens(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
-    cdef Rate each
+    cdef Rate share
+    cdef const Rate* rate
     wait_ns[0] = 0
     if bounds.tokens.thousandths and tokens:
-        each = _tokens_now(bounds, now_ns)
-        wait_ns[0] = bucket_take(&bounds.rec.tokens_tat, now_ns, tokens, each.interval_ns, each.burst)
+        rate = _tokens(bounds, now_ns, &share)
+        wait_ns[0] = bucket_take(&bounds.rec.tokens_tat, now_ns, tokens, rate.interval_ns, rate.burst)
         if wait_ns[0]:
             return Bound.BOUND_TOKENS
         add64(&bounds.rec.count[<int>A_RESERVED], tokens)
@@ -63,16 +71,20 @@ cdef int bounds_take_tokens(const Grant* bounds, uint64_t now_ns, uint64_t token
 
 
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
-    cdef Rate requests = _requests_now(bounds, now_ns)
+    cdef Rate share
+    cdef const Rate* rate = NULL
     cdef int bound
     wait_ns[0] = 0
-    if requests.thousandths:
-        wait_ns[0] = bucket_take(&bounds.rec.requests_tat, now_ns, 1, requests.interval_ns, requests.burst)
+    if bounds.requests.thousandths:
+        rate = _requests(bounds, now_ns, &share)
+        wait_ns[0] = bucket_take(&bounds.rec.requests_tat, now_ns, 1, rate.interval_ns, rate.burst)
         if wait_ns[0]:
             return Bound.BOUND_REQUESTS
+    if not tokens or not bounds.tokens.thousandths:
+        return Bound.UNBOUND
     bound = bounds_take_tokens(bounds, now_ns, tokens, wait_ns)
-    if bound and requests.thousandths:
-        bucket_settle(&bounds.rec.requests_tat, now_ns, -1, requests.interval_ns)
+    if bound and rate != NULL:
+        bucket_settle(&bounds.rec.requests_tat, now_ns, -1, rate.interval_ns)
     return bound
 
 
@@ -89,14 +101,15 @@ cdef uint64_t held_by_all(uint64_t* columns, int workers) noexcept nogil:
 cdef int bounds_reserve(const Grant* bounds, int worker, int workers, uint64_t now_ns, Reservation* reservation,
                         bint begun, uint64_t* wait_ns) noexcept nogil:
     cdef AllowanceRec* rec = bounds.rec
-    cdef Rate each
+    cdef Rate share
+    cdef const Rate* each
     cdef uint64_t left
     cdef int bound
     reservation.tokens = reservation.usual
     reservation.held = 0
     wait_ns[0] = 0
     if bounds.tokens.thousandths and reservation.usual:
-        each = _tokens_now(bounds, now_ns)
+        each = _tokens(bounds, now_ns, &share)
         left = bucket_remaining(&rec.tokens_tat, now_ns, each.interval_ns, each.burst)
         if reservation.usual > left // MANY:
             reservation.tokens = max(reservation.worst, reservation.usual)
@@ -120,8 +133,9 @@ cdef int bounds_reserve(const Grant* bounds, int worker, int workers, uint64_t n
 
 cdef void bounds_release(const Grant* bounds, int worker, uint64_t now_ns, Reservation* reservation, uint64_t used,
                          bint untouched) noexcept nogil:
-    bounds_settle(bounds, now_ns, reservation.tokens, used, untouched)
-    reservation.tokens = used
+    if untouched or reservation.tokens != used:
+        bounds_settle(bounds, now_ns, reservation.tokens, used, untouched)
+        reservation.tokens = used
     if reservation.held:
         add64(&bounds.rec.held_tokens[worker], -reservation.held)
         reservation.held = 0
@@ -157,26 +171,29 @@ cdef void budget_release(AllowanceRec* rec, int worker, Reservation* reservation
 
 
 cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil:
-    cdef Rate rate
+    cdef Rate share
+    cdef const Rate* rate
     cdef uint64_t wait = 0
     cdef uint64_t other
-    if bounds.requests.thousandths:
-        rate = _requests_now(bounds, now_ns)
+    # a bucket that is full holds at least one unit
+    if bounds.requests.thousandths and load64(&bounds.rec.requests_tat) > now_ns:
+        rate = _requests(bounds, now_ns, &share)
         wait = bucket_wait(&bounds.rec.requests_tat, now_ns, 1, rate.interval_ns, rate.burst)
-    if bounds.tokens.thousandths:
-        rate = _tokens_now(bounds, now_ns)
+    if bounds.tokens.thousandths and load64(&bounds.rec.tokens_tat) > now_ns:
+        rate = _tokens(bounds, now_ns, &share)
         other = bucket_wait(&bounds.rec.tokens_tat, now_ns, 1, rate.interval_ns, rate.burst)
         wait = other if other > wait else wait
     return wait
 
 
 cdef void bounds_settle(const Grant* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil:
-    cdef Rate rate
-    if bounds.requests.thousandths and untouched:
-        rate = _requests_now(bounds, now_ns)
+    cdef Rate share
+    cdef const Rate* rate
+    if untouched and bounds.requests.thousandths:
+        rate = _requests(bounds, now_ns, &share)
         bucket_settle(&bounds.rec.requests_tat, now_ns, -1, rate.interval_ns)
-    if bounds.tokens.thousandths and reserved != used:
-        rate = _tokens_now(bounds, now_ns)
+    if reserved != used and bounds.tokens.thousandths:
+        rate = _tokens(bounds, now_ns, &share)
         bucket_settle(&bounds.rec.tokens_tat, now_ns, <int64_t>(used - reserved), rate.interval_ns)
         if reserved > used:
             add64(&bounds.rec.count[<int>A_RETURNED], reserved - used)
@@ -186,10 +203,10 @@ cdef bint bounds_learn(const Grant* bounds, uint64_t now_ns, int bound, uint64_t
     cdef Rate rate
     cdef bint news = False
     if bound == Bound.BOUND_REQUESTS and bounds.requests.thousandths:
-        rate = _requests_now(bounds, now_ns)
+        rate = requests_now(bounds, now_ns)
         news = bucket_lower(&bounds.rec.requests_tat, now_ns, remaining, wait_ns, rate.interval_ns, rate.burst)
     elif bound == Bound.BOUND_TOKENS and bounds.tokens.thousandths:
-        rate = _tokens_now(bounds, now_ns)
+        rate = tokens_now(bounds, now_ns)
         news = bucket_lower(&bounds.rec.tokens_tat, now_ns, remaining, wait_ns, rate.interval_ns, rate.burst)
     if news:
         add64(&bounds.rec.count[<int>A_LEARNED], 1)
@@ -370,13 +387,13 @@ cdef class Allowance:
         cdef Rate rate
         requests = tokens = None
         if self.bounds.requests.thousandths:
-            rate = _requests_now(&self.bounds, now_ns)
+            rate = requests_now(&self.bounds, now_ns)
             requests = (
                 bucket_remaining(&rec.requests_tat, now_ns, rate.interval_ns, rate.burst),
                 bucket_reset_ns(&rec.requests_tat, now_ns),
             )
         if self.bounds.tokens.thousandths:
-            rate = _tokens_now(&self.bounds, now_ns)
+            rate = tokens_now(&self.bounds, now_ns)
             tokens = (
                 bucket_remaining(&rec.tokens_tat, now_ns, rate.interval_ns, rate.burst),
                 bucket_reset_ns(&rec.tokens_tat, now_ns),
@@ -386,6 +403,6 @@ cdef class Allowance:
     def bursts(self, uint64_t now_ns):
         """Return what this node may grant at once of a full bucket: (requests, tokens); None = no limit."""
         return (
-            _requests_now(&self.bounds, now_ns).burst if self.bounds.requests.thousandths else None,
-            _tokens_now(&self.bounds, now_ns).burst if self.bounds.tokens.thousandths else None,
+            requests_now(&self.bounds, now_ns).burst if self.bounds.requests.thousandths else None,
+            tokens_now(&self.bounds, now_ns).burst if self.bounds.tokens.thousandths else None,
         )

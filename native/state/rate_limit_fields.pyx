@@ -1,7 +1,8 @@
 from native.codec.field_list cimport add_item
 from native.codec.numbers cimport decimal, write_duration
-from native.state.allowance cimport requests_now, tokens_now
-from native.state.token_bucket cimport bucket_remaining, bucket_reset_ns
+from native.io.atomics cimport load64
+from native.state.allowance cimport Grant, requests_now, tokens_now
+from native.state.token_bucket cimport span
 
 
 cdef class BucketFields:
@@ -19,8 +20,11 @@ cdef class BucketFields:
         self.limit = None if per_minute is None else (self.limit_name, b"%d" % per_minute)
 
     cdef append(self, list fields, const Rate* rate, uint64_t* tat, uint64_t now_ns):
-        cdef uint64_t units = bucket_remaining(tat, now_ns, rate.interval_ns, rate.burst)
-        cdef uint64_t ms = (bucket_reset_ns(tat, now_ns) + 999_999) // 1_000_000
+        cdef uint64_t full = load64(tat)
+        cdef uint64_t used = full - now_ns if full > now_ns else 0
+        cdef uint64_t room = span(rate.burst, rate.interval_ns)
+        cdef uint64_t units = (room - used) // rate.interval_ns if room > used else 0
+        cdef uint64_t ms = (used + 999_999) // 1_000_000
         if self.remaining is None or units != self.remaining_units:
             self.remaining_units = units
             self.remaining = (self.remaining_name, decimal(units))
@@ -43,11 +47,18 @@ cdef class RateLimitFields:
             self.tokens = BucketFields(b"tokens", None if plan.shared else plan.tokens_per_minute)
 
     cdef append(self, list fields, uint64_t now_ns):
-        cdef Allowance allowance = self.allowance
-        cdef Rate rate
+        cdef const Grant* bounds = &self.allowance.bounds
+        cdef Rate share
+        cdef const Rate* rate
         if self.requests is not None:
-            rate = requests_now(&allowance.bounds, now_ns)
-            self.requests.append(fields, &rate, &allowance.bounds.rec.requests_tat, now_ns)
+            rate = &bounds.requests
+            if bounds.shared:
+                share = requests_now(bounds, now_ns)
+                rate = &share
+            self.requests.append(fields, rate, &bounds.rec.requests_tat, now_ns)
         if self.tokens is not None:
-            rate = tokens_now(&allowance.bounds, now_ns)
-            self.tokens.append(fields, &rate, &allowance.bounds.rec.tokens_tat, now_ns)
+            rate = &bounds.tokens
+            if bounds.shared:
+                share = tokens_now(bounds, now_ns)
+                rate = &share
+            self.tokens.append(fields, rate, &bounds.rec.tokens_tat, now_ns)

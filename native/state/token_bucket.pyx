@@ -2,13 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport cas64, load64
 from native.state.shared_state cimport SharedState
 
-# Three years: longer waits are cut to this, so that sums of times cannot overflow.
-cdef uint64_t FOREVER_NS = 100_000_000_000_000_000ULL
 cdef uint64_t MINUTE_THOUSANDTHS = 60_000_000_000_000ULL
-
-
-cdef inline uint64_t span(uint64_t units, uint64_t interval_ns) noexcept nogil:
-    return FOREVER_NS if units > FOREVER_NS // interval_ns else units * interval_ns
 
 
 cdef uint64_t interval_of(uint64_t thousandths) noexcept nogil:
@@ -23,7 +17,7 @@ cdef inline uint64_t short_by(uint64_t begin, uint64_t now_ns, uint64_t ask, uin
     return begin + ask - now_ns - room if begin + ask > now_ns + room else 0
 
 
-cdef uint64_t bucket_take(uint64_t* word, uint64_t now_ns, uint64_t cost, uint64_t interval_ns, uint64_t burst) noexcept nogil:
+cdef uint64_t bucket_take_any(uint64_t* word, uint64_t now_ns, uint64_t cost, uint64_t interval_ns, uint64_t burst) noexcept nogil:
     cdef uint64_t ask = span(cost, interval_ns)
     cdef uint64_t room = span(burst, interval_ns)
     cdef uint64_t full = load64(word)
@@ -39,6 +33,8 @@ cdef uint64_t bucket_take(uint64_t* word, uint64_t now_ns, uint64_t cost, uint64
 
 cdef uint64_t bucket_wait(uint64_t* word, uint64_t now_ns, uint64_t cost, uint64_t interval_ns, uint64_t burst) noexcept nogil:
     cdef uint64_t full = load64(word)
+    if full <= now_ns and cost <= burst:
+        return 0
     return short_by(full if full > now_ns else now_ns, now_ns, span(cost, interval_ns), span(burst, interval_ns))
 
 
