@@ -125,6 +125,10 @@ cdef uint64_t _fingerprint(const char* p, const char* end, uint64_t mark, Turns*
             own[0] = False
             mark ^= 9
             p = q + 11
+        if has_role and p[0] == c"," and end - p > 14:
+            q = p + 1 + (p[1] == c" ")
+            if memcmp(q, b'"content":', 10) == 0:
+                p = q + 10
     while left:
         while p < end and p[0] != c'"':
             p += 1
@@ -200,7 +204,7 @@ cdef void note_turn(Turns* turns, const char* p, const char* after) noexcept nog
     if not own:
         turns.answered = True
     turns.chain = both(turns.chain, mark)
-    turns.latest[turns.count % LATEST] = turns.chain
+    turns.latest[<uint64_t>turns.count & <uint64_t>(LATEST - 1)] = turns.chain
     turns.count += 1
 
 
@@ -210,7 +214,12 @@ cdef void note_member(
     cdef bint own = True
     if not may_note(key):
         return
-    if text_is(key, b"system", 6) or text_is(key, b"instructions", 12) or text_is(key, b"systemInstruction", 17) or (
+    if key.size == 5:       # as of "model", which every request has
+        if text_is(key, b"tools", 5):
+            _note_tail(turns, p, after)
+        elif p[0] == c'"' and text_is(key, b"input", 5):
+            _note_text(turns, start, p, after)
+    elif text_is(key, b"system", 6) or text_is(key, b"instructions", 12) or text_is(key, b"systemInstruction", 17) or (
         text_is(key, b"system_instruction", 18)
     ):
         turns.fixed = both(turns.fixed, _fingerprint(p, after, BASIS, turns, &own))
@@ -221,18 +230,21 @@ cdef void note_member(
         turns.fixed = both(turns.fixed, _fingerprint(p, after, BASIS, turns, &own))
     elif text_is(key, b"previous_response_id", 20) or text_is(key, b"conversation", 12):
         _note_name(turns, p, after)
-    elif text_is(key, b"tools", 5):
-        _note_tail(turns, p, after)
     elif text_is(key, b"cache_control", 13):
         if _says_hour(p, after):
             turns.keep_s = max(turns.keep_s, <int>HOUR_S)
     elif text_is(key, b"prompt_cache_retention", 22):
         if after - p == 5 and memcmp(p, b'"24h"', 5) == 0:
             turns.keep_s = DAY_S
-    elif p[0] == c'"' and (text_is(key, b"input", 5) or text_is(key, b"prompt", 6)):
-        turns.start = p - start
-        turns.end = after - start
-        note_turn(turns, p, after)
+    elif p[0] == c'"' and text_is(key, b"prompt", 6):
+        _note_text(turns, start, p, after)
+
+
+cdef void _note_text(Turns* turns, const char* start, const char* p, const char* after) noexcept nogil:
+    """Add the only turn of a request, a bare text."""
+    turns.start = p - start
+    turns.end = after - start
+    note_turn(turns, p, after)
 
 
 cdef void _note_name(Turns* turns, const char* p, const char* after) noexcept nogil:

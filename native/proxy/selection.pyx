@@ -254,7 +254,7 @@ cdef class Selection:
             kept = self.again
         elif self.affinity is not None:
             kept = self.affinity.kept
-        if self.route.prefer or kept < 0 and self.affinity is not None:
+        if self.route.prefer or kept < 0 and self.affinity is not None and self.affinity.blocks is not None:
             self._rank(now)
         self.route.pool.pick(
             now, self.request.runtime.random(), tried, self.request.latency_cell, self.request.identity.priority, choice,

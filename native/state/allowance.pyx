@@ -279,8 +279,7 @@ cdef void note_output(RouteRec* rec, uint64_t tokens) noexcept nogil:
 
 cdef uint64_t usual_output(RouteRec* rec, bint* known) noexcept nogil:
     cdef uint64_t total = 0
-    cdef uint64_t usual = 0
-    cdef uint64_t below
+    cdef uint64_t below, enough
     cdef int place
     for place in range(0, EDGE_HIST_BUCKETS - 3, 4):
         total += load64(&rec.output_hist[place]) + load64(&rec.output_hist[place + 1])
@@ -292,12 +291,12 @@ cdef uint64_t usual_output(RouteRec* rec, bint* known) noexcept nogil:
         return UNKNOWN_OUTPUT
     # the highest place below which there is less than 19 of 20 answers; they are mostly short
     below = load64(&rec.output_hist[0])
-    for place in range(1, EDGE_HIST_BUCKETS):
-        if below + total // 20 >= total:
-            break
-        usual = (<uint64_t>1 << place) - 1
+    enough = total - total // 20
+    place = 0
+    while below < enough and place < EDGE_HIST_BUCKETS - 1:
+        place += 1
         below += load64(&rec.output_hist[place])
-    return usual
+    return (<uint64_t>1 << place) - 1
 
 
 cdef uint64_t longest_output(RouteRec* rec) noexcept nogil:
