@@ -31,5 +31,7 @@ cdef class Affinity:
     cdef int _divide(self) except -1
     cdef int _find_pin(self, uint64_t mark, uint64_t now_ns) noexcept
 
-# None = the route keeps nothing, or nothing of this request
+# None = the route keeps nothing, or nothing of this request, or the request begins a conversation: then no member has its
+# prompt, and remember_first() takes the place of Affinity.remember().
 cdef Affinity new_affinity(ModelRequest request, uint64_t now_ns)
+cdef void remember_first(ModelRequest request, int index, uint64_t now_ns) noexcept

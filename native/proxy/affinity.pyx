@@ -38,19 +38,40 @@ cdef int QUEUE_LEAST = 4
 cdef int FULL_CACHE = 970
 
 
+cdef inline bint _goes_on(const Turns* turns) noexcept:
+    """Return whether an earlier request may have had these turns, or their prompt is long enough to be in a cache."""
+    return turns.answered or turns.end - turns.start + turns.fixed_end - turns.fixed_start >= CACHED_FROM
+
+
 cdef Affinity new_affinity(ModelRequest request, uint64_t now_ns):
     cdef Affinity affinity
-    if request.route.affinity == <int>AFFINITY_NONE or not <int>CONVERSES >> request.operation & 1:
+    cdef const Turns* turns = &request.turns
+    cdef int kind = request.route.affinity
+    cdef bint unnamed
+    if kind == <int>AFFINITY_NONE or not <int>CONVERSES >> request.operation & 1:
         return None
-    if request.turns.count == 0 and request.turns.named == 0:
+    if turns.count == 0 and turns.named == 0:
         return None
+    unnamed = request.operation == <int>OPERATION_RESPONSES and request.stored
+    if kind != <int>AFFINITY_PREFIX and turns.named == 0 and not unnamed and not _goes_on(turns):
+        return None     # it is kept nowhere yet: remember_first() needs no more than the request
     affinity = Affinity.__new__(Affinity)
     affinity.request = request
     affinity.route = request.route
     affinity.kept = -1
-    affinity.unnamed = request.operation == <int>OPERATION_RESPONSES and request.stored
+    affinity.unnamed = unnamed
     affinity.find(now_ns)
     return affinity
+
+
+cdef void remember_first(ModelRequest request, int index, uint64_t now_ns) noexcept:
+    cdef const Turns* turns = &request.turns
+    cdef Route route = request.route
+    if turns.count and <int>CONVERSES >> request.operation & 1:
+        pin_put(
+            route.shared_state, both(turns.chain ^ turns.fixed, route.slot), route.pool.slots[index], now_ns,
+            now_ns + <uint64_t>turns.keep_s * S, True,
+        )
 
 
 @cython.freelist(16)
@@ -73,9 +94,7 @@ cdef class Affinity:
             if self.kept < 0:
                 self._divide()
             return 0
-        if self.kept >= 0 or not (
-            turns.answered or turns.end - turns.start + turns.fixed_end - turns.fixed_start >= CACHED_FROM
-        ):
+        if self.kept >= 0 or not _goes_on(turns):
             return 0
         for turn in range(turns.count - 1, max(turns.count - <int>LATEST, 0) - 1, -1):
             self.kept = self._find_pin(turns.latest[turn % <int>LATEST] ^ turns.fixed, now_ns)

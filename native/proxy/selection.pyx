@@ -13,7 +13,7 @@ from native.codec.field_rules cimport field_value
 from native.io.atomics cimport add64, load32, load64
 from native.io.clock cimport event_time_ns, monotonic_ns
 from native.proxy.hooks import TargetState
-from native.proxy.affinity cimport new_affinity
+from native.proxy.affinity cimport new_affinity, remember_first
 from native.proxy.issuer import ISSUED_ELSEWHERE
 from native.proxy.model_request cimport ModelRequest
 from native.proxy.request cimport MOST_HOPS
@@ -355,6 +355,8 @@ cdef class Selection:
     cdef int remember(self, int index) except -1:
         if self.affinity is not None:
             self.affinity.remember(index, self.tried | self.barred, event_time_ns())
+        elif self.route.affinity and self.request.is_model():
+            remember_first(<ModelRequest>self.request, index, event_time_ns())
 
     cdef int learn(self, int index, bytes data) except -1:
         if self.affinity is not None and self.affinity.unnamed and data is not None:
