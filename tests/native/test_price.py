@@ -60,6 +60,7 @@ def test_a_dated_name_finds_the_price_of_its_model() -> None:
 
 @given(st.integers(1, 10**6), st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 200_000), st.booleans())))
 @example(10_000_000, [(5_000_000, 10_000_000, False)] * 15)
+@example(1, [(1, 1, False), (0, 1, False)])
 def test_a_budget_is_held_as_its_model_holds_it(budget: int, requests: list[tuple[int, int, bool]]) -> None:
     """Each request holds what the reference model gives it; spending passes the budget by one worst case at most."""
     shared_state = SharedState.create(0, 0, 2, allowance_capacity=1)

@@ -21,7 +21,7 @@ class Held:
         if left <= 0:
             return None
         free = left - sum(self.held)
-        want = usual if usual * MANY <= free else max(usual, worst)
+        want = usual if free > 0 and usual * MANY <= free else max(usual, worst)
         if want > free and any(self.held) and want:
             return None
         self.held.append(want)
