@@ -52,7 +52,7 @@ async def test_messages_behind_an_answer_that_is_not_read() -> None:
         for model in ("one", "two"):
             await socket.send(json.dumps(turn(stream_id="other", model=model)))
         await socket.send(b"binary")
-        codes = []
+        codes: list[tuple[str, str]] = []
         while len(codes) < 2:
             message = (await answered(socket))[-1]
             if message["type"] == "error":
