@@ -87,10 +87,12 @@ cdef ResponsesSocket open_socket(Exchange upgrade):
     socket.share = upgrade.stream.share
     socket.upgrade = upgrade
     socket.head = upgrade.request.head
-    # Codex names the transport in openai-beta, and a target is asked over HTTP.
+    # Codex names the transport in openai-beta, and a target is asked over HTTP. A key that makes one request of several
+    # would make one of all turns.
     socket.fields = [
         pair for pair in socket.head.fields
-        if not (<bytes>(<tuple>pair)[0]).startswith(b"sec-websocket-") and pair[0] != b"content-type"
+        if not (<bytes>(<tuple>pair)[0]).startswith(b"sec-websocket-")
+        and pair[0] != b"content-type" and pair[0] != b"idempotency-key"
         and not (pair[0] == b"openai-beta" and b"websocket" in pair[1])
     ]
     socket.fields.append(JSON_CONTENT)

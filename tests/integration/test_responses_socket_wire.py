@@ -129,12 +129,12 @@ async def test_frames_behind_the_request() -> None:
 async def test_fields_of_a_turn() -> None:
     """A target gets the client's fields, but none that belongs to the handshake or names the transport."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(patient(models(upstream.url))) as plane:
-        fields = b"openai-beta: responses_websockets=2026-02-06\r\nx-mine: kept\r\n"
+        fields = b"openai-beta: responses_websockets=2026-02-06\r\nidempotency-key: one\r\nx-mine: kept\r\n"
         await play_client(plane.port, Send(upgrade(fields) + masked(1, TEXT)), ReadUntil(b"completed"), Close())
         head = upstream.peers[0].received.partition(b"\r\n\r\n")[0].lower()
         assert b"\r\nx-mine: kept" in head
         assert head.count(b"\r\ncontent-type: application/json") == 1
-        for name in (b"sec-websocket", b"upgrade", b"openai-beta", b"connection"):
+        for name in (b"sec-websocket", b"upgrade", b"openai-beta", b"idempotency-key", b"connection"):
             assert b"\r\n" + name not in head
 
 
