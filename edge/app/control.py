@@ -177,7 +177,6 @@ class Control:
         # A copy of the descriptor: the supervisor owns the socket, which outlives every control process.
         with socket.socket(fileno=os.dup(launch.control_fd)) as sock:
             await identities.start_keys()
-            await publisher.start(sock)
             await admin.start(bind(launch.admin_host, launch.admin_port))
             await chronicle.restore()
             async with Asker() as asker:
@@ -188,6 +187,8 @@ class Control:
                 watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 export_task = asyncio.create_task(measuring.run(node))
                 await asyncio.gather(discovering.start(ledger.config), identities.start(ledger.config))
+                # From here on, so that no worker of a new node opens its listeners with pools that are still empty.
+                await publisher.start(sock)
                 self._serving()
                 try:
                     await self._stop.wait()
