@@ -187,8 +187,7 @@ class Control:
                 watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 export_task = asyncio.create_task(measuring.run(node))
                 await asyncio.gather(discovering.start(ledger.config), identities.start(ledger.config))
-                # From here on, so that no worker of a new node opens its listeners with pools that are still empty.
-                await publisher.start(sock)
+                await publisher.start(sock)  # not before, or a new node's worker would begin with empty pools
                 self._serving()
                 try:
                     await self._stop.wait()
