@@ -287,7 +287,7 @@ cdef class Http1Server(RequestEvents):
         if self.current is not None and self.current.is_call:
             return False
         return self.acceptor.judges(&self.reading, self.unsent_share, self.unsent) and (
-            self.acceptor.is_too_slow(&self.reading, self.socket.written - self.socket.count_unacked(), now_ns)
+            self.acceptor.is_too_slow(&self.reading, self.socket.count_acked(), now_ns)
         )
 
     cdef bint sends_too_slowly(self, uint64_t now_ns):
@@ -555,7 +555,7 @@ cdef class Http1Server(RequestEvents):
             elif waited > self.acceptor.client_idle_ns:
                 self.socket.abort()
                 return
-            if self.lingering and not self.socket.unacked:
+            if self.lingering and not self.socket.count_unacked():
                 self.lingering = False
                 self.close()
             self.slot.watch_soon(now_ns, CHECK_NS)

@@ -1,5 +1,7 @@
 """Declares the part of OpenSSL 3 that native/io uses."""
 
+from libc.stdint cimport uint64_t
+
 cdef extern from "<openssl/ssl.h>":
     ctypedef struct SSL_CTX:
         pass
@@ -12,6 +14,8 @@ cdef extern from "<openssl/ssl.h>":
     ctypedef struct X509:
         pass
     ctypedef struct X509_VERIFY_PARAM:
+        pass
+    ctypedef struct BIO:
         pass
 
     enum:
@@ -97,6 +101,8 @@ cdef extern from "<openssl/ssl.h>":
     SSL* SSL_new(SSL_CTX* context)
     void SSL_free(SSL* ssl)
     int SSL_set_fd(SSL* ssl, int fd)
+    BIO* SSL_get_wbio(const SSL* ssl)
+    uint64_t BIO_number_written(BIO* bio)
     void SSL_set_connect_state(SSL* ssl)
     void SSL_set_accept_state(SSL* ssl)
     int SSL_do_handshake(SSL* ssl)

@@ -43,8 +43,7 @@ cdef class StreamSocket(Pollable):
     cdef list rest                  # the items behind ``first``
     cdef Py_ssize_t queued          # bytes in the queue
     cdef int64_t written            # bytes in all, queued ones included
-    cdef int64_t taken              # bytes that the peer had acknowledged at the last has_progressed()
-    cdef Py_ssize_t unacked         # bytes that it had not acknowledged then
+    cdef int64_t taken              # count_acked() at the last has_progressed()
     cdef bint marked                # the next has_progressed() only takes note of the state
     cdef start(self, Reactor reactor, int fd, SocketEvents events, TlsSession tls)  # OSError; owns the descriptor
     # Bytes of memory that the queue takes, what is written of its first item included.
@@ -61,7 +60,9 @@ cdef class StreamSocket(Pollable):
     cdef bint resume_reading(self)  # True = it was paused
     cdef int mark_progress(self) except -1       # begin to observe the peer; the next has_progressed() returns False
     cdef bint has_progressed(self)      # True = the peer has acknowledged more since the last call
+    cdef int64_t count_acked(self)          # bytes on the wire that the peer has acknowledged
     cdef Py_ssize_t count_unacked(self)     # bytes that the queue and the kernel still hold
+    cdef int _unsent(self) noexcept
     cdef Py_ssize_t count_pending(self)     # the same, or 0 once the socket is closing
     cdef tuple peer(self)           # (address, port) or None
     cdef int _begin(self) except -1

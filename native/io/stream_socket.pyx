@@ -470,26 +470,35 @@ cdef class StreamSocket(Pollable):
         cdef bint more
         if self.fd < 0:
             return False
-        self.unacked = self.count_unacked()
-        taken = self.written - self.unacked
+        taken = self.count_acked()
         more = taken > self.taken and not self.marked
         if taken > self.taken or self.marked:
             self.taken = taken
             self.marked = False
         return more
 
+    cdef int64_t count_acked(self):
+        """Count what the peer has acknowledged, over TLS with records and handshake, as the kernel counts what it holds."""
+        cdef int64_t sent = self.written - self.queued if self.tls is None else self.tls.sent()
+        return sent - self._unsent()
+
+    cdef int _unsent(self) noexcept:
+        cdef int unsent = 0
+        return unsent if self.fd >= 0 and ioctl(self.fd, TIOCOUTQ, &unsent) == 0 else 0
+
     cdef Py_ssize_t count_unacked(self):
         """Count what the peer has not acknowledged.
 
         The kernel reports a socket as writable only when a third of its buffer is free. The
         progress of a slow peer shows earlier, in the bytes that are not acknowledged yet (tcp(7), SIOCOUTQ).
-        Over TLS the kernel's figure includes the framing of records, a few bytes in a thousand."""
-        cdef int unsent = 0
+        Over TLS the kernel's figure includes the framing of records, a few bytes in a thousand. A record that the kernel
+        has in part is still in the queue, and does not count twice."""
+        cdef int64_t unsent = self._unsent()
         if self.fd < 0:
             return 0
-        if ioctl(self.fd, TIOCOUTQ, &unsent) != 0:
-            unsent = 0
-        return self.queued + unsent
+        if self.tls is not None and self.queued:
+            unsent = max(unsent - (self.tls.sent() - self.tls.sent_whole), 0)
+        return self.queued + <Py_ssize_t>unsent
 
     cdef Py_ssize_t count_pending(self):
         return self.count_unacked() if self.is_open() else 0     # a closing socket reports its end in a moment

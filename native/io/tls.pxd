@@ -1,6 +1,6 @@
 """Runs TLS (OpenSSL 3) on a non-blocking descriptor, for servers and clients."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from native.io.openssl cimport SSL, SSL_CTX
 from native.io.tls_tickets cimport TicketKeys
 
@@ -31,12 +31,14 @@ cdef class TlsSession:
     cdef bint may_read_on               # a write failed by the connection: what the peer has sent can be read
     cdef uint32_t wants                 # EPOLLOUT = OpenSSL must write before it can continue; 0 = it need not
     cdef str error                      # why it failed
+    cdef int64_t sent_whole             # sent() when the last write returned: what was sent since is part of a record
     cdef int attach(self, int fd) except -1     # OSError; the caller keeps the descriptor
     cdef int detach(self) except -1
     cdef int handshake(self)            # 0 = established
     cdef Py_ssize_t read(self, char* buffer, Py_ssize_t size)
     cdef Py_ssize_t write(self, const char* data, Py_ssize_t size)
     cdef Py_ssize_t write_joined(self, bytes first, Py_ssize_t offset, list rest)   # small pieces in one record
+    cdef int64_t sent(self) noexcept    # bytes that the kernel has taken in all: records, and the handshake
     cdef bint holds_bytes(self)         # OpenSSL holds bytes that are not read, which epoll does not report
     cdef bint say_goodbye(self)         # close_notify, once; False = the kernel has no room, call it again
     cdef bytes protocol(self)           # agreed by ALPN; b"" = none

@@ -1,6 +1,7 @@
 """Wraps OpenSSL's contexts and connections; every result is a number, every reason a sentence without secrets."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 from native.io.openssl cimport *
 from native.io.posix cimport EPOLLOUT
@@ -264,6 +265,7 @@ cdef class TlsSession:
         if result == 1:
             self.is_established = True
             self.wants = 0
+            self.sent_whole = self.sent()
             if self.server_name is not None and SSL_session_reused(self.ssl) and SSL_version(self.ssl) < TLS1_3_VERSION:
                 # OpenSSL tells of new sessions only. In TLS 1.2 one may be resumed many times.
                 keep_session(self, SSL_get1_session(self.ssl))
@@ -321,6 +323,7 @@ cdef class TlsSession:
         forget_errors()
         result = SSL_write(self.ssl, data, <int>min(size, <Py_ssize_t>(1 << 30)))
         if result > 0:
+            self.sent_whole = self.sent()
             return result
         self.may_read_on = SSL_get_error(self.ssl, result) == SSL_ERROR_SYSCALL
         result = <int>self._judge(result)
@@ -340,6 +343,9 @@ cdef class TlsSession:
             if size == <Py_ssize_t>RECORD:
                 break
         return self.write(JOINED, size)
+
+    cdef int64_t sent(self) noexcept:
+        return 0 if self.ssl == NULL else <int64_t>BIO_number_written(SSL_get_wbio(self.ssl))
 
     cdef bint holds_bytes(self):
         return self.ssl != NULL and SSL_has_pending(self.ssl) == 1
